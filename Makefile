@@ -25,7 +25,7 @@ examples: ## Builds all examples, optimised, into target/release/examples/
 test: ## Runs all tests, including those in the documentation
 	$(CARGO) test --workspace
 
-test-loom: ## Tests the scoreboard with every order of memory accesses (loom)
+test-loom: ## Tests the scoreboard and the claims with loom, which tries many orders of memory accesses
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --release --package daemon-core --test loom
 

@@ -225,8 +225,9 @@ impl Screen {
         )
     }
 
-    /// Returns the page: five lines, one line for each of `max_children` children, and six lines.
-    /// With twelve children that is 23 lines. A line of a child has at most 80 characters.
+    /// Returns the page: five lines at the top, `max_children` lines for the children, and six
+    /// lines at the bottom. With room for twelve children, the page has 23 lines. A child's line
+    /// has at most 80 characters.
     fn page(&self, report: &Report) -> String {
         let letters: String = report.board.chars().map(coloured).collect();
         let mut page = format!(
@@ -243,7 +244,7 @@ impl Screen {
         page.push_str(&"\n".repeat(blank.saturating_sub(report.children.len()) + 1));
         page.push_str(&self.instructions());
         page.push_str(&format!(
-            "\nCtrl-C: stop. kill -TTIN {parent}: one spare more, -TTOU: one less, -HUP: new log\n\
+            "\nCtrl-C: stop. kill -TTIN {parent}: one more spare, -TTOU: one less, -HUP: new log\n\
              log: {}",
             self.logfile.display(),
             parent = report.parent,

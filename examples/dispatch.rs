@@ -83,7 +83,7 @@ fn main() -> Result<(), DaemonError> {
 async fn send_requests(
     RunningDispatcher { dispatcher, .. }: RunningDispatcher,
 ) -> Result<(), Box<dyn Error>> {
-    let text = "what a crash costs one process";
+    let text = "a crash ends only one process";
     let counted = dispatcher.send(NewRequest::to("count").params(text)).await??;
     let (words, process): (usize, u32) = counted.value()?;
     println!("counted: {words} words, in process {process}");

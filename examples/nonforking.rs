@@ -95,7 +95,7 @@ impl Actor for EchoServer {
 impl Handler<DaemonShutdown> for EchoServer {
     type Result = ResponseFuture<()>;
 
-    /// The daemon waits for this answer, for at most its grace period.
+    /// The daemon waits until this handler has answered, but not longer than the grace period.
     fn handle(&mut self, _shutdown: DaemonShutdown, _ctx: &mut Context<Self>) -> Self::Result {
         self.stop.send_replace(StopRequest::Yes);
         let open = Rc::clone(&self.open);

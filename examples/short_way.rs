@@ -9,7 +9,7 @@
 //!
 //! A child of the pool sends back what you type. `ps -ef | grep short_way` shows the children with
 //! their status. Ctrl-C stops the daemon gracefully, and a second Ctrl-C stops it immediately.
-//! Under systemd with `Type=notify-reload` the daemon reports its status, and when it is ready.
+//! Under systemd with `Type=notify-reload` the daemon reports its readiness and its status.
 
 use std::net::TcpStream;
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use patience::until;
 
-/// A scenario's name and function. The scenario passes unless the function panics.
+/// A scenario's name and function. The scenario fails if the function panics.
 pub(crate) type Scenario = (&'static str, fn());
 
 const NAME: &str = "LIVE_SCENARIO";
@@ -72,7 +72,7 @@ pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Whether a scenario and the processes that it started ended before the timeout.
+/// Whether a scenario and all processes that it started have ended before the timeout.
 #[derive(PartialEq)]
 enum Timeliness {
     InTime,

@@ -2,7 +2,8 @@
 //! public errors. If a variant is not listed, the tests of the crate do not compile. If a message
 //! changes, its test fails.
 
-/// Lists errors as `Type { pattern => value, "message"; ... }` and generates a test for each type.
+/// Lists errors as `test_name: Type { pattern => value, "message"; ... }`, and generates a test for
+/// each type.
 macro_rules! sentences {
     ($($test:ident: $kind:ty { $($variant:pat => $value:expr, $sentence:literal;)+ })+) => {$(
         #[test]

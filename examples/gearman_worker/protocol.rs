@@ -122,7 +122,7 @@ impl WorkerRequest<'_> {
     ///
     /// # Errors
     ///
-    /// If the packet is longer than [`BODY_MAX`]. Nothing is appended then.
+    /// If the body is longer than [`BODY_MAX`]. Nothing is appended then.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), PacketTooLong> {
         match *self {
             WorkerRequest::CanDo(name) => packet(out, 1, &[name.as_bytes()]),

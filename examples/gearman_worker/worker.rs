@@ -116,9 +116,9 @@ impl GearmanWorker {
     /// Adds a function. The server assigns jobs of the functions in the order in which the
     /// functions were added. If two functions have the same name, the first is called.
     ///
-    /// An error of the function is sent to the client as a warning before the failure. A panic ends
-    /// the worker, and the server assigns the job to another worker. `gearmand --job-retries`
-    /// limits how often the server does so.
+    /// If the function returns an error, the client receives the error as a warning, and then the
+    /// failure. A panic ends the worker, and the server assigns the job to another worker.
+    /// `gearmand --job-retries` limits how often the server does so.
     ///
     /// # Errors
     ///
@@ -209,10 +209,10 @@ impl GearmanWorker {
 
     /// Runs a job and queues its answer, which is sent with the next request.
     ///
-    /// A failure is sent as a warning with the error, then `WORK_FAIL`. `WORK_EXCEPTION` is not
-    /// used, because gearmand 1.1.20 forwards it even to clients that have not asked for
-    /// exceptions. The forwarded packet has a damaged handle, so the `gearman` command waits for
-    /// ever.
+    /// If the job fails, the answer is a warning that contains the error, followed by `WORK_FAIL`.
+    /// `WORK_EXCEPTION` is not used, because gearmand 1.1.20 forwards it even to clients that have
+    /// not asked for exceptions. The forwarded packet has a damaged handle, so the `gearman`
+    /// command waits for ever.
     fn perform(
         &mut self,
         job: &AssignedJob,

@@ -22,7 +22,8 @@ pub(crate) trait Workload: Unpin + 'static {
 /// Receives the service's callbacks, and answers each callback when its step is done.
 pub(crate) struct ServiceSession<W> {
     workload: W,
-    /// How long each step takes. A long step makes the pending states visible.
+    /// The duration of a step: to start, pause, continue or stop. A long step makes the pending
+    /// states visible.
     step: Duration,
     service: Option<Addr<ServiceActor>>,
     log: Logger,

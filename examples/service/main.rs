@@ -8,9 +8,9 @@
 //! nc 127.0.0.1 7075
 //! ```
 //!
-//! The server sends back what you type. Its log shows the pid of the parent. Sent to this pid, TSTP
-//! pauses the server, and connections wait; CONT resumes the server; HUP replaces the children;
-//! TERM stops the server, as Ctrl-C does. The callbacks log each state. Under systemd
+//! The server sends back what you type. Its log shows the pid of the parent. Send signals to this
+//! pid: TSTP pauses the server, so that connections wait; CONT resumes the server; HUP replaces the
+//! children; TERM stops the server, as Ctrl-C does. The callbacks log each state. Under systemd
 //! ([docs/systemd/](../../docs/systemd)) `systemctl status` shows the server's state and counts.
 //!
 //! On Windows run as an administrator

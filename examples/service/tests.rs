@@ -4,7 +4,7 @@
 //! tests then allow for the few differences between wine and Windows.
 
 #![cfg(windows)]
-#![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 #[path = "tests/commands.rs"]
 mod commands;

@@ -85,7 +85,7 @@ fn must_not_depend_on(cell: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_file_and_function_that_the_architecture_names_exists() {
+fn every_file_and_function_named_in_the_architecture_document_exists() {
     let mut checked = 0;
     let tables = ["## Where to begin reading", "## Where it happens", "## What a change touches"];
     let tables = tables.map(section);

@@ -1,5 +1,6 @@
-//! Checks that only the crates that call the operating system contain unsafe code, with one call
-//! and one SAFETY comment for each block. All other crates forbid unsafe code.
+//! Checks that only the crates that call the operating system contain unsafe code, and that each of
+//! their unsafe blocks has a SAFETY comment and contains one call. All other crates forbid unsafe
+//! code.
 
 use crate::source_tree::{read, sources, workspace};
 

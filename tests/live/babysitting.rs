@@ -13,8 +13,8 @@ fn watched(options: &str) -> DaemonProcess {
     watched_every(100, options)
 }
 
-/// Starts a pool of two children that the babysitter checks at this interval, in milliseconds. Two
-/// steps of the ladder are two intervals apart.
+/// Starts a pool of two children that the babysitter checks at this interval, in milliseconds.
+/// Consecutive steps of the ladder are two intervals apart.
 fn watched_every(millis: u32, options: &str) -> DaemonProcess {
     let pool = format!("start=2 min=0 max_spare=2 max=2 babysit={millis}");
     TestProgram::pool().logged().options(options).options(&pool).start()
@@ -38,7 +38,7 @@ fn is_served(daemon: &DaemonProcess) {
 }
 
 #[test]
-fn a_child_that_loops_over_its_cpu_limit_gets_int_term_and_kill() {
+fn a_child_that_exceeds_its_cpu_limit_gets_int_term_and_kill() {
     let daemon = watched("cpu=300");
     let mut client = daemon.client();
     let child = client.pid();
@@ -53,7 +53,7 @@ fn a_child_that_loops_over_its_cpu_limit_gets_int_term_and_kill() {
 
 #[test]
 fn a_child_over_its_total_cpu_limit_is_stopped_after_its_request() {
-    // Two steps are two seconds apart, so the child has two seconds to finish its request.
+    // Consecutive steps are two seconds apart, so the child has two seconds to finish its request.
     let daemon = watched_every(1000, "total_cpu=200");
     let mut client = daemon.client();
     let child = client.pid();
@@ -110,7 +110,7 @@ fn a_request_can_extend_its_timeout_and_long_requests_have_a_separate_timeout() 
 
 #[test]
 fn a_child_that_recovers_is_not_killed() {
-    // Two steps are two seconds apart.
+    // Consecutive steps are two seconds apart.
     let pool = "start=1 min=0 max_spare=1 max=1 babysit=1000 request_timeout=300";
     let daemon = TestProgram::pool().logged().options(pool).start();
     let mut client = daemon.client();

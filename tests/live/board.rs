@@ -3,7 +3,7 @@
 use crate::harness::{GuardedProgram, LineClient, Signal, until};
 
 #[test]
-fn the_board_example_counts_each_request_once_and_each_crash() {
+fn the_board_example_counts_each_request_and_each_crash_once() {
     let mut board = GuardedProgram::example("board", &["0"]);
     let port = until("the port is printed", || {
         board.stdout().lines().find_map(|line| line.strip_prefix("PORT=")?.parse().ok())

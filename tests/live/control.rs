@@ -1,5 +1,5 @@
-//! The control socket: commands are carried out, unauthorised clients are refused with a reason,
-//! and malformed, slow or numerous clients do not harm the daemon.
+//! Tests the control socket: commands are carried out, unauthorised clients are refused with a
+//! reason, and malformed lines, slow clients or many clients do not harm the daemon.
 
 mod clients;
 mod pausing;
@@ -294,7 +294,7 @@ fn a_child_can_be_traced_and_ladder_steps_are_reported_as_events() {
 }
 
 #[test]
-fn an_immediate_stop_is_answered_before_a_daemon_without_children_exits() {
+fn a_daemon_without_children_answers_an_immediate_stop_before_it_exits() {
     for _time in 0..5 {
         let mut daemon = start_with_control(TestProgram::solo(), "");
         let mut operator = control(&daemon);

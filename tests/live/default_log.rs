@@ -40,8 +40,8 @@ fn gone(daemon: &DaemonProcess, child: Process) {
     daemon.wait_for_log(&format!("received: ChildExited {} ", child.0));
 }
 
-/// Reopens the logs, connects `full` concurrent clients, which is as many as `max_children` allows,
-/// resizes the daemon and stops it.
+/// Reopens the logs, connects `full` concurrent clients, resizes the daemon and stops it. `full`
+/// must equal `max_children`, so that the clients keep all children busy.
 fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
     daemon.parent().signal(Signal::SIGHUP);
     daemon.wait_for_log("reopening logs");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
-/// Compiles the library that makes forks fail, in the test's directory, and returns its path.
+/// Compiles the library that makes forks fail, and returns its path, which is in `dir`.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("fork_eagain.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/live/shim/fork_eagain.c");
@@ -73,7 +73,7 @@ fn a_pool_is_filled_when_forks_succeed_again() {
 }
 
 #[test]
-fn a_pool_whose_first_forks_fail_starts_when_forks_succeed() {
+fn a_pool_starts_when_forks_succeed_after_its_first_forks_have_failed() {
     let (start, file) = forks_can_fail(TestProgram::pool().logged().options("start=2 max=4"));
     fs::write(&file, "").unwrap();
     let daemon = start.launch();

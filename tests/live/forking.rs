@@ -1,5 +1,5 @@
-//! Tests the example `forking`: the original's tests of its own example (`t/30_forking.t`), and
-//! more.
+//! Tests the example `forking`. Some of the tests are those of the original for its own example
+//! (`t/30_forking.t`).
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -53,7 +53,7 @@ fn a_pool_whose_children_are_replaced_repeatedly_leaks_no_descriptor() {
 }
 
 #[test]
-fn a_request_of_ten_megabytes_arrives_complete() {
+fn requests_of_up_to_ten_megabytes_arrive_complete() {
     let daemon = TestProgram::large().logged().start();
     for size in [0, 1, 65_536, 10 * 1024 * 1024] {
         let answer = daemon.ask(&format!("bytes {size}"));

@@ -1,5 +1,5 @@
-//! Tests a parent with other threads, which are arbiters and a web server, and the examples `http`,
-//! `nonforking` and `short_way`.
+//! Tests a parent that runs arbiters and a web server in other threads. Also tests the examples
+//! `http`, `nonforking` and `short_way`.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
 }
 
 #[test]
-fn a_daemon_in_a_system_with_more_arbiters_and_a_web_server_serves_and_stops() {
+fn a_daemon_serves_and_stops_in_a_system_with_other_arbiters_and_a_web_server() {
     let mut daemon = TestProgram::other_threads().logged().options("max=8").start();
     let web: u16 = fs::read_to_string(daemon.dir().join("commands.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
@@ -65,7 +65,7 @@ fn an_http_handler_that_crashes_ends_only_its_own_child() {
 }
 
 #[test]
-fn a_kept_alive_connection_ends_after_its_current_request_when_the_daemon_stops() {
+fn an_idle_kept_alive_connection_ends_when_the_daemon_stops() {
     let mut daemon = TestProgram::example("http").start();
     let mut client = daemon.client();
     get(&mut client, "/").unwrap();
@@ -87,7 +87,7 @@ fn a_daemon_without_children_finishes_its_requests_before_it_stops() {
 }
 
 #[test]
-fn a_daemon_that_uses_serve_answers_a_hundred_connections_correctly() {
+fn serve_answers_a_hundred_connections_correctly() {
     let daemon = TestProgram::example("short_way").start();
     run_clients(100, |number| {
         let mut client = daemon.client();
@@ -96,7 +96,7 @@ fn a_daemon_that_uses_serve_answers_a_hundred_connections_correctly() {
             assert_eq!(client.ask(&word), word);
         }
     });
-    until("the pool has at most `max_spare` children again", || {
+    until("the pool has at most 26 children again (`max_spare` is 25)", || {
         (daemon.children().len() <= 26).then_some(())
     });
 }

@@ -80,8 +80,8 @@ fn an_impossible_resize_or_reload_is_refused_with_the_reason() {
     assert!(answer.contains("refused: cannot reload"), "{answer}");
 }
 
-/// Stops the load when it is dropped, which a failed assertion also causes. Otherwise the scope
-/// would wait for the load for ever.
+/// Stops the load when this value is dropped, also by a failed assertion. Without this, the scope
+/// would wait for ever for the load to end.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

@@ -1,5 +1,5 @@
-//! Tests the example `preforking`: the original's tests of its own example (`t/20_preforking.t`),
-//! and more.
+//! Tests the example `preforking`. Some of the tests are those of the original for its own example
+//! (`t/20_preforking.t`).
 
 use std::collections::HashSet;
 use std::fs;

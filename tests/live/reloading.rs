@@ -117,7 +117,7 @@ fn stop_during_a_connection(stop: impl FnOnce(Process) -> bool) {
 }
 
 #[test]
-fn a_connection_that_is_open_at_a_stop_is_served_to_its_end() {
+fn an_open_connection_is_served_to_its_end_before_the_manager_stops() {
     stop_during_a_connection(|manager| manager.signal(Signal::SIGTERM));
 }
 

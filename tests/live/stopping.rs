@@ -53,7 +53,7 @@ fn a_running_request_is_completed_before_its_child_retires() {
 }
 
 #[test]
-fn a_running_request_is_completed_before_a_daemon_that_uses_serve_stops() {
+fn serve_completes_a_running_request_before_the_daemon_stops() {
     let mut daemon = TestProgram::example("short_way").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
@@ -111,7 +111,7 @@ fn queued_clients_are_served_before_the_daemon_stops() {
 }
 
 #[test]
-fn queued_clients_are_served_before_a_daemon_that_uses_serve_stops() {
+fn serve_handles_queued_clients_before_the_daemon_stops() {
     let mut daemon = TestProgram::example("short_way").start();
     // When the daemon is ready, the parent and the children handle signals. The children are then
     // stopped, so that the queue fills.
@@ -150,7 +150,7 @@ fn a_graceful_stop_logs_no_warning_error_or_signal() {
 }
 
 #[test]
-fn a_second_signal_stops_immediately() {
+fn a_second_signal_stops_the_daemon_immediately() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
@@ -188,7 +188,7 @@ fn the_port_refuses_connections_while_a_stopping_daemon_completes_a_request() {
 }
 
 #[test]
-fn the_port_refuses_connections_while_a_stopping_daemon_that_uses_serve_completes_a_request() {
+fn the_port_refuses_connections_while_serve_completes_a_request_of_a_stopping_daemon() {
     let mut daemon = TestProgram::serve().logged().options("start=1 min=0 max=1").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("first"), "first");

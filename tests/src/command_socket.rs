@@ -16,8 +16,9 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::commands::exhaust_descriptors;
 
-/// Returns the request that the daemon hands over for a command that the command socket does not
-/// handle itself, or `None` if the command is unknown.
+/// A test program's own commands. The command socket calls this function for each command that is
+/// not built in. The function returns the request to hand over to a child, or `None` if the command
+/// is unknown.
 pub type ExtraCommand<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
 
 /// Opens the command socket at this path, inside the parent's System.

@@ -71,8 +71,8 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
-        // Continues to open descriptors in the background, even after the request, until the file
-        // exists.
+        // Opens all free descriptors, repeatedly and in the background, until the file exists,
+        // also after the request.
         "exhaust_descriptors" => {
             let file = rest.to_owned();
             actix_rt::spawn(async move {

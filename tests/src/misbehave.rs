@@ -38,7 +38,7 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&deadly), None).ok()?;
             block(rest);
         }
-        // Leaks this many mebibytes.
+        // Leaks the number of mebibytes that `rest` contains.
         "leak" => {
             let bytes = vec![7_u8; rest.parse::<usize>().ok()? << 20];
             black_box(&bytes);

@@ -1,4 +1,5 @@
-//! Functions that all measured servers use: to print values, and to end with the benchmark.
+//! Functions that all measured servers use. One prints values. The other makes the server end when
+//! the benchmark ends.
 
 use std::io::Write;
 

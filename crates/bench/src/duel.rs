@@ -64,8 +64,8 @@ impl Contestant {
         self.failed
     }
 
-    /// Returns a text with the range of the answers per second, the processor time and the
-    /// failures.
+    /// Returns a text: the range of the answers per second, the processor time per answer, and the
+    /// number of failures if there were any.
     pub(crate) fn note(&self) -> String {
         let (least, most) = range(&self.rates);
         let failed = match self.failed {

@@ -24,11 +24,11 @@ pub(crate) enum ServerProgram {
     Bench,
     /// A daemon that forks for each connection.
     Fork,
-    /// A daemon with a large parent that forks for each connection.
+    /// A daemon that forks for each connection and whose parent is large.
     Large,
     /// A daemon with a pool.
     Pool,
-    /// A daemon with a pool that prints how long its launch took.
+    /// A daemon with a pool. The daemon prints how long its launch took.
     Launch,
     /// The servers without actix.
     Loops,

@@ -47,7 +47,7 @@ pub enum Death {
     /// [`BackoffRules::early_death_age`].
     Early,
     /// The child died later, or after it had begun a request. A replacement can be forked at once,
-    /// whatever the cause.
+    /// whatever the cause of the death.
     Late,
 }
 
@@ -100,14 +100,14 @@ pub struct BackoffState {
 /// - children that die before they are ready: the first five deaths cause no delay, and each
 ///   further death causes one. A child that becomes ready ends the streak.
 /// - children that die early: the first five deaths cause no delay, either. A child that becomes
-///   ready does not end this streak, because each of the dead children was ready. The streak ends
-///   only by time.
+///   ready does not end this streak, because each of the dead children was ready. This streak ends
+///   only when enough time has passed.
 ///
-/// Each streak ends when its kind of failure has not occurred for the length of its delay plus the
-/// longest delay. Delays double, from 100 ms to 30 s, like the delays of systemd's restarts and of
+/// Each streak also ends when its kind of failure has not occurred for the length of its delay plus
+/// `max_delay`. Delays double, from 100 ms to 30 s, like the delays of systemd's restarts and of
 /// uWSGI's emperor. Failures that occur while a delay runs were caused before the delay began.
-/// Therefore failed forks are not counted during a delay, and deaths lengthen a delay only up to
-/// `early_death_age`.
+/// Therefore, while a delay runs, failed forks are not counted, and deaths double the delay only up
+/// to `early_death_age`. Each of these deaths starts the delay again.
 ///
 /// # Examples
 ///
@@ -151,8 +151,8 @@ impl Backoff {
     /// Returns the time until which no child may be forked, or `None` if forks are allowed now.
     ///
     /// At that time, call [`allowed_forks`](Backoff::allowed_forks) to get the number of children
-    /// that may be forked. A pool that forked all missing children after each delay would fork
-    /// several times as often.
+    /// that may be forked. Do not fork all missing children: while the failure persists, each delay
+    /// would then be followed by several failed children instead of one.
     #[must_use]
     pub fn blocked_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         self.streaks()

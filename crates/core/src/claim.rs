@@ -1,10 +1,11 @@
 //! Ownership of a task that has been sent to a worker. The task belongs to the worker as soon as
 //! the worker starts it. Until then, the sender can revoke it.
 //!
-//! A busy worker reads no messages, so the sender cannot ask it. Instead, both sides change a cell
-//! in shared memory by compare-and-swap, so that exactly one side gets the task. If a worker dies,
-//! its cell shows whether the worker had started the task. The cell also decides whether a task
-//! finished before the sender aborted the worker. An aborted worker starts no other task.
+//! A busy worker reads no messages, so the sender cannot ask it for the task. Instead, both sides
+//! change a cell in shared memory by compare-and-swap, so that exactly one side gets the task. If a
+//! worker dies, its cell shows whether the worker had started the task. The cell also decides
+//! whether a task finished before the sender aborted the worker. An aborted worker starts no other
+//! task.
 
 use crate::atomics::{AtomicU64, Ordering};
 use crate::monotonic::MonotonicTime;
@@ -103,8 +104,8 @@ impl Claim {
         Claim { word: AtomicU64::new(0), started_at: AtomicU64::new(0) }
     }
 
-    /// Offers a task; called by the sender. The cell's previous task must have been started or
-    /// revoked.
+    /// Offers a task; called by the sender. The cell's previous task must have been revoked or
+    /// finished, or its worker must have been aborted.
     pub fn offer(&self, task: u64) {
         // The message that carries the task orders this store before the worker's load.
         self.word.store(word(task, OFFERED), Ordering::Release);
@@ -113,8 +114,8 @@ impl Claim {
     /// Starts a task unless it was revoked; called by the worker. Also returns `Revoked` if the
     /// cell is now used for another task.
     pub fn start(&self, task: u64, now: MonotonicTime) -> StartResult {
-        // Stored before the state, so that a reader that sees that the task was started also sees
-        // when.
+        // The time is stored before the state, so that a reader that sees the state `STARTED` also
+        // sees the time.
         self.started_at.store(now.as_nanos(), Ordering::Relaxed);
         match self.swap(task, OFFERED, STARTED) {
             Ok(_) => StartResult::Started,
@@ -142,7 +143,7 @@ impl Claim {
 
     /// Acknowledges the result of a task; called by the sender.
     pub fn acknowledge(&self, task: u64) {
-        // A damaged cell is not changed. The worker then uses other memory for its results.
+        // A damaged cell is not changed: its task already counts as acknowledged.
         let _ = self.swap(task, FINISHED, ACKNOWLEDGED);
     }
 
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_worker_does_not_start_another_task() {
+    fn a_revoked_task_cannot_be_started_after_its_cell_was_reused() {
         let cell = Claim::new();
         cell.offer(1);
         assert_eq!(cell.revoke(1), RevokeResult::Revoked);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_worker_cannot_finish_and_a_finished_one_cannot_be_aborted() {
+    fn a_started_task_is_either_finished_or_aborted() {
         let cell = Claim::new();
         cell.offer(1);
         assert_eq!(cell.abort(1), AbortResult::NotRunning);

@@ -41,8 +41,9 @@ impl DemandRules {
 
 /// Decides how many children to fork for waiting tasks.
 ///
-/// Call [`decide`](DemandScaler::decide) after every change, as for a [`Pool`](crate::Pool): the
-/// decision compares the actual number of children with the required number. As in
+/// Call [`decide`](DemandScaler::decide) after every change of the counts, the rules or the number
+/// of waiting tasks, and at [`recheck_at`](PoolDecision::recheck_at). As in a [`Pool`](crate::Pool),
+/// the decision compares the actual number of children with the required number. As in
 /// `POE::Component::PreforkDispatch`, the pool does not shrink by itself: workers that are no
 /// longer needed are kept.
 ///
@@ -86,8 +87,8 @@ impl DemandScaler {
     ///
     /// - If there are fewer than `start` children, not counting those that are leaving, the
     ///   difference is forked at once. This replaces workers that were killed.
-    /// - If more tasks wait than children are starting or idle, one child is forked for each of the
-    ///   remaining tasks. If `interval` is not zero, only one child is forked per interval.
+    /// - If the number of waiting tasks is greater than the number of starting and idle children,
+    ///   the difference is forked. If `interval` is not zero, only one child is forked per interval.
     /// - The number of children, including those that are leaving, is never raised above
     ///   `max_children`.
     /// - If there are more than `max_children` children after a resize, not counting those that are
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_children_do_not_wait_for_the_interval() {
+    fn the_start_children_are_forked_without_waiting_for_the_interval() {
         let mut scaler = DemandScaler::new(rules(3, 4, 2));
         assert_eq!(scaler.decide(&counts(0, 0, 0, 0), 0, MonotonicTime::ZERO).fork, 3);
         assert_eq!(scaler.decide(&counts(0, 2, 0, 0), 0, MonotonicTime::ZERO).fork, 1);

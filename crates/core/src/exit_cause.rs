@@ -105,8 +105,8 @@ pub enum ExitCause {
     Shutdown,
     /// The daemon has killed the child, because the child did not stop within the grace period,
     /// because it was a rogue, or because the operator asked for it. The kernel's OOM killer sends
-    /// the same signal, so a child that it kills while the daemon stops or kills that child can be
-    /// reported with this cause too.
+    /// the same signal. If it kills a child while the daemon is stopping or is killing this child,
+    /// this cause can be reported, too.
     KilledByDaemon(KillReason),
     /// The kernel has killed the child because memory ran out: the OOM kill counter of the child's
     /// cgroup has increased.

@@ -115,8 +115,8 @@
 //!   the same machine can read a scoreboard file. On a machine with the other byte order, opening
 //!   the file fails with an error.
 //! - Only correct writers are isolated from each other. If a faulty child overwrites the slots of
-//!   other children, only damage to a status is detected. Other damage makes readers return wrong
-//!   times, counters or labels, but makes no reader panic.
+//!   other children, only an invalid status is detected. Other damage makes readers return wrong
+//!   statuses, times, counters or labels, but makes no reader panic.
 
 mod accepting;
 mod atomics;

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_slot_fill_its_line_once() {
+    fn the_words_of_a_slot_fill_its_line_without_gaps_or_overlaps() {
         use slot_word::{
             DEADLINE, EXIT_CAUSES, GUARD, HEARTBEAT, LABEL, REQUESTS, SINCE, SPARE, STARTED_AT,
             STATE,

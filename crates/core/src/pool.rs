@@ -9,8 +9,9 @@ pub use rules::{PoolError, PoolRules};
 
 /// Decides how many children of a pool to fork and how many to retire.
 ///
-/// Call [`decide`](Pool::decide) after every change. The decision compares the actual number of
-/// children with the required number, so it does not depend on having seen a particular event.
+/// Call [`decide`](Pool::decide) after every change of the counts or the rules, and at
+/// [`recheck_at`](PoolDecision::recheck_at). The decision compares the actual number of children
+/// with the required number, so it does not depend on having seen a particular event.
 ///
 /// # Examples
 ///
@@ -37,14 +38,14 @@ pub struct Pool {
 pub struct PoolDecision {
     /// The number of children to fork.
     pub fork: u32,
-    /// The number of idle children to retire. They count as leaving from now on.
+    /// The number of idle children to retire. The caller must count them as leaving from now on.
     pub retire: u32,
     /// When to ask again even if nothing changes; `None` if no timer is needed.
     pub recheck_at: Option<MonotonicTime>,
 }
 
-/// A change of a pool's size: of the spare children of a [`Pool`], or of the maximum number of
-/// children of a [`DemandScaler`](crate::DemandScaler).
+/// A change of a pool's size. In a [`Pool`], the number of spare children changes, and in a
+/// [`DemandScaler`](crate::DemandScaler) the maximum number of children.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum PoolResize {
     /// One child more.
@@ -121,7 +122,8 @@ impl Pool {
     ///   Starting children count as idle, as in Apache's prefork
     ///   (`perform_idle_server_maintenance`), because children that start slowly must not cause
     ///   more and more forks. Children that are leaving count towards `max_children`, too.
-    /// - A pool in which all children are leaving gets one new child, even if `min_spare` is 0.
+    /// - If no child is idle, starting or busy, at least one is forked, even if `min_spare` is 0,
+    ///   unless `max_children` leaves no room.
     /// - If more than `max_spare` children are idle, the difference is retired. Only children that
     ///   were surplus throughout `retire_delay` are retired, because a burst of requests is often
     ///   followed by another burst.

@@ -25,8 +25,8 @@ impl RequestLimit {
 
 /// By how many percent a child's quota or lifetime may be less than configured. 10 by default.
 ///
-/// Without jitter, children that are started together also exit together. A pool of four children
-/// then stopped serving for a second each time, as measured with `POE::Component::Daemon`.
+/// Without jitter, children that are started together also exit together. In a measurement with
+/// `POE::Component::Daemon`, a pool of four children then served no requests for a second each time.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Jitter(u8);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_is_between_the_requests_less_the_jitter_and_the_requests() {
+    fn a_quota_is_less_than_the_limit_by_at_most_the_jitter() {
         for requests in (1..300).chain([1000, 65_537, u32::MAX]) {
             for percent in 0..=50 {
                 let jitter = Jitter::from_percent(percent).unwrap();

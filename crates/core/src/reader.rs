@@ -137,7 +137,7 @@ pub struct SlotEntry {
     pub requests: u64,
     /// The label that the child has set.
     pub label: Label,
-    /// The time of the last heartbeat; `None` if the child sends none.
+    /// The time of the last heartbeat; `None` if the child has not sent any.
     pub heartbeat: Option<MonotonicTime>,
     /// The deadline to which the child has extended its current request.
     pub deadline: Option<MonotonicTime>,

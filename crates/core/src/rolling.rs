@@ -34,7 +34,7 @@ pub enum RollingStep {
     Fork(u32),
     /// Retire this many old children, idle ones first.
     Retire(u32),
-    /// Wait, and ask again when a child becomes ready or exits.
+    /// Wait, and ask for the next step again when a child becomes ready or exits.
     Wait,
     /// No old child is left. Up to `max_unavailable` children may be missing; the pool's own rules
     /// fork them.
@@ -57,8 +57,8 @@ impl RollingReplace {
     /// - If there are no free slots because the pool is at its maximum, `max_unavailable` old
     ///   children are retired first, and new children are started when the old ones have exited.
     ///
-    /// A child that exits slowly delays only its own replacement. But if such children take up all
-    /// free slots, the replacement waits for them.
+    /// A child that exits slowly delays only the child that replaces it. But if such children take
+    /// up all free slots, the rolling replacement waits for them.
     ///
     /// # Examples
     ///
@@ -91,7 +91,8 @@ impl RollingReplace {
         if fork > 0 {
             return RollingStep::Fork(fork);
         }
-        // If only leaving children take up the free slots, wait for them instead.
+        // If `max_children` is greater than `target`, and leaving children take up all the
+        // remaining room, wait for these children instead of retiring old ones.
         let never_room = self.max_children <= self.target || self.max_children <= coming;
         let missing = self.target.saturating_sub(serving);
         if never_room && room == 0 && self.starting == 0 && missing < max_unavailable {

@@ -203,9 +203,9 @@ impl<B: WakeParent> Seat<B> {
     }
 
     /// Changes the status, if the rules and the generation allow the change. Before the state is
-    /// written, `fill` writes the fields that belong to the new status. Otherwise a reader could
-    /// see a new status with an old `since`, and a request would appear to be as old as the wait
-    /// before it.
+    /// written, `fill` writes the fields that belong to the new status. In the opposite order, a
+    /// reader could see a new status with an old `since`, and a request would appear to be as old
+    /// as the wait before it.
     fn change(
         &self,
         to: Status,
@@ -221,8 +221,8 @@ impl<B: WakeParent> Seat<B> {
             let step = child_step(status, to)?;
             let next = fill(state, step).with(to);
             // Release: a reader that sees the new status sees what `fill` has stored. The state is
-            // compared, because the parent may have closed the slot after the load above, if the
-            // parent believes that this child has exited.
+            // compared with the one that was loaded above, because the parent may have closed the
+            // slot since then: it does so if it believes that this child has exited.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
                 state.pack(),
                 next.pack(),
@@ -241,17 +241,17 @@ impl<B: WakeParent> Seat<B> {
     #[inline]
     fn wake_if_armed(&self) {
         // Pairs with the fence in `Scoreboard::arm_wakeup`. The dirty bit was stored before the
-        // fence, and whether the parent sleeps is loaded after the fence.
+        // fence. The word that shows whether the wakeup is armed is loaded after the fence.
         fence(Ordering::SeqCst);
         let armed = &self.board.header().words[header_word::WAKEUP];
         let word = armed.load(Ordering::Relaxed);
         if word.is_multiple_of(2) {
             return;
         }
-        // Wake before disarming: if this child is stopped or killed between the two, it has woken
-        // the parent, and costs the parent at most one spurious scan. Only the number that was
-        // loaded above is disarmed. If the parent has woken and armed the wakeup again, the number
-        // is different.
+        // Wake before disarming: if this child is stopped or killed between the two, the parent has
+        // been woken, and at worst makes one unnecessary scan. Only the number that was loaded
+        // above is disarmed. If the parent has woken and armed the wakeup again, the number is
+        // different.
         self.waker.wake();
         let _ = armed.compare_exchange(
             word,
@@ -262,8 +262,8 @@ impl<B: WakeParent> Seat<B> {
     }
 }
 
-/// Returns the transition, if a child may make it. Only the parent empties a slot, and
-/// `transition_to` does not know its caller.
+/// Returns the transition, if a child may make it. Only the parent may empty a slot, but
+/// `transition_to` allows it for any caller.
 fn child_step(status: Status, to: Status) -> Result<Transition, IllegalTransition> {
     match to {
         Status::Empty => Err(IllegalTransition { from: status, to }),

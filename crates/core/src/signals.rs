@@ -108,7 +108,8 @@ impl Signal {
 /// Returns what the parent does on a signal. `stopping` is the mode in which the daemon is already
 /// stopping, or `None` if it is not stopping.
 ///
-/// A second TERM or INT stops immediately: an operator who sends it twice does not want to wait.
+/// A second TERM or INT stops the daemon immediately: an operator who sends a second signal does not
+/// want to wait.
 ///
 /// # Examples
 ///

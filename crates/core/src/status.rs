@@ -117,7 +117,8 @@ pub enum Transition {
     RequestStarted,
     /// The request has finished.
     RequestFinished,
-    /// The request continues, and was classified as long, or as no longer long.
+    /// The request continues. The child changed its status from serving to long, or from long to
+    /// serving.
     Reclassified,
     /// The child is exiting.
     Leaving,
@@ -191,8 +192,8 @@ impl Status {
 
     /// Returns the meaning of the transition to `to`.
     ///
-    /// A status cannot follow itself. `POE::Component::Daemon` logs a warning if `wait` follows
-    /// `wait`.
+    /// A status cannot follow itself. `POE::Component::Daemon` only logs a warning when a child sets
+    /// its status `wait` (here: waiting) twice in a row.
     ///
     /// # Errors
     ///

@@ -289,7 +289,7 @@ fn closing_a_slot_while_its_label_is_written_reports_a_torn_label_and_leaves_the
 }
 
 #[test]
-fn exactly_one_side_gets_a_task_that_is_started_and_revoked_at_once() {
+fn exactly_one_side_gets_a_task_that_is_started_and_revoked_at_the_same_time() {
     for first_thread in [FirstThread::Main, FirstThread::Spawned] {
         explore(3, move || {
             let cell: &'static Claim = Box::leak(Box::new(Claim::new()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemon_core::{Counts, MonotonicTime, Pool, PoolDecision, PoolRules, Status, StatusKind};
 use proptest::prelude::*;
 
-/// An event of a child, which is chosen by number, or the passing of milliseconds.
+/// An event. The number selects the child, or is the number of milliseconds that pass.
 #[derive(Debug, Clone, Copy)]
 enum PoolEvent {
     BecomesReady(usize),

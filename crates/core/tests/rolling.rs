@@ -1,4 +1,4 @@
-//! Simulates rolling replacements: each one ends and keeps the capacity.
+//! Simulates rolling replacements: each one ends, and the capacity stays within its bounds.
 
 #![cfg(not(loom))]
 
@@ -54,7 +54,7 @@ fn each_situation_has_the_next_step_of_the_table() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_rolling_replacement_ends_within_its_bounds(
+    fn a_rolling_replacement_ends_and_stays_within_its_bounds(
         target in 1_u32..40,
         room in 0_u32..10,
         busy in 0_u32..40,

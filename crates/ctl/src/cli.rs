@@ -14,7 +14,7 @@ Exit codes:
   1  the daemon refused or failed, or the output cannot be written
   2  invalid command line
   3  no such child
-  4  no daemon: no socket, connection refused or lost, timeout, or an invalid answer or scoreboard
+  4  the daemon is unreachable, its answer is missing or invalid, or the scoreboard cannot be read
   5  permission denied for the socket or the scoreboard file, or by the daemon
   6  the daemon uses another version of the protocol";
 
@@ -83,7 +83,8 @@ pub(crate) enum Command {
     Reopen,
     /// Replaces all children of a pool, a few at a time
     Reload,
-    /// Sets the number of spare children of a pool, or the maximum of a post-forking daemon
+    /// Sets the minimum number of spare children of a pool, or the maximum number of children of a
+    /// dispatcher or a post-forking daemon
     Resize {
         /// The new number
         #[arg(value_name = "N")]

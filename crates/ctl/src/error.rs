@@ -20,7 +20,7 @@ pub(crate) enum ExitStatus {
     /// The command line is invalid. clap reports most of these errors.
     Usage = 2,
     NoSuchChild = 3,
-    /// No daemon answers, or the answer or the scoreboard file is invalid.
+    /// No daemon answers, its answer is invalid, or the scoreboard file cannot be read.
     NoDaemon = 4,
     PermissionDenied = 5,
     /// The daemon uses another version of the protocol.
@@ -182,7 +182,7 @@ impl CtlError {
         (!self.is_broken_pipe()).then(|| self.to_string())
     }
 
-    /// Returns whether the daemon is unavailable. The scoreboard can be read instead.
+    /// Returns whether the daemon is unavailable. If so, callers read its scoreboard instead.
     pub(crate) fn is_daemon_unavailable(&self) -> bool {
         self.exit_status() == ExitStatus::NoDaemon
     }

@@ -20,7 +20,8 @@
 //! | `client` | one connection to the control socket, with deadlines |
 //! | `board` | reads the scoreboard file, without the daemon |
 //! | `snapshot` | the state of a daemon, from its socket or its scoreboard file |
-//! | `commands`, `status`, `events` | the commands that print and exit |
+//! | `commands` | runs the commands, and prints their results |
+//! | `status`, `events` | the status and the events as text |
 //! | `top` | the live screen; its `screen` (state) and `view` (drawing) use no I/O and no clock |
 //! | `error` | the errors and their exit codes |
 //!

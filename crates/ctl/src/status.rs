@@ -46,11 +46,12 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     let mut totals = Vec::new();
     if snapshot.max_children > 0 {
         totals.push(format!("{} of {} children", snapshot.children.len(), snapshot.max_children));
+        let reached = snapshot.counters.as_ref().map(|counters| counters.max_children_reached);
+        totals.extend(reached.map(|times| format!("limit reached: {times}")));
     }
     if let Some(counters) = &snapshot.counters {
         totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
         totals.push(format!("{} failed exits", counters.failed_exits));
-        totals.push(format!("{} at max_children", counters.max_children_reached));
     }
     totals
 }

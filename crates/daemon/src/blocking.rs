@@ -1,8 +1,8 @@
 //! Runs blocking calls on separate threads with a timeout, because a call may never return.
 //!
-//! Reading `/proc/PID` can block for as long as the kernel is busy with that process. A tokio
-//! runtime that shuts down waits for the threads of its blocking pool, so that pool must not run
-//! such calls.
+//! Reading `/proc/PID` can block for as long as the kernel is busy with that process. Such calls
+//! must not run in the blocking pool of a tokio runtime, because the runtime waits for the threads
+//! of the pool when it shuts down.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;

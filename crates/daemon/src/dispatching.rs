@@ -60,8 +60,8 @@ pub trait RequestFactory<R>: 'static {
     /// daemon handles this error like a failed fork and tries again after a delay.
     fn make_request(&mut self) -> io::Result<R>;
 
-    /// Called when the fork server has been asked to fork the child that receives the request made
-    /// last.
+    /// Called when the fork server has been asked to fork a child. The child receives the request
+    /// that [`make_request`](RequestFactory::make_request) returned last.
     ///
     /// If the fork fails after this call, the request is dropped.
     fn fork_requested(&mut self, child: ChildId);
@@ -160,7 +160,7 @@ impl<R: 'static> OnDemand<R> {
         self
     }
 
-    /// Sets by how many percent at most a child's quota is less than `requests`, so that the
+    /// Sets the maximum percentage by which a child's quota is smaller than `requests`, so that the
     /// children are not all replaced at the same time. 10 by default, at most 50.
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {

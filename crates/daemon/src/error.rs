@@ -50,7 +50,8 @@ pub enum DaemonError {
     #[error("{0}; the children were stopped")]
     ForkServerLost(String),
     /// The daemon has ended with an error that was returned to an earlier sender of
-    /// [`WaitUntilStopped`](crate::WaitUntilStopped). This error contains only its message.
+    /// [`WaitUntilStopped`](crate::WaitUntilStopped). `Ended` contains only the message of that
+    /// error.
     #[error("the daemon has failed: {0}")]
     Ended(String),
     /// The daemon's actor has panicked.

@@ -79,8 +79,8 @@ pub struct Evidence {
 pub enum Trace {
     /// The frames, innermost first.
     Frames(Vec<Frame>),
-    /// The child did not answer in time, because it is stopped, waits in the kernel, or has no
-    /// handler.
+    /// The child did not answer in time, for example because it is stopped, waits in the kernel, or
+    /// has no handler.
     NoAnswer,
     /// No backtrace was requested.
     NotAsked,
@@ -244,7 +244,8 @@ impl fmt::Display for Trace {
 }
 
 impl fmt::Display for Frame {
-    /// Writes `function at file:line`, without the parts that are unknown.
+    /// Writes `function at file:line`. Writes the address instead of an unknown function, and
+    /// leaves out an unknown file or line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
             Some(function) => OneLine(function).fmt(f)?,

@@ -158,8 +158,9 @@ pub(crate) fn launch<P: Program>(
     launched
 }
 
-/// The files that are opened and the paths that are made absolute first, while relative paths are
-/// still valid and errors still reach the terminal.
+/// The files and the absolute paths of a launch. The files are opened, and the paths are made
+/// absolute, before the other steps: relative paths are still valid then, and errors still reach
+/// the terminal.
 struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,

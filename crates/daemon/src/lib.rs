@@ -19,7 +19,7 @@
 //!   |- fork server     one thread, no runtime: forks, reaps, signals
 //!   |     |- child 0   its own actix System: ChildActor with a seat on the scoreboard, your session
 //!   |     |- child 1   ...
-//!   |- scoreboard      shared memory, one line per child: [wr.l  ]
+//!   |- scoreboard      shared memory, one slot for each child: [wr.l  ]
 //! ```
 //!
 //! There are three models, each with its own settings. [`PreFork`] keeps a pool of children that
@@ -172,7 +172,7 @@
 //! | [`Evidence`] | what is known about a slow or rogue child, as text and as JSON |
 //! | [`control`] | the control socket and its protocol |
 //! | [`service`], [`RegisterWith`] | the daemon as a service of systemd or of another service manager |
-//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the trait of all types that can be handed to a child, and how to implement the trait for your type |
+//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the trait of all types that can be handed to a child, and the types for implementing it |
 //! | [`logger`] | the daemon's logger in this process |
 //! | [`dispatching`] | for crates that send tasks to children, as `actix-dispatch` does |
 //!

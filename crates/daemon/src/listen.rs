@@ -17,9 +17,9 @@ use tokio::io::unix::AsyncFd;
 use crate::connection::StreamSocket;
 use crate::log::logger;
 
-/// How long idle children of a stopping daemon have to serve the listener's backlog. After this
-/// time a busy child accepts the remaining connections and closes the listener, so that the port is
-/// free while the child finishes its request.
+/// The time for which a busy child of a stopping daemon leaves the listener's backlog to the idle
+/// children. After this time the busy child accepts the remaining connections and closes the
+/// listener, so that the port is free while the child finishes its request.
 pub(crate) const DRAIN_DELAY: Duration = Duration::from_millis(10);
 /// The delay before a process that lacks descriptors or memory tries to accept again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -7,11 +7,11 @@
 //! | --- | --- |
 //! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts, except [`DaemonChild`], which is delivered to the session of a child |
 //! | [`UpdateStatus`], [`SetLabel`] | a session in a child reports what it does |
-//! | [`HandOver`] | the parent of a post-forking daemon has a request handled by a child |
+//! | [`HandOver`] | a session in the parent of a post-forking daemon hands a request to a new child |
 //! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
 //! | [`GetStatus`], [`Peek`], [`TraceChild`] | query the daemon |
 //! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait until the daemon has stopped, connect the daemon to a service |
-//! | [`ForeignChild`] | has the daemon stop a process that the program has started itself |
+//! | [`ForeignChild`] | registers a process that the program has started itself, so that the daemon stops it |
 
 mod broadcasts;
 mod commands;

@@ -92,7 +92,7 @@ impl PreFork {
         self
     }
 
-    /// Sets by how many percent at most a child's quota is less than
+    /// Sets the maximum percentage by which a child's quota is smaller than
     /// [`requests`](PreFork::requests). 10 by default, at most 50.
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {

@@ -81,7 +81,7 @@ mod tests {
     use super::kind;
 
     #[test]
-    fn descriptors_are_grouped_by_kind() {
+    fn the_kind_of_a_descriptor_follows_from_its_target() {
         assert_eq!(kind("socket:[123]"), "socket");
         assert_eq!(kind("anon_inode:[eventpoll]"), "eventpoll");
         assert_eq!(kind("/dev/null"), "file");

@@ -80,7 +80,7 @@ impl DaemonBuilder<PreFork> {
 
 impl DaemonBuilder<PostFork> {
     /// Launches a daemon and runs it until it has stopped. The parent accepts connections from this
-    /// listener and has a child forked for each connection. The child serves the connection with
+    /// listener and hands each connection to a new child. The child serves the connection with
     /// `handler`.
     ///
     /// # Errors
@@ -213,8 +213,9 @@ where
     }
 }
 
-/// Completes when the daemon stops and idle children have had [`DRAIN_DELAY`] to serve the backlog.
-/// Never completes if the child shuts down for another reason.
+/// Completes [`DRAIN_DELAY`] after the child was asked to shut down because the daemon stops. Until
+/// then, idle children serve the backlog. Never completes if the child shuts down for another
+/// reason.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
         ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,

@@ -13,7 +13,7 @@
 //! | starts | starts its first children |
 //! | runs, and sends READY to the service manager | runs |
 //! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
-//! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action, until all children have been replaced |
+//! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action; a reload ends when all children have been replaced |
 //! | stops, and extends its timeout each time a child exits | is stopping |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!

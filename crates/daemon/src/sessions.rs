@@ -23,7 +23,7 @@ where
     session: SessionId,
 }
 
-/// The sessions that received a message and have not yet answered it or stopped.
+/// The sessions that received a message and have neither answered it nor stopped.
 #[derive(Debug, Clone, Default)]
 struct Unanswered(Arc<Mutex<Vec<SessionId>>>);
 

@@ -1,5 +1,5 @@
-//! Forwards the signals of the parent to its daemon actor, as messages. The signal handlers are
-//! those of tokio, so other listeners in the program still receive the signals too.
+//! Sends a message to the daemon's actor for each signal that the parent receives. The signal
+//! handlers are those of tokio, so other listeners in the program still receive the signals too.
 
 use std::io;
 

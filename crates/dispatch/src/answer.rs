@@ -10,7 +10,7 @@ use crate::body::Body;
 /// The result of a request. Every request gets exactly one result.
 pub type TaskResult = Result<Reply, Failure>;
 
-/// A value returned by a method, still encoded.
+/// The value that a method or the fallback returned, still encoded.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub(crate) body: Body,
@@ -40,7 +40,8 @@ impl Reply {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The method returned an error.
+    /// The method or the fallback returned an error, or the
+    /// [`precall`](crate::DispatcherBuilder::precall) hook refused the call.
     #[error("{message}")]
     Failed {
         /// The text of the error.
@@ -83,7 +84,8 @@ pub enum Failure {
         /// The state of the request when it was cancelled.
         state: RequestState,
     },
-    /// The dispatcher refused the request. It was not sent to a worker.
+    /// The dispatcher refused the request. The method was not called, except in earlier attempts in
+    /// which a worker died.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// There is a value, but it cannot be decoded as the requested type.

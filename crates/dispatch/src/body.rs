@@ -162,9 +162,9 @@ pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
     bulk::validating(|| decode::<T>(bytes).map(drop))
 }
 
-/// Collects the bytes of a value. Fewer than [`SHARED_FROM`] bytes are stored in heap memory, more
-/// bytes in a memory file. If no memory file is available, all bytes are stored in heap memory. If
-/// there are more bytes than the limit, they are discarded and only counted.
+/// Collects the bytes of a value. If there are fewer than [`SHARED_FROM`] bytes, they are stored in
+/// heap memory. Otherwise all of them are stored in a memory file, or in heap memory if no memory
+/// file is available. If there are more bytes than the limit, they are discarded and only counted.
 struct OverflowWriter {
     storage: Storage,
     length: usize,

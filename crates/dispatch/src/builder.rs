@@ -231,7 +231,7 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Records that a method could not be added. `check` returns the first recorded error.
+    /// Records the error if a method could not be added. `check` returns the first recorded error.
     fn note_error(&mut self, name: &str, added: Result<(), AddMethodError>) {
         let reason = match added {
             Ok(()) => return,
@@ -420,10 +420,10 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Sets the recipient of the dispatcher's messages and of the output of workers.
+    /// Sets the recipient of the dispatcher's log messages and of the output of workers.
     ///
-    /// Messages and output are sent to this recipient instead of the daemon's logger. See
-    /// [`Talkback`] for the format. `make` is called when the dispatcher starts.
+    /// Both are sent to this recipient instead of the daemon's logger. See [`Talkback`] for the
+    /// format. `make` is called when the dispatcher starts.
     pub fn talkback(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<Talkback> + 'static,

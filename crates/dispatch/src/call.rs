@@ -90,7 +90,7 @@ impl Call {
 
     /// Returns whether the soft limit has passed.
     ///
-    /// If the handler then returns an error, the request fails with
+    /// If the handler returns an error after the limit has passed, the request fails with
     /// [`Failure::TimedOut`](crate::Failure::TimedOut). The handler can still return a value.
     #[must_use]
     pub fn is_overdue(&self) -> bool {
@@ -115,7 +115,8 @@ impl Call {
         }
     }
 
-    /// Sets the label of the worker, shown on the scoreboard and by ps(1), until the next call.
+    /// Sets the label of the worker, shown on the scoreboard and by ps(1), until the worker runs a
+    /// task of another method.
     ///
     /// By default the label is the name of the method.
     pub fn label(&self, text: &str) {

@@ -9,7 +9,8 @@ use crate::scheduler::{Claims, IN_FLIGHT_MAX};
 
 /// For each slot of the scoreboard, one claim for each task that its worker can have in flight.
 ///
-/// A turn is the number of a task in its slot, and selects the task's claim.
+/// The tasks that are sent to the workers of a slot are numbered. The number of a task is its turn,
+/// which selects the task's claim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SharedClaims {
     cells: &'static [Claim],
@@ -49,8 +50,8 @@ impl SharedClaims {
         }
     }
 
-    /// Returns whether the parent has read the answer to the task of this turn. The memory of the
-    /// answer can then be reused.
+    /// Returns whether the parent has read the answer to the task of this turn. If so, the memory
+    /// of the answer can be reused.
     pub(crate) fn is_acknowledged(&self, slot: usize, turn: u64) -> bool {
         self.cell(slot, turn).is_some_and(|cell| cell.is_acknowledged(turn))
     }

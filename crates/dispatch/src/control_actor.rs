@@ -124,8 +124,8 @@ impl Handler<DaemonPhase> for ControlActor {
 impl Handler<DaemonShutdown> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// Completes when all requests have been answered. The daemon waits for at most its grace
-    /// period.
+    /// Completes when all requests have been answered. The daemon waits for this response, but not
+    /// longer than its grace period.
     fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
         let mode = match shutdown.reason {
             ShutdownReason::StoppingNow => StopMode::Immediate,

@@ -40,7 +40,8 @@ impl DispatcherActor {
         })
     }
 
-    /// Returns another handle to this dispatcher, for a response that submits its request later.
+    /// Returns another handle to this dispatcher. [`RequestResponse`] and
+    /// [`TaskResponse`](crate::task::TaskResponse) use it to submit their request later.
     pub(crate) fn share(&self) -> DispatcherActor {
         DispatcherActor { shared: Rc::clone(&self.shared) }
     }
@@ -135,8 +136,8 @@ impl Handler<GetStats> for DispatcherActor {
     }
 }
 
-/// Message: returns the dead letters, which are the last 100 tasks that were given up because their
-/// worker died in each attempt.
+/// Message: returns the last 100 dead letters. A dead letter is a task that was given up after two
+/// or more attempts, because a worker died in each of them.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Vec<DeadLetter>")]
 pub struct GetDeadLetters;

@@ -1,4 +1,5 @@
-//! The message that the fallback receives: a request for an unknown method, and how it is answered.
+//! The message that passes a request for an unknown method to the fallback, and through which the
+//! fallback answers the request.
 
 use std::fmt;
 

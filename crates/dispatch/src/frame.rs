@@ -27,18 +27,19 @@ pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 /// The maximum number of descriptors that one system call sends.
 const DESCRIPTORS_AT_ONCE: usize = 60;
 
-/// The maximum number of received descriptors whose frames are incomplete: the descriptors of two
-/// sends. The descriptors of one send arrive together. The descriptors of the next send arrive only
-/// after all bytes of the previous send have been received and read.
+/// The maximum number of received descriptors whose frames have not been decoded: the descriptors
+/// of two sends. The descriptors of one send arrive together. The descriptors of the next send can
+/// arrive in the same read as the last bytes of the previous send, but not earlier. All complete
+/// frames are decoded before the next read.
 const WAITING_MAX: usize = 2 * FDS_MAX;
 
 /// The size of a frame's length field in bytes.
 const LENGTH: usize = 4;
 
-/// A message from the parent that tells a worker to run a task.
+/// A message from the parent to a worker: the task to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskOrder<'a> {
-    /// The number of the task in its slot, which selects its claim.
+    /// The number of this task among the tasks of its slot. It selects the task's claim.
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,
@@ -126,10 +127,10 @@ pub(crate) enum FrameError {
     /// The descriptor of the body was not received.
     #[error("the shared memory of a frame is missing")]
     MissingDescriptor,
-    /// More descriptors were received than the incomplete frames can have.
+    /// More descriptors were received than the frames that have not been decoded can have.
     #[error("received {count} descriptors without their frames, the maximum is {WAITING_MAX}")]
     ExtraDescriptors {
-        /// The number of descriptors whose frames are incomplete.
+        /// The number of descriptors whose frames have not been decoded.
         count: usize,
     },
     /// The shared memory of the body cannot be read.

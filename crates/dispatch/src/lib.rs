@@ -87,9 +87,9 @@
 //! - Tasks that are expected to take less than a millisecond can be sent ahead. With several
 //!   workers, such tasks can therefore *start* out of queue order, by up to a millisecond. All
 //!   other tasks start strictly in queue order.
-//! - A line that a worker prints is attributed to the method that the worker runs or ran last. If
-//!   two tasks follow each other within microseconds, the line can be attributed to the method of
-//!   the other task.
+//! - A line that a worker prints is attributed to the method that the worker is running, or that it
+//!   ran last. If two tasks follow each other within microseconds, the line can be attributed to
+//!   the method of the other task.
 
 mod answer;
 mod body;

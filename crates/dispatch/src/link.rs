@@ -132,7 +132,7 @@ pub(crate) struct WorkerLink {
     /// The method of the task that was sent last. The output of the worker is attributed to this
     /// method while no task is running.
     pub(crate) last_method: CowStr,
-    /// Whether a task waits to flush the link.
+    /// Whether an async task waits to flush the link.
     pub(crate) send_retry: SendRetry,
     /// The number of consecutive sends that failed because of a shortage in the system.
     pub(crate) failed_sends: u32,
@@ -147,7 +147,7 @@ pub(crate) enum SetupState {
     Ready,
 }
 
-/// Whether a task waits until the link is writable, or until the retry delay has passed.
+/// Whether an async task waits until the link is writable, or until the retry delay has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendRetry {
     Idle,

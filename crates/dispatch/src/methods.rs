@@ -1,4 +1,5 @@
-//! The method table: lookup by name, in the original's order, and calls with their hooks.
+//! The method table. It finds methods by name, with the same precedence as the original, and runs
+//! the hooks around each call.
 //!
 //! The table is built before the launch, so the parent and the workers have the same table. A task
 //! on the link therefore identifies its method by number.
@@ -169,8 +170,8 @@ impl Class {
 ///
 /// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers
 /// the method before the launch, because code cannot be sent to a process that already runs, and
-/// returns this handle. Requests carry the handle:
-/// [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous) and
+/// returns this handle. Put the handle into a request with
+/// [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous) or
 /// [`NewRequest::method`](crate::NewRequest::method). The handle takes precedence over the name in
 /// the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -282,7 +282,7 @@ pub(crate) struct RequestParts {
     pub(crate) params: Body,
 }
 
-/// A request as it is delivered with its result, to the fallback, or in a dead letter.
+/// A request that is delivered with its result, passed to the fallback, or kept as a dead letter.
 #[derive(Debug, Clone)]
 pub struct RequestInfo {
     pub(crate) parts: RequestParts,

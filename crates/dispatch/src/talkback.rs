@@ -30,7 +30,7 @@ pub(crate) struct EventLog {
     pub(crate) verbosity: Verbosity,
 }
 
-/// How many events are reported.
+/// Which events are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Verbosity {
     /// Only events that an operator needs in normal operation.

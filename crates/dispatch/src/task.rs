@@ -15,7 +15,7 @@ use crate::dispatcher::DispatcherActor;
 use crate::reply::{AnswerSender, ReplySender};
 use crate::request::NewRequest;
 
-/// A typed task. Its value is the parameters of a call, and its type determines the method.
+/// A typed task. Its value contains the parameters of a call, and its type determines the method.
 ///
 /// Register it with [`DispatcherBuilder::task`](crate::DispatcherBuilder::task) and send it with
 /// [`RunTask`]. The compiler checks that sender and worker agree on the types.

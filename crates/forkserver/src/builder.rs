@@ -138,7 +138,8 @@ impl ForkServerBuilder {
                     run_fork_server(self.settings, program, resources, Wire::new(far), mask)
                 });
                 let code = catch_unwind(run).unwrap_or(EXIT_PANIC);
-                // Exit handlers that were registered before the fork must run in the parent only.
+                // `exit_now` does not run exit handlers: those that were registered before the fork
+                // must run in the parent only. It does not flush the streams either.
                 flush_streams();
                 process::exit_now(code)
             }
@@ -155,7 +156,7 @@ fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     ignore(Signal::Ttou)
 }
 
-/// Flushes the output buffers, so that parent and child do not write the same bytes.
+/// Flushes the output buffers, so that parent and child do not both write the buffered bytes.
 fn flush_streams() {
     // If the flush fails, the bytes are written or lost when the process exits.
     let _ = std::io::stdout().flush();
@@ -174,13 +175,14 @@ fn run_fork_server<B: ChildProgram>(
     let prepared = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // If a library has ignored CHLD during preload, the exits of children would go unnoticed.
+        // A library may have set CHLD to be ignored during preload. The exits of children would
+        // then go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let child_exits = match prepared {
         Ok(child_exits) => child_exits,
         Err(error) => {
-            // If the report cannot be sent, the parent detects the end of the link instead.
+            // If the report cannot be sent, the parent detects instead that the link is closed.
             let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
             let _ = wire.flush();
             return EXIT_SOFTWARE;

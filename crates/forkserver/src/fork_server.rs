@@ -27,8 +27,8 @@ pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
 pub use event::ForkServerEvent;
 
-/// The size in bytes of the largest request that is part of the command. A larger request is sent
-/// in a memory file, so that the fork server does not copy it and its memory stays small.
+/// The size in bytes up to which a request is sent within the command. A larger request is sent in
+/// a memory file, so that the fork server does not copy the request and its memory stays small.
 const INLINE_MAX: usize = 4 * 1024;
 
 /// The parent's handle of the fork server.
@@ -234,8 +234,9 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    /// Waits until the fork server reports an event, a child writes to the armed scoreboard, or the
-    /// timeout has passed, and returns the events. For programs without an event loop.
+    /// Waits until the fork server reports an event, the link accepts unsent commands, a child
+    /// writes to the armed scoreboard, or the timeout has passed. Returns the events, if any. For
+    /// programs without an event loop.
     ///
     /// # Errors
     ///
@@ -252,8 +253,8 @@ impl<R: Transfer> ForkServer<R> {
         }
         let mut events = Vec::new();
         if !ready[0].is_empty() {
-            // Events that were reported before the loss are returned first. The next call returns
-            // the error.
+            // If the fork server is lost, the events that it reported before are returned first.
+            // The next call returns the error.
             let flushed = self.flush();
             let collected = self.collect(&mut events).and(flushed);
             if events.is_empty() {

@@ -21,7 +21,7 @@ use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_co
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
 
-/// The interval at which killed children are checked one by one.
+/// The interval at which the loop checks, after KILL, whether each remaining child still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The loop's state: the children and the link to the parent.
@@ -313,7 +313,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         let _ = self.wire.queue(report);
     }
 
-    /// Sends queued reports. After an error the link is closed, which the next read detects.
+    /// Sends queued reports. An error means that the link is closed. The next read detects this.
     fn flush(&mut self) {
         let _ = self.wire.flush();
     }

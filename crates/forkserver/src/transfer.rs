@@ -71,7 +71,7 @@ pub enum TransferError {
         /// [`ForkServerBuilder::request_limit`](crate::ForkServerBuilder::request_limit).
         limit: usize,
     },
-    /// The request has more descriptors than one message can carry.
+    /// The request has more than [`DESCRIPTORS_MAX`] descriptors.
     #[error("cannot send {count} descriptors with one request: the limit is {DESCRIPTORS_MAX}")]
     TooManyDescriptors {
         /// The number of descriptors.

@@ -3,8 +3,8 @@
 use daemon_core::ReportError;
 use daemon_sys::Signal;
 
-/// Why a manager could not be built, or a setting could not be changed. The previous settings still
-/// apply.
+/// Why a manager could not be built, or a setting could not be changed. If a setting is refused,
+/// the previous settings still apply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -14,7 +14,7 @@ pub enum ConfigError {
         /// The name of the setting.
         setting: &'static str,
     },
-    /// `max_workers` is larger than the number of slots of any scoreboard.
+    /// `max_workers` is larger than the number of slots that a scoreboard can have.
     #[error("max_workers must be at most {}, not {max_workers}", daemon_core::MAX_SLOTS)]
     TooManyWorkers {
         /// The requested value of `max_workers`.

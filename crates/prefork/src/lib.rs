@@ -71,8 +71,8 @@
 //! ```
 //!
 //! TERM terminates these workers at any point. The workers of `examples/prefork_reload.rs` finish
-//! their connection first, and `examples/gearman_worker` runs ten processes of a worker that does
-//! not depend on this crate.
+//! their connection first. `examples/gearman_worker` runs a Gearman worker in ten processes; only
+//! its `main` uses this crate.
 //!
 //! # Map
 //!

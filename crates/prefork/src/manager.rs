@@ -133,8 +133,8 @@ impl PreforkManager {
         Ok(manager)
     }
 
-    /// Installs the signal handlers, and unblocks the signals, because the parent process may have
-    /// blocked some of them.
+    /// Installs the signal handlers, and unblocks the signals, because the process that started the
+    /// manager may have blocked some of them.
     fn listen(&self) -> Result<(), daemon_sys::Error> {
         let mut signals = self.traps.signals();
         signals.push(Signal::Child);

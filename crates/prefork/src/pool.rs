@@ -115,8 +115,8 @@ impl WorkerPool {
             .collect();
     }
 
-    /// Starts a new generation: slots no longer wait because of earlier failures. The backoff after
-    /// a refused fork still applies.
+    /// Starts a new generation: slots that wait because their worker failed may be used at once.
+    /// The backoff after a refused fork still applies.
     pub(crate) fn begin_generation(&mut self) {
         self.free = self.free.iter().map(|(_, slot)| (MonotonicTime::ZERO, *slot)).collect();
     }

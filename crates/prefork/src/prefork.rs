@@ -147,9 +147,9 @@ impl Prefork {
 
     /// Waits until all workers have exited, and returns the number of workers left, which is 0.
     ///
-    /// The call forks no workers, and does not ask workers to stop. The signal that ended
-    /// [`start`](Prefork::start) or a call of [`signal_all_children`](Prefork::signal_all_children)
-    /// must have done so.
+    /// The call forks no workers, and does not ask workers to stop. They must have been asked
+    /// before, either by the signal that ended [`start`](Prefork::start), or by a call of
+    /// [`signal_all_children`](Prefork::signal_all_children).
     ///
     /// Trapped signals that are received during the wait are forwarded, and
     /// [`signal_received`](Prefork::signal_received) returns the last of them. However, TERM, INT
@@ -279,8 +279,8 @@ impl Prefork {
     }
 
     /// Changes [`max_workers`](PreforkBuilder::max_workers) from the next [`start`](Prefork::start)
-    /// on. That `start` asks excess workers to stop, idle workers first (in the original they
-    /// continue).
+    /// on. That `start` asks excess workers to stop, idle workers first (in the original, excess
+    /// workers continue).
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ impl Prefork {
             Size::Fixed { .. } => Size::Fixed { max_workers: workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
                 min_spare_workers,
-                // If both are equal, the number of idle workers is not limited, and stays so.
+                // If both are equal, idle workers are not limited. Do not add a limit here.
                 max_spare_workers: match max_spare_workers == max_workers {
                     true => workers,
                     false => max_spare_workers,

@@ -48,7 +48,7 @@ impl RollingSignal {
         }
     }
 
-    /// Returns when the next worker is due; `None` if none is left.
+    /// Returns the time at which the next worker is due; `None` if no worker is left.
     pub(crate) fn due(&self) -> Option<MonotonicTime> {
         (!self.left.is_empty()).then_some(self.due)
     }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_signal_is_sent_to_new_workers_after_those_that_are_left() {
+    fn a_repeated_signal_is_sent_to_the_waiting_workers_first_and_then_to_new_ones() {
         let mut rolling = rolling_signal();
         assert_eq!(rolling.take(at(10), |_| true), Some(worker(0)));
         rolling.extend(Duration::from_secs(1), [worker(1), worker(2), worker(5)]);

@@ -104,7 +104,7 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long too many workers must be idle before the excess ones are asked to stop.
+    /// Sets how long there must be too many idle workers before the excess ones are asked to stop.
     /// Default: 250 ms. (In the original, the heartbeat is the interval at which workers are
     /// counted. Here a change of status wakes the manager.)
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use daemon_sys::Signal;
 
-/// Which signal, if any, the manager sends to its workers when it receives a trapped signal. This
-/// is a value of the original's `trap_signals`.
+/// Which signal, if any, the manager sends to its workers when it receives a trapped signal. In the
+/// original, this is a value in the hash `trap_signals`.
 ///
 /// TERM, INT, QUIT, and the signal that TERM is forwarded as, ask a worker to stop. The program
 /// defines the meaning of other signals.
@@ -79,7 +79,7 @@ impl Traps {
     }
 
     /// Returns the signal that the manager sends to stop a worker: the signal that TERM is
-    /// forwarded as, otherwise TERM.
+    /// forwarded as, or TERM if TERM is not forwarded.
     pub(crate) fn stop_signal(&self) -> Signal {
         self.forward(Signal::Term).signal().unwrap_or(Signal::Term)
     }
@@ -111,8 +111,8 @@ impl Traps {
     }
 }
 
-/// Removes and returns the pending signal that is handled first. Signals that stop the service come
-/// before all others.
+/// Removes and returns the pending signal that is handled first. TERM comes first, then INT, QUIT
+/// and all others.
 pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Signal> {
     let most_severe =
         pending_signals.iter().copied().min_by_key(|signal| severity_rank(*signal))?;
@@ -120,14 +120,14 @@ pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Sign
     Some(most_severe)
 }
 
-/// Returns the more severe of two received signals; the later signal if neither stops the service.
+/// Returns the more severe of two received signals; the later one if neither is TERM, INT or QUIT.
 pub(crate) fn more_severe(earlier: Option<Signal>, later: Signal) -> Signal {
     earlier
         .filter(|earlier| severity_rank(*earlier) < NON_TERMINATING.min(severity_rank(later)))
         .unwrap_or(later)
 }
 
-/// Signals that stop the service have a lower rank than this.
+/// The ranks of TERM, INT and QUIT are below this value. The ranks of all other signals are above.
 const NON_TERMINATING: i32 = 100;
 
 fn severity_rank(signal: Signal) -> i32 {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_stops_the_service_is_more_severe_in_any_order() {
+    fn term_int_and_quit_are_more_severe_than_other_signals_in_any_order() {
         let table = [
             (None, Signal::Hup, Signal::Hup),
             (Some(Signal::Hup), Signal::Usr1, Signal::Usr1),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_that_stop_the_service_are_taken_first_and_none_is_lost() {
+    fn term_and_int_are_taken_first_and_no_signal_is_lost() {
         let mut pending_signals = vec![Signal::Usr1, Signal::Hup, Signal::Int, Signal::Term];
         let taken: Vec<_> = std::iter::from_fn(|| take_most_severe(&mut pending_signals)).collect();
         assert_eq!(taken[..2], [Signal::Term, Signal::Int]);

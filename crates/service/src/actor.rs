@@ -127,7 +127,7 @@ impl ServiceActor {
         let (state, checkpoint) = (status.state.word(), status.checkpoint);
         match self.logged.replace(status.state) {
             // Progress of a pending state is logged at debug level, because a daemon reports
-            // progress for each child that exits.
+            // progress for each child that is forked or exits.
             Some(before) if before == status.state && checkpoint > 0 => {
                 debug!(self.log, "state pending"; "state" => state, "checkpoint" => checkpoint);
             }

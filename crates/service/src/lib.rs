@@ -1,5 +1,5 @@
-//! The states of a service as actix actors: one set of callbacks for the Windows service manager
-//! and for systemd.
+//! The state of a service as an actix actor, with the same callbacks under the Windows service
+//! manager and under systemd.
 //!
 //! # Theory of operation
 //!
@@ -10,14 +10,15 @@
 //! a [`ServiceActor`] carries out the effects of the state machine. [`Control`]s arrive from the
 //! service manager or as messages. The actor calls the service's [`Callbacks`] with
 //! [`StateCallback`], and enters the next state when the callbacks have answered with
-//! [`NextState`]. The actor reports each state change to the service manager at once:
+//! [`NextState`]. The actor reports each state change to the service manager at once. The table
+//! shows how the controls arrive, and how the states are reported:
 //!
 //! | | Windows | systemd | console |
 //! | --- | --- | --- | --- |
 //! | stop | `STOP` | TERM | Ctrl-C, TERM |
 //! | pause, continue | `PAUSE`, `CONTINUE` | TSTP, CONT | TSTP, CONT |
 //! | reload | `PARAMCHANGE` | HUP | HUP |
-//! | the system shuts down | `SHUTDOWN`, `PRESHUTDOWN` | TERM | |
+//! | the system shuts down | `SHUTDOWN`, `PRESHUTDOWN` | TERM | shutdown event (Windows) |
 //! | reported: starting, running | `START_PENDING`, `RUNNING` | `EXTEND_TIMEOUT_USEC`, `READY` | |
 //! | reported: stopping, stopped | `STOP_PENDING`, `STOPPED` | `STOPPING`, `EXTEND_TIMEOUT_USEC` | |
 //!

@@ -31,6 +31,9 @@ pub struct StateCallback {
 
 impl StateCallback {
     /// Returns an answer that is valid for this call only. A duplicate or late answer is ignored.
+    ///
+    /// If the call needs no answer, its `call_id` is `None`, and this method returns
+    /// `NextState::default()`.
     #[must_use]
     pub fn next(&self) -> NextState {
         NextState { call_id: self.call_id, delay: None }
@@ -127,8 +130,8 @@ impl SetState {
     }
 }
 
-/// Registers a participant, which then receives the callbacks of all states. The service enters the
-/// next state only after the participant has answered too.
+/// Registers a participant, which then receives all callbacks. The service enters the next state
+/// only after the participant has answered too.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Register {

@@ -8,10 +8,13 @@ use crate::state_machine::{Reloading, ServiceStatus};
 /// Returns the sd_notify lines for a status that follows the status `before`. `text` is the status
 /// text, and `now` is the time of the monotonic clock.
 ///
-/// `READY=1` is sent when the service first runs, and when a reload ends. A reload ends when the
-/// parameters have been read, or earlier if the service pauses or continues. `StartPending` and
-/// `StopPending` ask for more time with their wait hint. A pause appears only in `STATUS=`, because
-/// systemd has no paused state.
+/// `READY=1` is sent when the service first runs, and when a reload ends. A reload ends when all
+/// participants have answered the callback [`Unhandled`](crate::Callback::Unhandled), or earlier if
+/// the service pauses or continues. For example, a pre-forking daemon answers when its children
+/// have been replaced.
+///
+/// `StartPending` and `StopPending` ask for more time with their wait hint. A pause appears only in
+/// `STATUS=`, because systemd has no paused state.
 ///
 /// # Examples
 ///

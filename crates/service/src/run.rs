@@ -24,8 +24,8 @@ use windows as platform;
 /// `start` runs inside the System: it must start the program's actors and spawn the service.
 ///
 /// Under the Windows service manager, the System runs in a thread of the service manager. After the
-/// System has ended, `run` reports to the service manager that the service has stopped. Otherwise
-/// the System runs in the calling thread.
+/// System has ended, `run` reports to the service manager that the service has stopped. Without the
+/// Windows service manager, the System runs in the calling thread.
 ///
 /// # Errors
 ///

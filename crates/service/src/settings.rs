@@ -69,7 +69,8 @@ impl ServiceSettings {
     }
 
     /// Keeps the service in `StartPending` until a participant has [registered](crate::Register)
-    /// and answered. Otherwise a service that has no `StartPending` callback runs at once.
+    /// and answered. Without this setting, a service that has no `StartPending` callback runs at
+    /// once.
     #[must_use]
     pub fn await_registration(self) -> Self {
         ServiceSettings { registration: Registration::Awaited, ..self }

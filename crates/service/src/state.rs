@@ -14,6 +14,9 @@ use crate::control::Control;
 /// | `ContinuePending` | `Running`, `StopPending` | the callbacks have answered |
 /// | `StopPending` | `Stopped` | the callbacks have answered |
 /// | `Stopped` | | never |
+///
+/// A stop does not wait for answers: `StartPending`, `PausePending` and `ContinuePending` then
+/// change to `StopPending` at once.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum ServiceState {

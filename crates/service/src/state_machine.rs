@@ -250,7 +250,8 @@ impl StateMachine {
         Ok(effects)
     }
 
-    /// If the poll interval has passed, calls the participants again that have not answered.
+    /// If the poll interval has passed, repeats the pending call to the participants that have not
+    /// answered.
     pub fn tick(&mut self, now: MonotonicTime) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(pending) = &mut self.pending else { return effects };

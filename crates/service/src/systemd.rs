@@ -24,8 +24,9 @@ use crate::service_manager::ServiceManager;
 pub use fd_store::{FdStoreResult, RemoveFd, StoreFd};
 pub use inherited::{InheritedFd, inherited_fds};
 
-/// Checks the environment variables that systemd sets. A program that calls this function first
-/// fails before it has started anything. Variables that are not set are not an error.
+/// Checks the environment variables that systemd sets. If a program begins with this call, an
+/// invalid variable ends the program before it has started anything. Variables that are not set are
+/// not an error.
 ///
 /// # Errors
 ///
@@ -57,7 +58,8 @@ impl NotifySocket {
         }
     }
 
-    /// Opens a socket for notifications to an absolute path, or to `@` and an abstract name.
+    /// Opens a socket for notifications to `address`: an absolute path, or `@` and the name of an
+    /// abstract socket.
     ///
     /// # Errors
     ///

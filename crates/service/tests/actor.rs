@@ -213,7 +213,7 @@ fn the_delay_of_an_answer_becomes_the_wait_hint_of_the_shutdown() {
 }
 
 #[test]
-fn controls_without_a_callback_of_their_own_call_the_unhandled_callback() {
+fn user_controls_and_reloads_call_the_unhandled_callback() {
     in_a_system(async {
         let mut fixture = Fixture::with(|all| Callbacks::none().on(Callback::Unhandled, all));
         let user = Control::User(UserControl::new(128).unwrap());
@@ -232,7 +232,7 @@ fn controls_without_a_callback_of_their_own_call_the_unhandled_callback() {
 }
 
 #[test]
-fn controls_and_state_changes_that_the_present_state_does_not_allow_are_refused() {
+fn illegal_controls_and_state_changes_are_refused() {
     in_a_system(async {
         let fixture = Fixture::with(|_listener| Callbacks::none());
         let (state, control) = (ServiceState::Running, Control::Continue);

@@ -7,8 +7,9 @@ use nix::time::{ClockId, clock_gettime};
 /// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)). On Linux this is the time since boot,
 /// excluding the time for which the system was suspended.
 ///
-/// Unlike `std::time::Instant`, the times of different processes can be compared, and a time can be
-/// stored in shared memory. Reading the clock takes about 25 ns and needs no system call.
+/// Unlike a `std::time::Instant`, this time can be stored in shared memory and compared with the
+/// times that other processes have read. Reading the clock takes about 25 ns and needs no system
+/// call.
 ///
 /// # Panics
 ///

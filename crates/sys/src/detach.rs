@@ -69,7 +69,7 @@ impl ReadinessNotifier {
 /// input is then `/dev/null`.
 ///
 /// The launching process exits when the daemon sends its report with [`ReadinessNotifier`]. If the
-/// daemon is ready, the exit code is 0. If the daemon has failed, `NAME: reason` is printed to
+/// daemon is ready, the exit code is 0. If the daemon has failed, `PROGRAM: reason` is printed to
 /// standard error and the exit code is 1. If the daemon exits without a report, the reason is the
 /// daemon's exit status. The launching process runs no `atexit` functions, because the daemon runs
 /// them.

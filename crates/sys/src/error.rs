@@ -83,7 +83,7 @@ pub enum Error {
         /// Why the check failed.
         reason: String,
     },
-    /// The expected parent has already exited, so no parent death signal would be sent.
+    /// The expected parent has already exited, so the kernel will not send a parent death signal.
     #[error("cannot set a parent death signal: parent process {expected} has already exited")]
     ParentExited {
         /// The expected parent process.
@@ -134,24 +134,25 @@ impl Error {
         }
     }
 
-    /// Returns whether the system is short of processes or memory (`EAGAIN`, `ENOMEM`), so that the
-    /// same call may succeed later. fork(2) has no other temporary errors.
+    /// Returns whether the call failed because the system was short of processes or memory
+    /// (`EAGAIN`, `ENOMEM`). The same call may succeed later. fork(2) has no other temporary
+    /// errors.
     #[must_use]
     pub fn is_resource_shortage(&self) -> bool {
         matches!(self.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM))
     }
 
-    /// Returns whether the system has no more descriptors, for this process (`EMFILE`) or for all
-    /// processes (`ENFILE`), or no memory to map a file (`ENOMEM`). Calls that need no descriptor
-    /// may still succeed.
+    /// Returns whether the call failed because this process (`EMFILE`) or the whole system
+    /// (`ENFILE`) has reached its limit on descriptors, or because there was no memory to map a
+    /// file (`ENOMEM`). Calls that need no descriptor may still succeed.
     #[must_use]
     pub fn is_descriptor_shortage(&self) -> bool {
         matches!(self.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
     }
 }
 
-/// Displays a system error with its first letter in lower case, for example `permission denied`. An
-/// acronym at its start keeps its capitals.
+/// Displays a system error with its first letter in lower case, for example `permission denied`. A
+/// message that starts with an acronym is not changed, for example `I/O error`.
 struct LowercaseMessage<'a>(&'a io::Error);
 
 impl fmt::Display for LowercaseMessage<'_> {

@@ -1,5 +1,5 @@
-//! Lists the open descriptors of this process, for diagnostics and leak tests. Takes ownership of
-//! the descriptors that this process inherited from its parent.
+//! Lists the open descriptors of this process, for diagnostics and leak tests. The function
+//! [`take_inherited`] takes ownership of descriptors that this process inherited from its parent.
 
 use std::os::fd::RawFd;
 

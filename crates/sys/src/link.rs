@@ -56,7 +56,7 @@ pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
 ///
 /// # Errors
 ///
-/// If the other end is closed already.
+/// On systems other than Linux, if the other end is closed already. On Linux this is not an error.
 pub fn shutdown_write(end: &LinkEnd) -> Result<()> {
     use nix::sys::socket::{Shutdown, shutdown};
     shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut down a socket", errno))

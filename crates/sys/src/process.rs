@@ -85,7 +85,7 @@ pub enum Signal {
     Kill,
     /// `SIGUSR1`: not used by the daemon.
     Usr1,
-    /// `SIGUSR2`: a verbose peek.
+    /// `SIGUSR2`: log a verbose status report (a peek).
     Usr2,
     /// `SIGPIPE`: a write to a closed pipe or socket.
     Pipe,
@@ -291,13 +291,14 @@ pub fn exit_now(code: i32) -> ! {
 
 /// Sets the signal that the kernel sends to this process when its parent exits.
 ///
-/// Then checks that the parent is still `expected`, because the kernel sends no signal if the
-/// parent exited before this call. A fork and a change of user or group reset the setting
-/// (prctl(2), `PR_SET_PDEATHSIG`), so call this function after both. The kernel watches the
-/// *thread* that forked, so the parent must fork from a thread that does not exit.
+/// After setting the signal, this function checks that the parent is still `expected`, because the
+/// kernel sends no signal if the parent exited before this call. A fork and a change of user or
+/// group reset the setting (prctl(2), `PR_SET_PDEATHSIG`), so call this function after both. The
+/// kernel watches the *thread* that forked, so the parent must fork from a thread that does not
+/// exit.
 ///
-/// On systems other than Linux this function sets no signal and only checks the parent. There,
-/// detect the parent's exit by the closed end of a link instead.
+/// On systems other than Linux this function sets no signal and only checks the parent. There, use
+/// a link to the parent instead: when the parent exits, its end of the link is closed.
 ///
 /// # Errors
 ///

@@ -82,8 +82,8 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
     Ok(unsafe { values(start, count) })
 }
 
-/// Maps the values of a file that another process has created with [`in_file`], for reading. The
-/// file's length determines the number of values.
+/// Maps the values of a file for reading. Another process has created the file with [`in_file`].
+/// The file's length determines the number of values.
 ///
 /// The mapping is private, so stores to it are not visible to other processes. It is writable
 /// because on read-only pages only relaxed atomic loads are defined (module [`std::sync::atomic`]).

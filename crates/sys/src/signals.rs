@@ -1,7 +1,7 @@
 //! Receiving signals: dispositions, the signal mask, and descriptors to read signals from. The
 //! module [`process`](crate::process) sends signals.
 //!
-//! No code of the program runs in a signal handler.
+//! Signal handlers run only code of this crate, never code of the program that uses it.
 
 mod action;
 mod listener;

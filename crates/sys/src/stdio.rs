@@ -58,7 +58,7 @@ impl LogFile {
     }
 
     /// Opens the path again and redirects standard output and error to the opened file. If a log
-    /// rotation has renamed the old file, this is a new file.
+    /// rotation has renamed the old file, a new file is created.
     ///
     /// Each descriptor is replaced atomically, so a concurrently written line is not lost. It goes
     /// either to the old file or to the new file.
@@ -106,7 +106,8 @@ impl LogFile {
     }
 
     /// Changes the file's owner and group, so that it can be reopened after privileges are dropped.
-    /// To create a new file there, the user also needs write permission for the directory.
+    /// To create a new file after a log rotation, the user also needs write permission for the
+    /// log's directory.
     ///
     /// # Errors
     ///

@@ -63,15 +63,15 @@ impl Wakeup {
         self.fd.wake();
     }
 
-    /// Returns the writing descriptor. A signal handler writes eight bytes to it to make the other
-    /// end readable.
+    /// Returns the descriptor to write to. A signal handler writes eight bytes to it, which makes
+    /// the wakeup readable.
     pub(crate) fn writer(&self) -> RawFd {
         self.fd.writer()
     }
 
     /// Makes the descriptor unreadable again, however often [`wake`](Self::wake) was called. Check
-    /// for pending work after this call, not before it. A wakeup between the check and this call
-    /// would be lost.
+    /// for pending work after this call. If you check before it, a wakeup between the check and
+    /// this call is lost.
     pub fn clear(&self) {
         self.fd.clear();
     }

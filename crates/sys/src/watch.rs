@@ -1,6 +1,7 @@
-//! Registers descriptors with a tokio runtime. Requires the feature `tokio`. This is the only
-//! module that depends on a runtime. It is in this crate because the registration is an unsafe
-//! call. The caller must guarantee that the descriptor stays open.
+//! Registers descriptors with a tokio runtime. Requires the feature `tokio`.
+//!
+//! This is the only module that depends on a runtime. It is in this crate because tokio's function
+//! for the registration is unsafe: its caller must guarantee that the descriptor stays open.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

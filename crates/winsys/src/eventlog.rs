@@ -14,8 +14,8 @@ use windows_sys::Win32::System::Registry::{
 
 use crate::wide;
 
-/// The message file of the registered sources, which every Windows installation has. Its messages 1
-/// to 1000 contain only the record's own text.
+/// The message file that the sources are registered with. Every Windows installation has this file.
+/// Its messages 1 to 1000 contain only the record's own text.
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 
 /// The event id of all records of this crate.

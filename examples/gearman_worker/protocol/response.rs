@@ -78,8 +78,9 @@ pub(crate) enum Malformed {
     Handle(usize),
 }
 
-/// Received bytes that are not decoded yet: at most one packet, and the bytes that were read
-/// together with its end.
+/// Received bytes that are not decoded yet. The connection reads more bytes only when the buffer
+/// contains no complete packet, so the buffer never holds more than a part of one packet and the
+/// bytes of one read.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseBuffer(Vec<u8>);
 

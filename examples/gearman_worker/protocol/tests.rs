@@ -1,4 +1,5 @@
-//! Tests the encoding of every packet byte by byte, and random bytes.
+//! Tests the encoding of every request and the decoding of every response, byte by byte. Also tests
+//! the decoding of random bytes.
 
 use proptest::prelude::*;
 

@@ -12,8 +12,8 @@ use super::problem::ConnectionError;
 /// The size of a read in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// A connection to the server. Its descriptor is only for poll(2), which does not report the bytes
-/// that are in the buffer, see [`has_unread`](Connection::has_unread).
+/// A connection to the server. Its descriptor is only for poll(2). Because poll(2) does not report
+/// bytes that are already in the buffer, call [`has_unread`](Connection::has_unread) first.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -73,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether there are bytes in the buffer, which poll(2) does not report.
+    /// Returns whether the buffer contains bytes. poll(2) does not report these bytes.
     pub(super) fn has_unread(&self) -> bool {
         !self.buffer.is_empty()
     }

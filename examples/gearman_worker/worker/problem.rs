@@ -20,7 +20,7 @@ pub(crate) enum SetupError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorkerProblem {
     /// The connection failed or was lost. The worker connects again.
-    #[error("lost gearmand at {server}: {error}")]
+    #[error("no connection to gearmand at {server}: {error}")]
     ConnectionLost {
         /// The server's address.
         server: String,

@@ -135,7 +135,7 @@ fn a_job_assigned_after_a_stop_request_is_answered_first() {
 }
 
 #[test]
-fn a_stop_wakes_a_sleeping_worker() {
+fn a_stop_request_wakes_a_sleeping_worker() {
     let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
     let mut server = worker.accept_worker();
     server.let_sleep();
@@ -145,7 +145,7 @@ fn a_stop_wakes_a_sleeping_worker() {
 }
 
 #[test]
-fn a_worker_without_a_stop_descriptor_continues() {
+fn a_worker_without_a_stop_descriptor_runs_one_job_after_another() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
     let address = address_of(&listener);
     // The thread ends with the test process.
@@ -177,7 +177,7 @@ fn closing_the_stop_pipe_stops_the_worker() {
 }
 
 #[test]
-fn late_wakeups_are_ignored_and_an_early_wakeup_counts() {
+fn late_wakeups_are_ignored_and_an_early_wakeup_ends_the_sleep() {
     let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");
@@ -331,7 +331,7 @@ fn a_sleeping_worker_requests_a_job_after_the_timeout() {
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_an_unreachable_server() {
+fn a_stop_request_ends_the_wait_for_an_unreachable_server() {
     let vacant = address_of(&TcpListener::bind("127.0.0.1:0").expect("the listener is bound"));
     let (stop, mut stop_writer) = std::io::pipe().expect("a pipe opens");
     let (problems_sender, problems) = channel();

@@ -44,7 +44,7 @@ fn install_uses_its_options_and_uninstall_removes_everything() {
 }
 
 #[test]
-fn the_account_is_stored_and_the_password_is_not_readable() {
+fn the_account_is_stored_and_the_password_is_not_in_the_command_line() {
     let account = r"NT AUTHORITY\LocalService";
     let installed = Installed::with(Duration::ZERO, &["--account", account]);
     let config = installed.open().query_config().unwrap();

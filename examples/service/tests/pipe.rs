@@ -1,6 +1,6 @@
-//! The service manager's end of a service's control pipe, with the protocol of wine (`svcctl.idl`
-//! of its sechost). The real service manager sends SHUTDOWN and PRESHUTDOWN only when the system
-//! shuts down, and does not accept them from clients.
+//! A fake service manager, which sends SHUTDOWN and PRESHUTDOWN to a service. The real service
+//! manager sends these controls only when the system shuts down, and does not accept them from
+//! clients. The fake manager uses wine's protocol of the control pipe (`svcctl.idl` of sechost).
 
 use std::process::{Child, Command};
 
@@ -37,7 +37,7 @@ fn set_current(number: u32) {
 }
 
 impl FakeManager {
-    /// Starts the program and tells it to start the service.
+    /// Starts the program and makes it start the service.
     pub(crate) async fn start(installed: &Installed, log: &str) -> FakeManager {
         let before = current();
         let number = 900_000 + std::process::id();

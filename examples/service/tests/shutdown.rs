@@ -11,7 +11,7 @@ const SHUTDOWN: u32 = 5;
 const PRESHUTDOWN: u32 = 15;
 
 #[test]
-fn a_shutdown_of_the_system_calls_the_callback_and_stops_the_service() {
+fn a_system_shutdown_calls_the_shutdown_callback_and_stops_the_service() {
     if !is_wine() {
         eprintln!("skipped: Windows sends these controls only when it shuts down");
         return;

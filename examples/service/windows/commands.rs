@@ -295,7 +295,7 @@ fn configure(service: &Service, name: &str) -> CommandResult {
     })?;
     if let Err(error) = service.set_failure_actions_on_non_crash_failures(true) {
         print(&format!(
-            "cannot enable restarts after a stop with an error code, only crashes restart the service: {error}"
+            "cannot enable restarts after a stop with an error code: {error}; only crashes restart the service"
         ))?;
     }
     service.set_preshutdown_timeout(Duration::from_secs(30))?;

@@ -1,4 +1,4 @@
-//! The log: a file beside the program, and the event log of Windows.
+//! The log: a file, by default beside the program, and the event log of Windows.
 
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -26,7 +26,7 @@ pub(super) fn open(options: &ServeOptions) -> io::Result<Logger> {
     Ok(Logger::root(Mutex::new(both).ignore_res(), o!()))
 }
 
-/// Writes records of the levels from info to critical to the event log, with message and keys.
+/// Writes the records of level info and above to the event log, each with its message and keys.
 struct EventLogDrain(EventLog);
 
 impl Drain for EventLogDrain {

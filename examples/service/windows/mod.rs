@@ -1,5 +1,5 @@
-//! The service on Windows, which is one process, and the commands that make requests to the service
-//! control manager (SCM).
+//! The example on Windows: the service, which has no child processes, and the commands, which send
+//! requests to the service control manager (SCM).
 
 mod commands;
 mod log;

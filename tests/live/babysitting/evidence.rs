@@ -55,7 +55,7 @@ fn children_can_be_traced_at_any_time_and_other_processes_cannot() {
 }
 
 #[test]
-fn a_daemon_that_stops_writes_evidence_whose_symbols_are_still_being_resolved() {
+fn a_stopping_daemon_writes_evidence_whose_symbols_are_not_resolved_yet() {
     let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
     let mut client = daemon.client();
     client.pid();

@@ -1,5 +1,5 @@
-//! Runs any program under a warden, also one without the line protocol of the test programs. None
-//! of the program's processes outlives the test, no matter how the test ends.
+//! Runs a program under a warden. The program does not need the line protocol of the test programs.
+//! None of its processes outlives the test, no matter how the test ends.
 
 use std::fs::{File, read_to_string};
 use std::path::Path;

@@ -43,7 +43,7 @@ impl Drop for ActivatedService {
 }
 
 #[test]
-fn the_service_manager_stores_a_listener_and_passes_it_to_the_next_start() {
+fn a_service_stores_its_listener_in_the_service_manager_and_uses_it_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut socket = NotifySocket::bind(&dir.path().join("notify"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -1,4 +1,4 @@
-//! Tests the states of a service that its service manager receives.
+//! Tests the states that a service reports to its service manager.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -43,7 +43,7 @@ fn a_service_reports_ready_when_its_pool_is_ready_and_stopping_when_it_stops() {
 }
 
 #[test]
-fn a_daemon_that_uses_serve_reports_its_states() {
+fn serve_reports_the_states_of_its_daemon() {
     let start = TestProgram::example("short_way");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let mut daemon = start.environment("NOTIFY_SOCKET", socket.address()).launch();
@@ -63,7 +63,7 @@ fn a_daemon_that_uses_serve_reports_its_states() {
 }
 
 #[test]
-fn a_daemon_that_uses_serve_refuses_an_invalid_watchdog_interval() {
+fn serve_refuses_an_invalid_watchdog_interval() {
     let start = TestProgram::example("short_way").environment("NOTIFY_SOCKET", "/run/no/such");
     let ended = start.environment("WATCHDOG_USEC", "soon").fail_to_start();
     assert_eq!(ended.status, "code 1");
@@ -71,7 +71,7 @@ fn a_daemon_that_uses_serve_refuses_an_invalid_watchdog_interval() {
 }
 
 #[test]
-fn a_service_extends_its_timeout_while_it_drains() {
+fn a_service_extends_its_stop_timeout_while_it_completes_requests() {
     let (mut socket, mut daemon) = started(&[]);
     let mut client = daemon.client();
     assert_eq!(client.ask("hello"), "hello");
@@ -146,7 +146,7 @@ fn the_pause_command_of_the_control_socket_pauses_the_service() {
 }
 
 #[test]
-fn a_reload_is_reported_with_its_time_and_ends_when_all_children_are_new() {
+fn a_reload_is_reported_with_its_time_and_replaces_all_children() {
     let (mut socket, daemon) = started(&[]);
     let before = daemon.children();
     let begin = socket.received().len();

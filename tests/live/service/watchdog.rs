@@ -1,4 +1,4 @@
-//! Tests that the daemon notifies the watchdog while its pool is healthy.
+//! Tests that the daemon notifies the watchdog only while its pool is healthy.
 
 use crate::harness::{Signal, TestProgram};
 

@@ -7,7 +7,8 @@ use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 use crate::{Measured, peers};
 
-/// Returns all values that a server of this program prints under this key, until it prints `end`.
+/// Starts a server that this program contains. Returns the values that the server prints with this
+/// key, up to the value `end`.
 fn read_values(server: &[&str], key: &str) -> Measured<Vec<f64>> {
     let mut server = Running::start(ServerProgram::Bench, server)?;
     let mut figures = Vec::new();

@@ -1,4 +1,5 @@
-//! One fork per connection: a bare loop, the fork server alone, and the daemon, alternating.
+//! One fork per connection: compares a bare loop, the fork server alone and the daemon in
+//! alternating rounds.
 
 use crate::Measured;
 use crate::duel::{Contestant, compare_alternating};

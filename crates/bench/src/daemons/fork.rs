@@ -1,7 +1,8 @@
-//! `bench-fork`: forks one child with an actix System for each connection, through `serve`.
+//! `bench-fork`: a daemon, run with `DaemonBuilder::serve`, that forks one child with an actix
+//! System for each connection.
 //!
-//! This is a separate program, as users would build it. Other code in the same file would be mapped
-//! too, and its memory and page faults would be measured.
+//! This program is separate from the other servers, like a user's daemon, so that their code is not
+//! mapped and measured.
 
 #[path = "../announce.rs"]
 mod announce;

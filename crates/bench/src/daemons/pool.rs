@@ -1,5 +1,8 @@
-//! `bench-pool CHILDREN [BOARD]`: a pool of constant size, through `serve`. If BOARD is given, the
-//! scoreboard is in this file. This is a separate program, as users would build it.
+//! `bench-pool CHILDREN [BOARD]`: runs a pool of constant size with `DaemonBuilder::serve`. If
+//! BOARD is given, the scoreboard is in this file.
+//!
+//! This program is separate from the other servers, like a user's daemon, so that their code is not
+//! mapped and measured.
 
 #[path = "../announce.rs"]
 mod announce;

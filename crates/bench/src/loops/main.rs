@@ -1,8 +1,8 @@
 //! `bench-loop NAME [ARGUMENT...]`: the measured servers without actix, and the bare loops that are
 //! their limits.
 //!
-//! These servers are in a separate program for the same reason as the daemons: when a process touches a page of
-//! the program's file, the kernel also maps the pages around it.
+//! These servers are in a separate program for the same reason as the daemons: when a process
+//! touches a page of the program's file, the kernel also maps the pages around it.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -39,7 +39,7 @@ fn run(server: &[&str]) -> Measured<()> {
     }
 }
 
-/// Reports to the benchmark that this worker runs, with its pid.
+/// Prints this worker's pid, so that the benchmark knows that the worker runs.
 fn report_running() -> Measured<()> {
     print("UP", std::process::id())
 }

@@ -79,8 +79,8 @@ async fn many(
     Ok(begun.elapsed())
 }
 
-/// Runs `tasks` tasks with payloads of `bytes` bytes, of which `outstanding` are outstanding at a
-/// time. Prints the tasks per second of each of three rounds.
+/// Runs three rounds of `tasks` tasks with payloads of `bytes` bytes. At most `outstanding` tasks
+/// are outstanding at a time. Prints the tasks per second of each round.
 pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize) -> Measured<()> {
     let method = if method == "echo" { "echo" } else { "nop" };
     measure(async move |started| {

@@ -20,7 +20,8 @@ pub(super) struct Streak {
 pub(super) enum Burst {
     /// Further failures are not counted.
     CountsOnce,
-    /// Further failures lengthen the delay, up to [`BackoffRules::early_death_age`].
+    /// Further failures are counted. Each starts the delay again, and doubles it up to
+    /// [`BackoffRules::early_death_age`].
     UpToEarlyDeathAge,
 }
 

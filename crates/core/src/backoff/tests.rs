@@ -71,7 +71,7 @@ fn the_delays_of_failed_forks_double_up_to_the_maximum() {
 }
 
 #[test]
-fn a_pool_recovers_from_failed_forks_within_the_current_delay() {
+fn after_the_delay_one_successful_fork_ends_the_streak_of_failed_forks() {
     let mut backoff = backoff();
     for now in [0, 100, 300] {
         backoff.fork_failed(EAGAIN, at(now));

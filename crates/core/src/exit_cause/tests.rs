@@ -9,7 +9,7 @@ fn signal(number: i32) -> Exit {
 }
 
 #[test]
-fn an_exit_without_request_is_classified_by_last_status_and_exit_status() {
+fn an_unrequested_exit_is_classified_by_last_status_and_exit_status() {
     use Status::{Empty, Forked, Forking, Fresh, Leaving, Long, Serving, Waiting};
     let dumped = Exit::Signal { number: 11, core: true };
     for last in [Forking, Forked] {
@@ -35,7 +35,7 @@ fn an_exit_without_request_is_classified_by_last_status_and_exit_status() {
 }
 
 #[test]
-fn an_exit_on_request_has_the_reason_of_the_request_unless_the_child_failed() {
+fn a_requested_exit_is_classified_by_the_stop_reason_unless_the_child_failed() {
     let table = [
         (StopReason::Retired, ExitCause::Retired),
         (StopReason::Recycled(RecycleReason::Memory), ExitCause::Recycled(RecycleReason::Memory)),
@@ -67,7 +67,7 @@ fn an_exit_on_request_has_the_reason_of_the_request_unless_the_child_failed() {
 }
 
 #[test]
-fn exits_on_request_and_by_quota_are_expected() {
+fn only_done_recycled_retired_and_shutdown_are_expected_causes() {
     let recycled = ExitCause::Recycled(RecycleReason::Lifetime);
     let regular = [ExitCause::Done, recycled, ExitCause::Retired, ExitCause::Shutdown];
     assert!(regular.iter().all(ExitCause::is_expected));

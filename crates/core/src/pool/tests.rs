@@ -60,7 +60,7 @@ fn missing_spare_children_are_forked_at_once() {
 }
 
 #[test]
-fn a_pool_without_spare_children_still_has_one_child() {
+fn a_pool_with_a_min_spare_of_zero_still_forks_one_child() {
     let mut pool = running(1, 0, 2, 3);
     assert_eq!(forks(&mut pool, "r"), 0);
     assert_eq!(forks(&mut pool, ""), 1);

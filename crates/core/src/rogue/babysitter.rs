@@ -13,7 +13,7 @@ use crate::status::Status;
 
 /// The minimum time between two scans.
 const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(20);
-/// If a scan is later than this, the machine or this process was suspended.
+/// If a scan is late by more than this, the machine or this process was suspended.
 const SUSPEND_THRESHOLD: Duration = Duration::from_millis(500);
 
 /// The time after which a child whose heartbeat is missing is checked again. A process may have
@@ -259,7 +259,8 @@ impl Babysitter {
         }
     }
 
-    /// Assesses a child, but reports a missing heartbeat only at the second check.
+    /// Assesses a child. Reports a missing heartbeat only if it is still missing after
+    /// [`HEARTBEAT_RECHECK`], or if the child is a rogue already.
     fn assess_child(
         &self,
         entry: &SlotEntry,
@@ -330,9 +331,12 @@ impl Babysitter {
         }
     }
 
-    /// Returns when to scan again: the earliest time at which a limit or a ladder step is due for
-    /// one of these children, or at which a child that starts a request now could exceed a limit,
-    /// and `sample` at the latest. Two scans are at least 20 ms apart.
+    /// Returns when to scan again. This is the earliest of the following times, but at least 20 ms
+    /// from now:
+    ///
+    /// - when a limit, a heartbeat check or a ladder step is due for one of these children
+    /// - when a child or a request that starts now could reach a time limit
+    /// - `sample`, when the next sample is due
     pub fn next_scan(
         &mut self,
         children: impl IntoIterator<Item = SlotEntry>,

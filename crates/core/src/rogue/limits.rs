@@ -85,10 +85,10 @@ pub enum Assessment {
 impl Limits {
     /// Assesses a child by its slot on the scoreboard and, if a sample was taken, by its usage.
     ///
-    /// The timeouts of requests and heartbeats are counted from `counted_from` at the earliest.
-    /// This is when the babysitter itself last resumed after a suspension, which is not the fault
-    /// of the children. `start_index` is the number of children that were started before this
-    /// child, see [`Quota::new`](crate::Quota::new).
+    /// The timeouts of requests and heartbeats are counted from `counted_from` at the earliest: the
+    /// time when the babysitter was created or last resumed after a suspension. Therefore a
+    /// suspension violates no timeout. `start_index` is the number of children that were started
+    /// before this child, see [`Quota::new`](crate::Quota::new).
     ///
     /// # Examples
     ///

@@ -286,7 +286,7 @@ fn a_generation_wraps_around() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn reading_and_closing_terminates_for_any_memory(
+    fn slots_of_any_memory_can_be_read_closed_and_opened(
         words in prop::collection::vec(any::<u64>(), 6 * 16),
         slots in 1_u64..4,
     ) {

@@ -79,7 +79,7 @@ impl Column {
         Column::Cause,
     ];
 
-    /// All columns, the most important first. A narrow screen omits the last of them.
+    /// All columns, the most important first. A narrow screen omits columns from the end.
     const BY_PRIORITY: [Column; 11] = [
         Column::Slot,
         Column::Pid,

@@ -245,7 +245,8 @@ impl Screen {
         }
     }
 
-    /// Adds the alias, model and parent of the last snapshot, which a scoreboard does not contain.
+    /// Adds the alias, model and parent from the last snapshot, because a scoreboard does not
+    /// contain them.
     fn with_known_names(&self, snapshot: Snapshot) -> Snapshot {
         match &self.snapshot {
             None => snapshot,

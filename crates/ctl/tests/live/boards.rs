@@ -111,7 +111,7 @@ fn the_connection_error_is_printed_if_the_scoreboard_is_missing_too() {
 }
 
 #[test]
-fn a_file_that_is_not_a_scoreboard_is_an_error_with_the_reason() {
+fn an_unusable_scoreboard_file_is_rejected_with_the_reason() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("board");
     let output = status(&["status"], &path);

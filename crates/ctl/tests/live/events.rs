@@ -83,7 +83,8 @@ fn events_can_be_printed_as_json() {
     let output = decoded(&command.output().expect("daemonctl runs"));
     let value: Value = serde_json::from_str(&output.out).expect("a line of JSON");
     assert_eq!((&value["event"], &value["cause"]), (&json!("exited"), &json!("retired")));
-    // This is an error, because the daemon was not stopping when the connection was closed.
+    // daemonctl reports an error, because the connection was closed although the daemon had not
+    // announced that it was stopping.
     assert_eq!(
         (output.code, output.err.contains("closed the connection")),
         (4, true),

@@ -152,7 +152,7 @@ fn top(fake: &FakeDaemon, more: &str) -> String {
 }
 
 #[test]
-fn the_screen_shows_the_daemon_runs_commands_and_restores_the_terminal() {
+fn the_screen_shows_children_and_runs_commands_and_restores_the_terminal() {
     let (_behaviour, fake) = daemon();
     let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
     let shown = terminal.wait_for("GET /");

@@ -9,8 +9,8 @@ use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
-/// How long a child has to answer. The child's signal handler runs at once, unless the child is
-/// stopped or waits in the kernel.
+/// The time that a child has for its answer. The child's signal handler runs at once, unless the
+/// child is stopped or waits in the kernel.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of a backtrace request.
@@ -18,9 +18,9 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 pub(super) enum Answer {
     /// The addresses of the child's frames, innermost first.
     At(Vec<usize>),
-    /// The child did not answer in time.
+    /// The child did not answer in time, or the runtime cannot watch for the answer.
     None,
-    /// No request was sent, because another request was pending.
+    /// No request was sent, because another request was pending or there is no requester.
     NotRequested,
 }
 
@@ -36,8 +36,8 @@ impl EvidenceCollector {
     }
 
     /// Requests the backtrace of a process. `signal` must send the process the signal that requests
-    /// the backtrace. Does nothing if another request is pending, so that steps against different
-    /// rogues do not wait for each other.
+    /// the backtrace. Does nothing if there is no requester, or if another request is pending, so
+    /// that steps against different rogues do not wait for each other.
     pub(super) fn trace<F: FnOnce()>(
         &self,
         pid: Pid,

@@ -57,9 +57,9 @@ impl Default for Babysit {
 }
 
 impl Babysit {
-    /// Creates settings with this interval between two readings of the process table. The
-    /// original's `babysit`. The duration of a request and the heartbeat need only the scoreboard,
-    /// so these limits are checked when they are due.
+    /// Creates settings with this interval between two readings of the process table. This is the
+    /// original's `babysit`. Limits that need only the scoreboard, for example the request timeout
+    /// and the heartbeat timeout, are checked when they are due, independently of the interval.
     ///
     /// By default, a child may use 10 minutes of CPU time in a request and 1 hour in a
     /// [`Long`](crate::UpdateStatus::Long) request. Nothing else is limited.
@@ -164,8 +164,8 @@ impl Babysit {
         self
     }
 
-    /// Sets by how many percent at most a child's lifetime is shortened, so that children that were
-    /// forked together are not recycled together. 10 by default, at most 50.
+    /// Sets the maximum percentage by which a child's lifetime is shortened, so that children that
+    /// were forked together are not recycled together. 10 by default, at most 50.
     #[must_use]
     pub fn lifetime_jitter(mut self, jitter: Jitter) -> Self {
         self.limits.lifetime_jitter = jitter;
@@ -236,7 +236,8 @@ impl Babysit {
     }
 }
 
-/// The minimum of each time. Shorter times are mistakes and would keep the parent busy.
+/// The minimum value of every time setting. Shorter times are mistakes and would keep the parent
+/// busy.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The slow log: a file that evidence is appended to, or the log if none is configured.
+//! The slow log: a file to which evidence is appended. If no file is configured, evidence is
+//! written to the daemon's log.
 
 use std::fs::OpenOptions;
 use std::io::Write;

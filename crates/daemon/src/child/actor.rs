@@ -31,7 +31,8 @@ use crate::watch::Watch;
 use shutdown::ShutdownAcknowledged;
 pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
-/// The signals that a child handles, each as the system's signal and as the signal of the rules.
+/// The signals that a child handles, each as `daemon_sys::Signal` and as the `daemon_core::Signal`
+/// that [`child_action`] takes.
 pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
     (daemon_sys::Signal::Term, Signal::Term),
     (daemon_sys::Signal::Int, Signal::Int),
@@ -108,8 +109,8 @@ impl ChildActor {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // Sent through the mailbox, so that messages that a session sent before its response
-            // are handled first.
+            // `ShutdownAcknowledged` goes through the mailbox, behind all messages that the
+            // sessions sent before they responded.
             ctx.spawn(
                 answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
             );
@@ -194,7 +195,10 @@ impl ChildActor {
         lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
         lines.push(format!("Operator pause: {:?}", *self.operator_pause.borrow()));
         lines.push(match self.state.borrow().leaving() {
-            None => "State: running, waiting for requests".to_owned(),
+            None => format!(
+                "State: running, request in progress: {}",
+                self.state.borrow().status().is_busy()
+            ),
             Some(reason) => format!(
                 "State: leaving ({reason:?}), shutdown acknowledgement {:?}, {} tasks in flight, \
                  request in progress: {}",

@@ -126,8 +126,8 @@ impl ChildHandle {
                 .await
             {
                 Either::Left((Some(stream), _)) => return stream,
-                // The signal may not have arrived yet, so this makes the actor check the scoreboard
-                // now.
+                // The signal that announces the pause may not have reached the actor yet. This
+                // message makes the actor check the scoreboard now.
                 Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
                 Either::Right(((), _)) => {}
             }

@@ -80,13 +80,13 @@ pub(crate) fn run_child<P: Program>(
     let quota = Quota::new(context.requests, context.jitter, start_index);
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
-    // exit(3) destroys this thread's thread-locals, including the current System. This leaks one
-    // handle of the System, because dropping the last handle would wake the arbiter after its waker
+    // Leak one handle of the System. exit(3) destroys this thread's thread-locals, including the
+    // current System. If that dropped the last handle, it would wake the arbiter after its waker
     // has been destroyed.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
         let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {
-            // Never dropped, because the process exits without destroying the runtime.
+            // The leak costs nothing, because the process exits without destroying the runtime.
             Ok(listener) => &*Box::leak(Box::new(listener)),
             Err(error) => {
                 crit!(log, "cannot listen for signals"; "error" => %error);

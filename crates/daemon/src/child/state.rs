@@ -143,8 +143,8 @@ impl<B: WakeParent> ChildState<B> {
         }
     }
 
-    /// Makes the child exit after its current request. An earlier reason remains, unless the daemon
-    /// stops.
+    /// Makes the child exit after its current request. An earlier reason remains, except that
+    /// `Stopping` replaces `Retired`.
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         self.leave_state = match self.leave_state {
             LeaveState::Working => LeaveState::Leaving(reason),

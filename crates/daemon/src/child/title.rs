@@ -8,7 +8,7 @@ use daemon_sys::title::Title;
 /// The capacity in bytes for the text after the prefix.
 const ROOM: usize = 128;
 
-/// The placeholder for the status letter and the closing bracket.
+/// A placeholder for the status letter, followed by the closing bracket.
 const SHOWN: &str = " ]";
 
 /// The process title of a child. Setting the title copies memory and needs no system call.

@@ -1,4 +1,4 @@
-//! The connection of one client.
+//! Serves the connection of one client of the control socket.
 
 use std::time::Duration;
 

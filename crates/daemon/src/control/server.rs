@@ -1,4 +1,5 @@
-//! Accepts clients on the control socket. Limits which users may connect, and how many clients.
+//! Accepts clients on the control socket. Refuses users other than root and the daemon's user, and
+//! limits the number of clients.
 
 use std::cell::Cell;
 use std::io;
@@ -20,7 +21,7 @@ use crate::parent::DaemonActor;
 /// The maximum number of clients at a time.
 const MAX_CLIENTS: usize = 128;
 
-/// The delay before a daemon that lacks descriptors tries to accept again.
+/// The delay after a failed accept(2), for example if the daemon has no free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The control socket of a running daemon.
@@ -33,7 +34,7 @@ pub(crate) struct ControlServer {
     log: Logger,
 }
 
-/// A control socket that the runtime watches, before the daemon's actor has started.
+/// A control socket before the daemon's actor has started. The runtime already watches the socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     path: SocketPath,

@@ -1,4 +1,4 @@
-//! For systems without `/proc`. Returns no information about a process.
+//! The fallback for systems other than Linux. It returns no information about a process.
 
 use super::ProcessInfo;
 

@@ -145,7 +145,7 @@ fn inspecting_the_test_process_returns_its_cpu_time_and_memory() {
 }
 
 #[test]
-fn inspecting_a_sleeping_process_returns_its_state_and_a_dead_process_has_none() {
+fn a_sleeping_process_is_inspected_and_nothing_is_known_about_a_dead_process() {
     if !cfg!(target_os = "linux") {
         return;
     }

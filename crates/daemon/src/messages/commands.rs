@@ -130,19 +130,19 @@ pub enum CommandError {
     /// The command needs a pool, and the daemon has none.
     #[error("cannot {action}: the daemon has no pool of children")]
     NoPool {
-        /// What the command would have done, as a verb: `reload`, for example.
+        /// The refused action, for example `reload`.
         action: &'static str,
     },
     /// The model has no children.
     #[error("cannot {action}: the daemon has no children")]
     NoChildren {
-        /// What the command would have done, as a verb: `reload`, for example.
+        /// The refused action, for example `pause`.
         action: &'static str,
     },
     /// No child of the daemon has this pid. The child may have exited.
     #[error("no child of this daemon has pid {pid}")]
     NoSuchChild {
-        /// The pid of the command.
+        /// The pid in the command.
         pid: Pid,
     },
     /// The requested number is out of range.

@@ -3,8 +3,8 @@
 use actix::Message;
 use daemon_sys::process::Pid;
 
-/// Has the daemon stop a process that the program has started itself. The original's
-/// `foreign_child`.
+/// Registers a process that the program has started itself, so that the daemon stops it. The
+/// original's `foreign_child`.
 ///
 /// When the daemon stops, it sends TERM to the process, and KILL when the grace period is over.
 #[derive(Message, Debug, Clone, Copy)]

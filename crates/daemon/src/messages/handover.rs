@@ -4,7 +4,7 @@ use actix::Message;
 use daemon_forkserver::{ChildId, TransferError};
 use daemon_sys::process::Pid;
 
-/// Has a request handled by a new child of a post-forking daemon. The original's
+/// Hands a request to a new child of a post-forking daemon. The original's
 /// `update_status('req', data)` in the parent.
 ///
 /// The response arrives when the child has been forked. The parent keeps the request until then. If

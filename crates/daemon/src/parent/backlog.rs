@@ -44,7 +44,7 @@ pub(crate) struct Backlog<R> {
     /// Ordered by turn.
     waiting: VecDeque<PendingRequest<R>>,
     next_turn: u64,
-    /// The channel for the answer and the turn of each request whose fork is pending.
+    /// For each request whose fork is pending: the channel for its answer, and its turn.
     replies: HashMap<ChildId, (Reply<R>, u64)>,
     handed_back: u64,
 }
@@ -137,8 +137,8 @@ impl<R> Backlog<R> {
         if children < self.max_children { self.waiting.pop_front() } else { None }
     }
 
-    /// Records that the fork of this child was requested for a request. The request is answered
-    /// when the child is forked.
+    /// Records that the fork of this child, which will serve a request, has been requested. The
+    /// request is answered when the child is forked.
     pub(crate) fn fork_requested(&mut self, child: ChildId, reply: Reply<R>, turn: u64) {
         self.replies.insert(child, (reply, turn));
     }

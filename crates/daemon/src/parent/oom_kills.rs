@@ -29,8 +29,8 @@ impl OomKillCounter {
     }
 
     /// Discards the kills that were counted before the previous call and that no child's exit has
-    /// claimed. Such a kill ended a process that is no child of the daemon: a process that a child
-    /// started, or an unrelated process in the same cgroup.
+    /// claimed. Such a kill ended a process that is not a child of the daemon: a process that a
+    /// child started, or an unrelated process in the same cgroup.
     pub(crate) fn expire(&mut self) {
         self.seen = self.seen.max(self.sampled);
         if let Some(count) = self.counter.as_ref().and_then(platform::Counter::read) {

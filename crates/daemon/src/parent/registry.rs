@@ -131,8 +131,8 @@ impl Registry {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return StatusChange::Other;
         };
-        // The slot of a registered child is empty only until the report of the child's exit is
-        // handled. That report updates the counts.
+        // `ForkServer::collect` closes the slot of a child that has exited. The child stays
+        // registered until the report of its exit is handled, which also updates the counts.
         let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
             return StatusChange::Other;
         };

@@ -28,8 +28,8 @@ use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
-/// How long a status query waits for the process table. After that, the query is answered without the
-/// resource usage of the processes.
+/// How long a status query waits for the process table. After that, the query is answered without
+/// the resource usage of the processes.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {

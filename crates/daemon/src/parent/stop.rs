@@ -75,7 +75,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // Send this through the mailbox, so that requests from sessions are handled before it.
+            // `SessionsDrained` goes through the mailbox, behind all requests that the sessions
+            // sent before they answered.
             ctx.spawn(answers.map(move |()| address.do_send(SessionsDrained)).into_actor(self));
             self.reap_foreign_children();
             self.foreign.signal_all(Signal::Term);

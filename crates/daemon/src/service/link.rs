@@ -121,8 +121,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// Pauses or resumes the daemon. If the daemon refuses, because it has no children, the service
-    /// changes its state nevertheless.
+    /// Pauses or resumes the daemon. If the daemon refuses, for example because it has no children,
+    /// the service changes its state nevertheless.
     fn operator_pause(&mut self, operator_pause: OperatorPause, ctx: &mut Context<Self>) {
         let response: LocalBoxFuture<'static, _> = match operator_pause {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),

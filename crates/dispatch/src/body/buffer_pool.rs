@@ -143,8 +143,8 @@ impl<A: Capacity> BufferPool<A> {
     }
 }
 
-/// Returns the size of the file for this number of bytes. There are few sizes, so that files can be
-/// reused.
+/// Returns the size of the file for this number of bytes. Files that fit into the pool have few
+/// different sizes, so that they can be reused.
 fn segment_size(length: usize) -> usize {
     match length {
         small if small <= SEGMENT_MIN => SEGMENT_MIN,
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn files_have_few_different_sizes() {
+    fn files_that_fit_into_the_pool_have_few_different_sizes() {
         let lengths = [
             0,
             1,

@@ -1,4 +1,4 @@
-//! Buffers in memory files, which another process reads and this process reuses.
+//! Buffers in memory files. After another process has read a buffer, its memory file is reused.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;

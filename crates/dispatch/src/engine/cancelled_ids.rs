@@ -22,15 +22,15 @@ pub(super) enum CancelStatus {
 
 /// The ids of requests that were cancelled before they arrived.
 ///
-/// Ids are assigned in order, but requests need not arrive in that order, because a request can be
-/// sent later than a request that was created after it.
+/// Ids are assigned in the order in which requests are created. The requests can be sent, and
+/// arrive, in a different order.
 #[derive(Debug, Default)]
 pub(super) struct CancelledIds {
     cancelled: HashSet<RequestId>,
     /// The lowest id that is higher than the ids of all accepted requests.
     next: u64,
-    /// The ranges of ids below `next` that were not accepted: from the start of each range to its
-    /// exclusive end.
+    /// The ranges of ids below `next` that were not accepted. The key is the start of a range, and
+    /// the value is its exclusive end.
     gaps: BTreeMap<u64, u64>,
 }
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_requests_that_have_not_arrived_are_recorded_and_only_once() {
+    fn a_cancellation_is_recorded_once_and_only_if_its_request_has_not_arrived() {
         let mut cancelled_ids = CancelledIds::default();
         for id in [0, 1, 5, 3] {
             cancelled_ids.note_taken(RequestId(id));

@@ -239,8 +239,8 @@ impl Engine {
         }
     }
 
-    /// Returns the method that a worker runs or ran last. Returns `None` if the worker has no link
-    /// any more.
+    /// Returns the method that a worker is running, or that it ran last. Returns `None` if the
+    /// worker has no link any more.
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;

@@ -9,7 +9,7 @@ use super::{Engine, ExecutionMode};
 use crate::link::SetupState;
 use crate::talkback::report;
 
-/// Why no further worker is created although more requests wait than workers are starting.
+/// Why no further worker is created although there are more waiting requests than starting workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum WorkerShortage {
     /// There are enough workers, or a further worker can be created.

@@ -1,4 +1,4 @@
-//! The engine's tasks. Each waits for one kind of event and passes it to the engine.
+//! The engine's async tasks. Each waits for one kind of event and passes it to the engine.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -163,8 +163,8 @@ impl Engine {
         });
     }
 
-    /// Marks the link of a slot as waiting and returns it. Returns `None` if a task already waits
-    /// to flush the link.
+    /// Marks the link of a slot as waiting and returns it. Returns `None` if an async task already
+    /// waits to flush the link.
     fn start_retry(&mut self, slot: usize) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(slot)?.as_mut()?;
         match std::mem::replace(&mut link.send_retry, SendRetry::Waiting) {

@@ -66,8 +66,9 @@ impl AsFd for Descriptor<'_> {
 /// only for bodies that were encoded while descriptors were short.
 const CREATED_AT_ONCE: usize = 8;
 
-/// Returns the descriptors of the first bodies, in order. Returns as many descriptors as one send
-/// can have, and at least one if there are bodies.
+/// Returns the descriptors of the first bodies, in order, and at least one if there are bodies.
+/// Stops before a body whose descriptor is not available. Also stops before a body that needs a new
+/// memory file if [`CREATED_AT_ONCE`] files have been created.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
             on_frame(turn, &body);
             next += 1;
         }
-        // At most the descriptors of one send wait for their frames.
+        // No more descriptors wait for their frames than those of one send.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
     assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
@@ -53,7 +53,7 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
 fn frames_with_and_without_shared_memory_arrive_in_order() {
     let mut outbox = FrameWriter::default();
     // The bodies are kept until they are read. Otherwise other tests, which run at the same time,
-    // would reuse their files.
+    // could reuse their files.
     let mut kept = Vec::new();
     for turn in 0..200 {
         let large = turn % 2 == 1;
@@ -209,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_with_a_flipped_byte_is_a_frame_or_an_error(
+    fn decoding_a_frame_with_a_changed_byte_never_panics(
         at in 0_usize..200, flip in 1_u8..255, name in ".{0,30}",
     ) {
         let mut bytes = order(3, &name, &Body::Heap(vec![1; 50].into()));

@@ -7,9 +7,8 @@ use super::JobKey;
 
 /// A separate queue within the dispatcher's queue.
 ///
-/// The requests of a lane that have the same priority start in order of arrival. Lanes with
-/// requests of the same priority take turns, so that many requests in one lane do not delay the
-/// other lanes.
+/// Within a lane, requests of the same priority start in order of arrival. Lanes with requests of
+/// the same priority take turns, so that many requests in one lane do not delay the other lanes.
 ///
 /// # Examples
 ///

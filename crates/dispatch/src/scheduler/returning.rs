@@ -26,8 +26,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         for InFlight { turn, key, .. } in in_flight {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
-                    // Revoke the claim too, although the worker that could start the task has
-                    // exited.
+                    // The worker has exited and cannot start the task any more. The claim is
+                    // revoked nevertheless, because its cell is offered again for a later task.
                     let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }

@@ -1,4 +1,4 @@
-//! The scheduler with simulated workers: fixed scenarios, and random events.
+//! Tests of the scheduler with simulated workers, in fixed scenarios and with random events.
 
 mod random;
 mod scenarios;

@@ -222,8 +222,8 @@ impl WorkerTable {
     ) -> Option<(u64, Pid)> {
         let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
-        // Skip turns whose claim cell is used by a task in flight. Such a task can be more than a
-        // full cycle of cells behind if the tasks sent after it were revoked.
+        // Skip turns whose claim cell is used by a task in flight. A task can still be in flight
+        // when the turns reach its cell again, if the tasks that were sent after it were revoked.
         let cell = |turn: u64| turn % IN_FLIGHT_MAX as u64;
         while worker.in_flight.iter().any(|sent| cell(sent.turn) == cell(turn)) {
             turn += 1;

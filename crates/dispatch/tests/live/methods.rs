@@ -21,7 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("hooks_run_in_the_documented_process_and_order", hooks),
     ("a_request_for_an_unknown_method_goes_to_the_fallback", fallback),
     ("a_result_goes_to_both_the_recipient_and_the_future", recipients),
-    ("without_workers_methods_run_in_the_parent", in_place),
+    ("methods_run_in_the_parent_if_there_are_no_workers", in_place),
 ];
 
 fn value() {

@@ -18,7 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_full_queue_makes_send_wait_and_try_send_fail", full),
     ("cancel_does_not_wait_behind_a_full_queue", cancelled_when_full),
     ("workers_are_started_up_to_the_maximum_while_requests_wait", on_demand),
-    ("with_an_interval_workers_are_started_one_by_one", interval),
+    ("workers_are_started_one_by_one_if_an_interval_is_set", interval),
     ("a_long_task_does_not_delay_the_tasks_behind_it", no_head_of_line_blocking),
     ("a_worker_is_replaced_after_its_request_limit", recycled),
     ("no_task_starts_while_paused", paused),

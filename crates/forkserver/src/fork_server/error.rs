@@ -39,7 +39,7 @@ pub enum ForkServerError {
     },
 }
 
-/// Why a fork could not be requested, with the child's request.
+/// Why a fork could not be requested. Contains the request, so that it is not lost.
 #[derive(Debug)]
 pub struct ForkError<R> {
     /// The request, unchanged.

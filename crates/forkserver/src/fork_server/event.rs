@@ -45,8 +45,8 @@ pub enum ForkServerEvent<R> {
 }
 
 impl<R: Transfer> ForkServer<R> {
-    /// Turns a report into an event, and updates the slots. Returns `None` if the report does not
-    /// match the slot's current owner.
+    /// Turns a report into an event, and updates the slots. Returns `None` for a report of the
+    /// preload step, and if the slot no longer belongs to the child that the report names.
     pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
             Report::ChildBorn { slot, generation, pid } => {

@@ -79,7 +79,7 @@ impl Decoder {
         Ok(request)
     }
 
-    /// Returns the bytes of the next [`put_bytes`](Encoder::put_bytes) call.
+    /// Returns the next bytes: those that one call of [`put_bytes`](Encoder::put_bytes) appended.
     ///
     /// # Errors
     ///

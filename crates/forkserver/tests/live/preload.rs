@@ -25,7 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_thread_started_by_preload_is_named_in_the_error", a_thread_is_named),
     ("a_fork_refused_by_the_system_returns_the_request", a_refused_fork_returns_the_request),
     ("reopening_the_logs_is_reported_only_if_it_fails", a_failed_reopen_is_reported),
-    ("exits_are_noticed_if_a_library_ignores_chld", exits_are_noticed_if_a_library_ignores_chld),
+    ("exits_are_noticed_even_if_preload_ignores_chld", exits_are_noticed_if_preload_ignores_chld),
     ("a_child_reaped_by_other_code_is_detected", a_child_reaped_by_other_code_is_detected),
 ];
 
@@ -253,7 +253,7 @@ impl ChildProgram for IgnoresChildSignal {
     }
 }
 
-fn exits_are_noticed_if_a_library_ignores_chld() {
+fn exits_are_noticed_if_preload_ignores_chld() {
     let mut server = TestServer::new(1, IgnoresChildSignal { from: IgnoredSince::Preload });
     server.fork(());
     assert_eq!(server.exit_of_next_child(), Exit::Code(7));

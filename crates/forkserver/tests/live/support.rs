@@ -30,7 +30,7 @@ pub(crate) struct ClosureProgram<R, F> {
     request: PhantomData<fn(R)>,
 }
 
-/// Creates a program whose children run this closure, each on its own copy.
+/// Creates a program for which each child runs its own copy of this closure.
 pub(crate) fn closure_program<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static>(
     run: F,
 ) -> ClosureProgram<R, F> {

@@ -97,7 +97,7 @@ impl PreforkManager {
         }
     }
 
-    /// Kills workers whose grace period has passed, and returns when the next grace period ends.
+    /// Kills workers whose grace period has passed, and returns the end of the next grace period.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;
@@ -128,8 +128,8 @@ impl PreforkManager {
 }
 
 /// Converts an exit into the type of `daemon_core`. The rules of `daemon_core` know only TERM and
-/// QUIT as stop signals. Here the stop signal can be any other, so an exit by the worker's stop
-/// signal becomes an exit by TERM.
+/// QUIT as stop signals. A worker can have another stop signal, so an exit by its stop signal is
+/// converted to an exit by TERM.
 fn to_core_exit(exit: Option<reap::Exit>, stop_request: Option<StopRequest>) -> Exit {
     match exit {
         Some(reap::Exit::Code(code)) => Exit::Code(code),

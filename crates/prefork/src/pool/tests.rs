@@ -55,7 +55,7 @@ fn a_fixed_number_of_workers_is_forked_at_once_into_the_first_slots() {
 }
 
 #[test]
-fn spare_workers_are_forked_when_others_become_active_up_to_max_workers() {
+fn when_workers_become_active_spare_workers_are_forked_up_to_max_workers() {
     let mut pool = pool(SPARE);
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
@@ -127,7 +127,7 @@ fn two_forks_are_at_least_spawn_interval_apart() {
 }
 
 #[test]
-fn a_refused_fork_is_retried_after_err_respawn_interval_and_at_least_100_ms() {
+fn a_refused_fork_is_retried_after_err_respawn_interval_but_not_before_100_ms() {
     for (interval, until) in [(1000, 1000), (0, 100)] {
         let intervals = Intervals { err_respawn_interval: ms(interval), ..Intervals::default() };
         let mut pool = WorkerPool::new(FIXED, intervals, 16);
@@ -179,7 +179,7 @@ fn setting_the_same_size_again_forks_no_worker() {
 }
 
 #[test]
-fn stopping_workers_count_towards_a_larger_max_workers() {
+fn workers_that_are_stopping_count_towards_a_larger_max_workers() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     (0..3).for_each(|number| pool.request_stop(slot(number), RETIRED));
@@ -271,7 +271,7 @@ proptest! {
                 prop_assert!(pool.workers() <= pool.max_workers());
             }
         }
-        // All workers that were asked to stop exit, and the others become idle.
+        // Each worker that was asked to stop exits, and the others become idle.
         for _round in 0..10 {
             now = now + ms(2000);
             for number in 0..10 {

@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("04_interval_forks_and_signals_are_an_interval_apart", interval),
     ("05_before_and_after_fork_are_called_for_each_worker", before_after_fork),
     ("06_wait_all_children_with_timeout_returns_the_number_of_workers_left", wait_with_timeout),
-    ("07_wait_all_children_does_not_block_while_workers_exit", wait_does_not_block),
+    ("07_wait_all_children_does_not_hang_when_many_workers_exit_at_once", wait_does_not_hang),
 ];
 
 fn base() {
@@ -233,7 +233,7 @@ fn wait_with_timeout() {
     assert_eq!((pm.num_workers(), reaped.get()), (0, 30));
 }
 
-fn wait_does_not_block() {
+fn wait_does_not_hang() {
     let counters = Counters::new();
     let mut pm = Prefork::builder().max_workers(30).build().expect("valid settings");
     pm.start(|worker| {

@@ -15,7 +15,7 @@ use crate::scenarios::{Scenario, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_rolling_signal_continues_while_workers_start_and_signals_arrive", continues),
     ("a_repeated_rolling_signal_reaches_every_worker", repeated),
-    ("a_worker_that_is_asked_to_stop_late_gets_the_full_grace_period", asked_late),
+    ("a_worker_that_receives_the_stop_signal_late_gets_the_full_grace_period", asked_late),
 ];
 
 const INTERVAL: Duration = Duration::from_millis(60);

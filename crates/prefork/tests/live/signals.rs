@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_signal_that_does_not_stop_workers_is_forwarded", another_signal),
     ("workers_finish_their_work_when_the_process_group_is_interrupted", interrupted),
     ("signals_received_during_the_wait_are_forwarded", two_during_the_wait),
-    ("a_term_during_the_wait_is_not_replaced_by_a_hup", term_and_hup_during_the_wait),
+    ("a_term_during_the_wait_stays_recorded_although_a_hup_follows", term_and_hup_during_the_wait),
     ("a_manager_can_daemonize_between_build_and_start", daemonized),
     ("a_stop_signal_that_was_ignored_before_the_manager_started_stops_a_worker", ignored),
     ("a_stop_signal_that_was_blocked_before_the_manager_started_stops_a_worker", blocked),

@@ -16,7 +16,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_status_is_any_character_except_the_reserved_ones", any_character),
     ("statuses_returns_the_status_of_each_slot", shown),
     ("the_scoreboard_file_of_a_killed_manager_is_readable_and_can_be_replaced", after_kill),
-    ("killed_active_workers_of_a_spare_pool_are_replaced", refilled),
+    ("killed_active_and_idle_workers_of_a_spare_pool_are_replaced", refilled),
 ];
 
 fn any_character() {

@@ -22,7 +22,7 @@ use crate::state::ServiceState;
 use crate::state_machine::ServiceStatus;
 
 /// The channel for the SCM's controls. It is static because the handler must not capture anything:
-/// windows-service frees the handler after the first STOP, and the SCM may send more controls.
+/// windows-service frees the handler after the first STOP, but the SCM may send more controls.
 static CONTROLS: OnceLock<UnboundedSender<Control>> = OnceLock::new();
 
 /// The connection to the SCM that started this process. [`ServiceManager::from_env`] takes it.

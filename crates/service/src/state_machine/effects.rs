@@ -33,7 +33,8 @@ pub enum Reloading {
 pub struct ServiceStatus {
     /// The present state.
     pub state: ServiceState,
-    /// The progress of a pending state, by default the number of its reports; otherwise 0.
+    /// The progress of a pending state, by default the number of its reports. Zero in the other
+    /// states.
     pub checkpoint: u32,
     /// How long a pending state may still take. Zero in the other states.
     pub wait_hint: Duration,

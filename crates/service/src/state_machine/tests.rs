@@ -27,7 +27,7 @@ fn in_words(effects: &[Effect]) -> Vec<String> {
         .collect()
 }
 
-/// Returns a state machine with all callbacks in this state.
+/// Returns a state machine that has all callbacks and is in this state.
 fn machine_in(state: ServiceState) -> StateMachine {
     let mut machine = state_machine(CallbackSet::ALL);
     machine.start(at(0));

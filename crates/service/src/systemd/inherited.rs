@@ -37,7 +37,8 @@ struct FdNames(Vec<String>);
 /// # Errors
 ///
 /// - [`ServiceError::Environment`] if one of the variables has an invalid value.
-/// - [`ServiceError::System`] if one of the descriptors is not open.
+/// - [`ServiceError::System`] if one of the descriptors is not open or has been taken before, or if
+///   listen(2) fails.
 pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
     let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let names = fd_names(
@@ -81,7 +82,8 @@ fn fd_names(
         return Ok(FdNames(Vec::new()));
     }
     let number = count.parse::<i32>().ok().filter(|number| (0..=MAX_COUNT).contains(number));
-    let number = number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number up to 4096"))?;
+    let number =
+        number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number from 0 to 4096"))?;
     let number = usize::try_from(number).unwrap_or(0);
     let mut given: Vec<String> = match names {
         None | Some("") => Vec::new(),

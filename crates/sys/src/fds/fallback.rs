@@ -16,7 +16,8 @@ pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
     Ok(fds.filter(|fd| is_open(*fd)).map(|fd| (fd, String::new())).collect())
 }
 
-/// Returns whether the descriptor is open. The directory's own descriptor is closed by now.
+/// Returns whether the descriptor is open. The names include the directory's own descriptor, which
+/// is closed by now.
 fn is_open(fd: RawFd) -> bool {
     if fd < 0 {
         return false;

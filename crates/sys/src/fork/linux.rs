@@ -1,6 +1,6 @@
-//! Counts threads on Linux with unshare(2), which needs no file lookup. With `CLONE_THREAD`
-//! unshare(2) returns `EINVAL` in a process with several threads, and does nothing in a process
-//! with one thread.
+//! Detects other threads on Linux with unshare(2), which needs no file lookup. With the flag
+//! `CLONE_THREAD`, unshare(2) returns `EINVAL` in a process with several threads, and does nothing
+//! in a process with one thread.
 //!
 //! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used
 //! instead. A directory has two links plus one for each subdirectory, and `task` has a subdirectory

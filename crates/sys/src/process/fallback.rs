@@ -1,4 +1,5 @@
-//! Sets no parent death signal. The caller detects the closed end of its link instead.
+//! Sets no parent death signal. Callers detect the parent's exit with a link instead: when the
+//! parent exits, its end of the link is closed.
 
 use super::Signal;
 use crate::error::Result;

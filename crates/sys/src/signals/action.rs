@@ -16,7 +16,7 @@ const RUST_RUNTIME_SIGNALS: [c_int; 3] = [libc::SIGPIPE, libc::SIGSEGV, libc::SI
 /// The highest signal number of all supported systems: Linux has 64, FreeBSD 128 with gaps.
 const MAX_SIGNAL: c_int = 128;
 
-/// Ignores the signal in this process, and in the processes that it forks or the programs that it
+/// Ignores the signal in this process, in the processes that it forks, and in the programs that it
 /// executes.
 ///
 /// Do not ignore [`Signal::Child`], because the kernel would then reap the children and their exit
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kill_cannot_be_ignored_and_stop_cannot_be_restored() {
+    fn ignoring_sigkill_and_restoring_the_default_of_sigstop_are_refused() {
         let refused = ignore(Signal::Kill).expect_err("refused");
         assert_eq!(refused.to_string(), "cannot ignore SIGKILL: invalid argument");
         let refused = restore_default(Signal::Stop).expect_err("refused").to_string();

@@ -14,8 +14,9 @@ use crate::signals::queue::{has_reserved, is_reserved, release};
 /// inherits the mask and a copy of the guard. When the child is ready for signals, it drops its
 /// copy, and the signals that have arrived until then are delivered. No signal is lost.
 ///
-/// The signals of a [`SignalQueue`](super::SignalQueue) stay blocked even if the queue was created
-/// after the guard. Otherwise the next such signal would kill the process instead of being read.
+/// Dropping the guard does not unblock the signals of a [`SignalQueue`](super::SignalQueue), even
+/// if the queue was created after the guard. If they were unblocked, the next one would kill the
+/// process instead of being read.
 #[derive(Debug)]
 #[must_use = "the signals are unblocked when the guard is dropped"]
 pub struct SignalBlockGuard {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_that_a_guard_leaves_blocked_stay_blocked_until_they_are_unblocked() {
+    fn leave_blocked_keeps_the_signals_blocked_until_they_are_unblocked() {
         SignalBlockGuard::block(&[Signal::Winch]).expect("blocked").leave_blocked();
         let mask = || SigSet::thread_get_mask().expect("mask");
         assert!(mask().contains(Signal::Winch.nix()));

@@ -17,8 +17,8 @@ pub const MAX_FRAMES: usize = 64;
 #[repr(C)]
 #[derive(Debug, FromBytes)]
 pub(super) struct BacktracePage {
-    /// The request's number and the pid of the requested process. The pid is 0 after this process
-    /// has accepted the request.
+    /// The request's number and the pid of the requested process. When the requested process
+    /// accepts the request, it sets the pid to 0.
     request: AtomicU64,
     /// The request's number and the count of addresses in the response. Written after the
     /// addresses.

@@ -67,7 +67,7 @@ pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
             frames.push(StackFrame { address, function: None, file: None, line: None });
         }
     }
-    // The cache would keep debug information mapped, and keep a list of libraries that can become
+    // The cache would keep debug information mapped, and its list of loaded libraries can become
     // outdated.
     backtrace::clear_symbol_cache();
     frames

@@ -1,10 +1,10 @@
 //! Exclusive wakeups with `EPOLLEXCLUSIVE`.
 //!
-//! tokio registers descriptors without `EPOLLEXCLUSIVE`, so all waiting processes are woken, and
-//! has no option for this flag. `/proc/self/fdinfo` shows which epoll instance contains the
-//! registration, and the registration's token (proc(5)). This module removes tokio's registration.
-//! While this process waits, the listener is registered again with the same token and the flag.
-//! `EPOLL_CTL_MOD` cannot be used, because it does not accept the flag.
+//! tokio registers descriptors without `EPOLLEXCLUSIVE` and has no option for this flag, so a new
+//! connection would wake all waiting processes. `/proc/self/fdinfo` shows which epoll instance
+//! contains the registration, and the registration's token (proc(5)). This module removes tokio's
+//! registration. While this process waits, the listener is registered again with the same token and
+//! the flag. `EPOLL_CTL_MOD` cannot be used, because it does not accept the flag.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -79,8 +79,8 @@ fn find(listener: RawFd) -> Option<Registration> {
     })
 }
 
-/// Returns the token in a line of fdinfo, if the line is about this descriptor:
-/// `tfd:        7 events: 80002019 data:     7f3ff0a01180  pos:0 ino:5 sdev:8`.
+/// Returns the token in a line of fdinfo, if the line is about this descriptor. An example of a
+/// line: `tfd:        7 events: 80002019 data:     7f3ff0a01180  pos:0 ino:5 sdev:8`.
 fn token_of(line: &str, wanted: RawFd) -> Option<u64> {
     let rest = line.strip_prefix("tfd:")?;
     let (descriptor, rest) = rest.split_once("events:")?;

@@ -42,7 +42,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
     ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
     ("dropping_a_guard_keeps_the_signals_of_a_queue_blocked", a_guard_keeps_queue_signals_blocked),
-    ("a_signal_sent_twice_is_reported_once_and_kill_is_refused", reported_once),
+    ("a_listener_reports_a_repeated_signal_once_and_refuses_sigkill", reported_once),
     ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),
     ("a_child_wakes_its_parent_with_a_shared_wakeup", a_child_wakes_its_parent),
 ];
@@ -105,7 +105,7 @@ fn a_peeked_exit_can_still_be_reaped() {
     assert_eq!(signal(sleeper, Signal::Kill).expect("a result"), SignalOutcome::NoSuchProcess);
 }
 
-/// Reaps exited children until there are `count`.
+/// Waits until at least `count` children have exited and been reaped, and returns them.
 fn reap_some(children: &mut ChildSet, count: usize) -> Vec<ExitedChild> {
     let mut exited = Vec::new();
     eventually("the children have exited", || {

@@ -1,4 +1,4 @@
-//! Helpers of the live tests, which fork children that run a closure.
+//! Helpers of the live tests: one forks a child, the other sleeps until the process is killed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

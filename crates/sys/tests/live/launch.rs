@@ -35,7 +35,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("reopening_the_log_loses_no_line", reopening_the_log_loses_no_line),
     ("a_log_that_cannot_be_reopened_stays_in_use", a_log_that_cannot_be_reopened),
     ("a_killed_daemon_leaves_a_pid_file_that_can_be_claimed", a_stale_pid_file),
-    ("a_child_that_closes_its_copy_does_not_lock_the_pid_file", a_child_that_closes_its_copy),
+    (
+        "a_child_that_closes_its_copy_of_the_pid_file_does_not_hold_the_lock",
+        a_child_that_closes_its_copy,
+    ),
     ("privileges_are_dropped_permanently", privileges_are_dropped),
     ("only_root_can_drop_privileges", only_root_drops_privileges),
 ];

@@ -21,12 +21,15 @@ use super::helpers::child;
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("the_parent_sees_the_stores_of_children_to_shared_memory", stores_of_children_are_visible),
+    (
+        "changes_to_shared_memory_by_children_are_visible_in_the_parent",
+        stores_of_children_are_visible,
+    ),
     ("a_memory_file_is_sent_and_answered_over_a_link", a_memory_file_is_sent_over_a_link),
     ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
     ("a_dropped_link_leaves_no_descriptor_open", a_link_leaves_no_descriptor_behind),
     (
-        "the_descriptor_that_lists_the_descriptors_is_not_listed",
+        "the_list_of_descriptors_omits_the_descriptor_of_its_directory",
         the_descriptor_of_the_listing_is_not_listed,
     ),
     ("a_title_longer_than_the_arguments_is_shown_completely", a_long_title_is_shown),

@@ -92,7 +92,7 @@ fn shipped_units_are_valid_and_hardened() {
 }
 
 #[test]
-fn the_shipped_service_serves_within_its_hardening() {
+fn the_shipped_service_works_with_its_hardening_options() {
     if !is_test_machine() {
         return;
     }
@@ -134,7 +134,7 @@ fn the_shipped_service_serves_within_its_hardening() {
 }
 
 #[test]
-fn a_reload_ends_when_all_children_are_new() {
+fn a_reload_ends_when_only_new_children_accept_requests() {
     if !is_test_machine() {
         return;
     }
@@ -212,7 +212,7 @@ fn connections_wait_while_the_service_is_restarted() {
 }
 
 #[test]
-fn a_service_that_completes_requests_at_its_stop_gets_the_time_that_it_asks_for() {
+fn systemd_extends_the_stop_timeout_while_the_service_completes_requests() {
     if !is_test_machine() {
         return;
     }

@@ -80,7 +80,7 @@ fn a_systemd_service_starts_pauses_reloads_and_stops() {
 }
 
 #[test]
-fn a_service_that_starts_slowly_gets_the_time_that_it_asks_for() {
+fn systemd_extends_the_start_timeout_of_a_service_that_starts_slowly() {
     for manager in managers() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");

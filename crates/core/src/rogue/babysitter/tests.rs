@@ -164,7 +164,7 @@ fn a_child_is_missing_after_two_samples_without_its_process_unless_the_process_i
 }
 
 #[test]
-fn after_a_suspension_healthy_children_are_not_killed() {
+fn after_a_suspension_the_timeouts_start_again() {
     let limits =
         Limits { heartbeat_timeout: Some(SECOND), request_timeout: Some(2 * SECOND), ..free() };
     let mut babysitter = babysitter(limits);
@@ -199,7 +199,7 @@ fn the_next_scan_is_when_a_limit_or_step_is_due_or_could_become_due() {
 }
 
 #[test]
-fn a_heartbeat_must_be_missing_at_two_checks() {
+fn a_child_is_hung_only_if_its_heartbeat_is_missing_at_two_checks() {
     let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
     let beat = |now| SlotEntry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
     assert_eq!(scan(&mut babysitter, beat(0), Presence::NotChecked, 10), []);
@@ -253,8 +253,9 @@ fn any_status() -> impl Strategy<Value = Status> {
 }
 
 proptest! {
-    /// In any sequence, a step follows a violation, steps only go forward, no step is repeated
-    /// without a recovery in between, and the next scan is in the future.
+    /// In any sequence of scans, a ladder starts only if none is in progress, its steps only go
+    /// forward, no step is repeated without a recovery in between, and the next scan is in the
+    /// future.
     #[test]
     fn steps_follow_each_other_until_recovery(
         scans in prop::collection::vec((any_status(), 0_u64..30, 0_u64..40), 1..80)

@@ -182,7 +182,7 @@ fn unknown_memory_usage_violates_no_limit() {
 }
 
 #[test]
-fn the_shortest_timeout_is_found() {
+fn the_shortest_time_limit_is_found() {
     let limits = Limits { request_timeout: Some(9 * SECOND), ..free() };
     assert_eq!(limits.shortest(), Some(9 * SECOND));
     let jitter = Jitter::from_percent(50).expect("a valid jitter");

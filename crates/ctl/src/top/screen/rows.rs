@@ -34,8 +34,8 @@ impl Screen {
         (self.row, self.selected) = (row, selected);
     }
 
-    /// Finds the row of the selected child again. If the child has exited, selects the child that
-    /// is now in its row, so that the selection does not jump.
+    /// Finds the row of the selected child again. If the table no longer contains the child,
+    /// selects the child that is now in its row, so that the selection does not jump.
     pub(super) fn follow(&mut self) {
         let Some(selected) = self.selected else {
             return self.select(0);

@@ -187,7 +187,7 @@ fn commands_need_a_confirmation() {
 }
 
 #[test]
-fn a_confirmation_is_about_the_child_that_was_selected_when_the_confirmation_opened() {
+fn a_confirmation_keeps_its_child_when_the_selection_changes() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "K");
     let mut snapshot = fixtures::busy();

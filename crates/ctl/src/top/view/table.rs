@@ -70,7 +70,7 @@ impl Screen {
     fn empty_text(&self) -> &'static str {
         match &self.snapshot {
             None => "",
-            Some(snapshot) if snapshot.max_children == 0 => "this daemon has no children",
+            Some(snapshot) if snapshot.max_children == 0 => "this daemon does not fork children",
             Some(snapshot) if snapshot.children.is_empty() => "no children",
             Some(_) => "no child matches the filter: Esc clears it",
         }

@@ -1,4 +1,4 @@
-//! What a child waits for before it exits, and what makes it exit immediately.
+//! Handles the internal messages of a child: mainly those that decide when the child exits.
 
 use actix::{Handler, Message};
 use daemon_forkserver::{EXIT_PANIC, now};

@@ -96,7 +96,7 @@ fn a_child_for_one_request_leaves_when_the_request_is_done() {
 }
 
 #[test]
-fn a_retired_child_accepts_no_more_requests_unless_the_daemon_stops_and_its_backlog_is_served() {
+fn a_retired_child_accepts_requests_again_only_when_the_daemon_stops() {
     let mut state = state(ChildKind::Pool, 0);
     send(&mut state, &[Wait, Req]);
     state.leave(ShutdownReason::Retired);
@@ -108,7 +108,7 @@ fn a_retired_child_accepts_no_more_requests_unless_the_daemon_stops_and_its_back
 }
 
 #[test]
-fn the_first_reason_to_leave_stays_unless_the_daemon_stops() {
+fn the_first_reason_to_leave_stays_except_that_stopping_replaces_retired() {
     use ShutdownReason::{Recycled, Retired, Stopping, StoppingNow};
     for (first, then, stays) in [
         (Stopping, Retired, Stopping),

@@ -23,7 +23,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Broadcasts, logs or acts on an event of the supervisor.
+    /// Handles an event of the supervisor: broadcasts it, logs it, or acts on it.
     pub(super) fn emit(&mut self, event: SupervisorEvent, ctx: &mut Context<Self>) {
         match event {
             SupervisorEvent::Ready => self.on_ready(),

@@ -1,5 +1,4 @@
-//! Handles the wakeups of the parent: by reports of the fork server, and by status changes of
-//! children.
+//! Handles what wakes the parent: reports of the fork server, and status changes of children.
 
 use actix::{AsyncContext, Context, StreamHandler};
 use daemon_forkserver::Transfer;
@@ -27,8 +26,8 @@ impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Reads the status changes of children. Re-arms the wakeup only if there were none. Otherwise
-    /// it reads again after a delay, which limits the rate of wakeups under any load.
+    /// Reads the status changes of children. If there were changes, reads again after a delay,
+    /// which limits the rate of wakeups under any load. If there were none, re-arms the wakeup.
     fn handle_child_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         supervision.processes.fork_server.wakeup().clear();

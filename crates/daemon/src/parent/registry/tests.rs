@@ -1,4 +1,5 @@
-//! Tests of the record of a child, from its fork request to its exit, and of its age at the exit.
+//! Tests the record of a child from its fork request to its exit, and the child's `Age` at the
+//! exit.
 
 use daemon_core::{
     Generation, Scoreboard, ScoreboardLine, Seat, SlotNumber, WakeParent, lines_for,

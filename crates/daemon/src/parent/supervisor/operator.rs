@@ -23,7 +23,8 @@ impl<R: 'static> Supervisor<R> {
         Ok(child)
     }
 
-    /// Kills a child. This is allowed in any phase, so it can end a child that delays the stop.
+    /// Kills a child. This is allowed in any phase, so an operator can kill a child that delays the
+    /// stop.
     pub(crate) fn kill_child(
         &mut self,
         pid: Pid,

@@ -123,7 +123,8 @@ impl<R: 'static> Supervisor<R> {
                 ReloadStep::Fork(children) => {
                     let starting = self.registry.counts().starting();
                     let allowed = self.backoff.allowed_forks(children, starting, now);
-                    // Not all forks could be requested. The reload continues with the next event.
+                    // If only some of the forks were requested, the next event continues the
+                    // reload.
                     if self.fork_children(allowed, request_factory, processes, now) < children {
                         return;
                     }

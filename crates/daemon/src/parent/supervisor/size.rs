@@ -1,4 +1,5 @@
-//! Changes the number of children: queue depth, reload and resize.
+//! Carries out the messages that change how many children exist or replace them: `SetQueueDepth`,
+//! `Resize` and `Reload`.
 
 use daemon_core::MonotonicTime;
 

@@ -1,4 +1,4 @@
-//! The state of the supervisor, and when it must run again.
+//! Methods that return the state of the supervisor, and the time at which it must run again.
 
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Tests which answers, requests and controls the states of the daemon and the service lead to.
+
 use daemon_core::SlotNumber;
 use std::time::Duration;
 
@@ -58,7 +60,7 @@ fn the_state_of_the_daemon_decides_whether_a_callback_is_answered() {
 }
 
 #[test]
-fn a_daemon_that_changes_first_is_followed_by_the_service() {
+fn the_service_follows_a_daemon_that_changes_its_state_first() {
     for state in ServiceState::ALL {
         for phase in Phase::ALL {
             for operator_pause in [OperatorPause::Off, OperatorPause::On] {

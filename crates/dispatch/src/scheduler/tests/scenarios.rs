@@ -111,7 +111,7 @@ fn the_exit_of_a_worker_loses_only_the_task_that_it_had_started() {
 }
 
 #[test]
-fn a_task_that_kills_its_workers_becomes_a_dead_letter_after_its_attempts() {
+fn a_task_that_kills_its_workers_becomes_a_dead_letter_after_its_last_attempt() {
     let mut sim = Simulation::new(100);
     let poison = sim.admit(JobOptions { attempts: 3, ..Simulation::default_options() });
     let other = sim.admit(Simulation::default_options());
@@ -237,7 +237,7 @@ fn a_pause_revokes_sent_tasks_and_no_further_task_is_sent() {
 }
 
 #[test]
-fn a_graceful_stop_runs_accepted_requests_and_an_immediate_stop_does_not() {
+fn a_graceful_stop_runs_accepted_requests_and_an_immediate_stop_loses_a_running_one() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_options()));

@@ -58,7 +58,9 @@ impl SegmentMemory {
     }
 
     /// Allocates the file's memory up to `end`. Without this allocation, an access to the mapping
-    /// would raise `SIGBUS` if the system is out of memory. Then maps all new pages with one call,
+    /// would raise `SIGBUS` if the system is out of memory.
+    ///
+    /// After the allocation, this method maps all new pages with one call if there are several,
     /// which is cheaper than a page fault for each page. Linux before 5.14 does not support this
     /// call and maps each page on its first access.
     fn allocate(&mut self, end: usize) -> io::Result<()> {
@@ -73,8 +75,9 @@ impl SegmentMemory {
             && let Some(first) = self.all().get_mut(begin..end)
         {
             let first: *mut c_void = first.as_mut_ptr().cast();
-            // SAFETY: the range is within this mapping and starts on a page; its contents are not
-            // changed.
+            // SAFETY: the range is within this mapping; its contents are not changed. If pages are
+            // larger than 4096 bytes, the range may not start on a page boundary. The call then
+            // fails with EINVAL, and the error is ignored.
             let _ = unsafe { libc::madvise(first, end - begin, libc::MADV_POPULATE_WRITE) };
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::model::PreFork;
 use crate::parent::process_control::OomKills;
 use crate::parent::supervisor::SupervisorEvent;
 
-/// Returns a pool with two idle children, its `max_spare`, and room for two more children.
+/// Returns a pool with two idle children, as many as `max_spare`, and room for two more children.
 fn running() -> Simulator<()> {
     let model = PreFork::new(2).min_spare(2).max_spare(2).max_children(4);
     let mut sim = Simulator::of(model);
@@ -96,7 +96,7 @@ fn forks_are_limited_while_children_hang_before_they_are_ready() {
 }
 
 #[test]
-fn a_recycled_child_that_becomes_a_rogue_exits_with_its_violation() {
+fn a_recycled_child_that_becomes_a_rogue_is_reported_with_its_violation() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
@@ -146,7 +146,7 @@ fn an_unrequested_kill_is_reported_as_out_of_memory_if_the_counter_has_increased
 }
 
 #[test]
-fn an_out_of_memory_kill_before_a_child_is_ready_is_reported() {
+fn an_out_of_memory_kill_of_a_starting_child_is_reported() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.report_status(child, Status::Serving);

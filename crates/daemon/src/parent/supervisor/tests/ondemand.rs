@@ -119,7 +119,7 @@ fn a_request_that_cannot_be_made_counts_as_a_failed_fork_and_is_retried() {
 }
 
 #[test]
-fn a_child_killed_as_a_rogue_exits_with_its_violation() {
+fn a_child_killed_as_a_rogue_is_reported_with_its_violation() {
     let mut sim = pool(&Numbers::default());
     let child = sim.all_ready()[0];
     sim.report_status(child, Status::Serving);

@@ -28,7 +28,7 @@ pub(super) fn accept_changes(sim: &mut Simulator<u32>) -> Vec<AcceptChange> {
     })
 }
 
-/// Returns the request that was returned, and the reason.
+/// Returns the request that the daemon returned to its sender, and the reason.
 pub(super) fn back(answer: &mut Reply<u32>) -> (u32, HandOverErrorReason) {
     let back = answer
         .try_recv()
@@ -165,7 +165,7 @@ fn a_crashed_child_frees_its_slot() {
 }
 
 #[test]
-fn after_a_smaller_resize_no_child_is_forked_until_enough_children_exit() {
+fn after_a_resize_to_fewer_children_none_is_forked_until_enough_have_exited() {
     let mut sim = sim(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| sim.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| sim.fork_next()).collect();

@@ -90,7 +90,7 @@ fn a_pool_keeps_min_spare_and_grows_up_to_max_children() {
 }
 
 #[test]
-fn a_killed_child_is_replaced_immediately() {
+fn a_killed_child_is_replaced_immediately_if_too_few_idle_children_are_left() {
     let mut sim = running();
     let children: Vec<_> = sim.processes.alive.keys().copied().collect();
     sim.kill(children[0]);

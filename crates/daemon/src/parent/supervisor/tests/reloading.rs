@@ -46,14 +46,14 @@ fn largest_drop(max_children: u32, busy: usize) -> u32 {
 }
 
 #[test]
-fn with_free_slots_the_number_of_serving_children_does_not_drop() {
+fn with_free_slots_no_child_is_unavailable_during_a_reload() {
     for busy in 0..=4 {
         assert_eq!(largest_drop(8, busy), 0, "{busy} children are busy");
     }
 }
 
 #[test]
-fn without_free_slots_one_child_at_a_time_is_unavailable() {
+fn without_free_slots_one_child_at_a_time_is_unavailable_during_a_reload() {
     for busy in 0..=4 {
         assert_eq!(largest_drop(4, busy), 1, "{busy} children are busy");
     }

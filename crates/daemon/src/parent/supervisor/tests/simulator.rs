@@ -39,7 +39,8 @@ pub(super) struct FakeProcesses<R> {
     /// Forks that are pending, oldest first.
     pub(super) pending_forks: VecDeque<(ChildId, R)>,
     pub(super) alive: HashMap<ChildId, (Pid, Seat<NoWakeup>)>,
-    /// The signals that single children were sent since the last call of [`Simulator::signalled`].
+    /// The signals that were sent to single children since the last call of
+    /// [`Simulator::signalled`].
     pub(super) signals: Vec<(ChildId, Signal)>,
     /// The signals that were sent to all children.
     pub(super) to_all: Vec<Signal>,

@@ -113,7 +113,7 @@ fn an_unresponsive_fork_server_is_reported_once() {
 }
 
 #[test]
-fn an_immediate_stop_sends_quit_and_kills_after_half_a_second() {
+fn an_immediate_stop_sends_quit_and_half_a_second_later_kill() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.stop(StopMode::Immediate);
@@ -184,7 +184,7 @@ fn a_fork_that_fails_after_the_kill_is_not_retried() {
 }
 
 #[test]
-fn the_fork_server_is_released_only_when_no_fork_can_fail() {
+fn the_fork_server_is_released_only_when_no_fork_is_pending() {
     let mut sim = sim(2, 10);
     let mut answer = sim.hand_over(0);
     sim.stop(StopMode::Graceful);
