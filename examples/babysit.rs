@@ -4,12 +4,13 @@
 //!
 //! ```sh
 //! cargo run --release --example babysit -- 7075
-//! nc 127.0.0.1 7075
+//! nc 127.0.0.1 7075     # in another terminal
 //! ```
 //!
 //! and one of these words:
 //!
-//! - `spin` loops. After 2 seconds of processor time the child gets INT, TERM and KILL.
+//! - `spin` starts an endless loop. After 2 seconds of processor time the child gets INT, TERM and
+//!   KILL.
 //! - `sleep` exceeds the request timeout of 8 seconds. `more` moves the deadline of the request to
 //!   a minute from now.
 //! - `block` blocks the event loop. The child is killed after 2 seconds without a heartbeat.

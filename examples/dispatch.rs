@@ -6,7 +6,7 @@
 //! crashes. The parent prints the result of each request and then stops:
 //!
 //!     counted: 6 words, in process 4711
-//!     divided: 6, by a typed task
+//!     divided: 6, computed by a typed task
 //!     error: cannot divide by zero
 //!     crashed: worker died while running the task: killed by signal ABRT, core dumped
 //!     hung: timed out after 200ms (hard limit, the worker was killed)

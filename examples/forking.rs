@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --release --example forking -- 7071
-//! nc 127.0.0.1 7071
+//! nc 127.0.0.1 7071     # in another terminal
 //! ```
 //!
 //! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three

@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --release --example forkserver_only -- 7074
-//! nc 127.0.0.1 7074
+//! nc 127.0.0.1 7074     # in another terminal
 //! ```
 //!
 //! and type a line. The child returns the line with its own pid, and exits. The parent only accepts

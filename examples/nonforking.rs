@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --release --example nonforking -- 7073
-//! nc 127.0.0.1 7073
+//! nc 127.0.0.1 7073     # in another terminal
 //! ```
 //!
 //! The server sends back what you type. The daemon logs to its terminal. On USR2 it logs its

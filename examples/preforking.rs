@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --release --example preforking -- 7070
-//! nc 127.0.0.1 7070
+//! nc 127.0.0.1 7070     # in another terminal
 //! ```
 //!
 //! and then `PID`, `PING`, `STATUS`, `PEEK`, `PARENT`, `LOGFILE` or `DONE`. The daemon detaches and

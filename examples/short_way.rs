@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --release --example short_way -- 7072
-//! nc 127.0.0.1 7072
+//! nc 127.0.0.1 7072     # in another terminal
 //! ```
 //!
 //! A child of the pool sends back what you type. `ps -ef | grep short_way` shows the children with

@@ -9,7 +9,7 @@ fn the_dispatch_example_prints_each_kind_of_result_and_exits() {
     let said = example.stdout();
     let expected = [
         "counted: 6 words, in process ",
-        "divided: 6, by a typed task",
+        "divided: 6, computed by a typed task",
         "error: cannot divide by zero",
         "crashed: worker died while running the task: killed by signal ABRT",
         "hung: timed out after 200ms (hard limit, the worker was killed)",

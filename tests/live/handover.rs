@@ -66,7 +66,7 @@ fn requests_of_up_to_ten_megabytes_arrive_complete() {
 fn a_request_over_the_limit_is_returned_with_its_size_and_the_limit() {
     let daemon = TestProgram::large().logged().options("request_limit=1048576").start();
     let answer = daemon.ask("bytes 2097152");
-    assert!(answer.starts_with("back: "), "{answer}");
+    assert!(answer.starts_with("not handed over: "), "{answer}");
     let size = 2_097_152;
     let line = answer.split(|letter: char| !letter.is_ascii_digit());
     let numbers: Vec<u64> = line.filter_map(|number| number.parse().ok()).collect();

@@ -96,7 +96,7 @@ fn serve_answers_a_hundred_connections_correctly() {
             assert_eq!(client.ask(&word), word);
         }
     });
-    until("the pool has at most 26 children again (`max_spare` is 25)", || {
+    until("the pool has shrunk to `max_spare` (25) children, or one more", || {
         (daemon.children().len() <= 26).then_some(())
     });
 }

@@ -34,7 +34,7 @@ pub fn open_command_socket<R>(
 where
     R: Transfer + Send,
 {
-    // A program that restarts at the same path finds the previous socket there.
+    // If the program was restarted, the socket file of the previous run still exists at this path.
     let _ = std::fs::remove_file(place);
     let listener = UnixListener::bind(place)?;
     actix_rt::spawn(async move {
@@ -112,7 +112,7 @@ async fn answer<R: Transfer + Send>(
             None => "???".to_owned(),
             Some(hand_over) => reply(daemon.send(hand_over).await, |handed| match handed {
                 Ok(handed) => format!("handed to {}", handed.pid),
-                Err(back) => format!("back: {}", back.reason),
+                Err(error) => format!("not handed over: {}", error.reason),
             }),
         },
     }

@@ -118,15 +118,15 @@ impl Pool {
     /// Decides how many children to fork and how many to retire.
     ///
     /// - The first decision forks `start` children.
-    /// - If fewer than `min_spare` children are idle or starting, the difference is forked at once.
-    ///   Starting children count as idle, as in Apache's prefork
+    /// - If fewer than `min_spare` children are idle or starting, the missing children are forked
+    ///   at once. Starting children count as idle, as in Apache's prefork
     ///   (`perform_idle_server_maintenance`), because children that start slowly must not cause
     ///   more and more forks. Children that are leaving count towards `max_children`, too.
     /// - If no child is idle, starting or busy, at least one is forked, even if `min_spare` is 0,
     ///   unless `max_children` leaves no room.
-    /// - If more than `max_spare` children are idle, the difference is retired. Only children that
-    ///   were surplus throughout `retire_delay` are retired, because a burst of requests is often
-    ///   followed by another burst.
+    /// - If more than `max_spare` children are idle throughout `retire_delay`, some are retired:
+    ///   the smallest number of idle children in that time, minus `max_spare`. They are not retired
+    ///   earlier, because a burst of requests is often followed by another burst.
     #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(counts.children());

@@ -76,7 +76,7 @@ pub enum ScoreboardError {
         slots: u64,
     },
     /// The memory is too small for the number of slots.
-    #[error("cannot use {lines} lines as a scoreboard: it needs {needed} lines")]
+    #[error("too small for a scoreboard: {lines} lines of 128 bytes, but {needed} are needed")]
     TooShort {
         /// The number of lines in the memory.
         lines: usize,
@@ -115,8 +115,9 @@ pub struct ScoreboardReader {
 /// A snapshot of a slot.
 ///
 /// The status, the generation and the pid always belong together. The times and the number of
-/// requests belong to the same generation, but may be one report newer than the status. If the slot
-/// changes during each of 16 attempts to read it, they may belong to a later report or owner.
+/// requests belong to the same generation, but may already be those of the child's next status. If
+/// the slot changes during each of 16 attempts to read it, they may be those of a later status or
+/// of a later owner.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SlotEntry {
@@ -342,7 +343,8 @@ fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
     let word = |word: usize| line.words[word].load(Ordering::Relaxed);
     let mut tries = 0;
     loop {
-        // Acquire: what the writer stored before it changed the state is visible below.
+        // Acquire: the loads below see all values that the writer stored before it changed the
+        // state.
         let before = line.words[slot_word::STATE].load(Ordering::Acquire);
         let read = SlotEntry {
             started_at: MonotonicTime::from_nanos(word(slot_word::STARTED_AT)),

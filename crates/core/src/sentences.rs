@@ -63,7 +63,7 @@ sentences! {
         ScoreboardError::Slots { .. } => ScoreboardError::Slots { slots: 70_000 },
             "invalid number of slots: 70000; a scoreboard has 1 to 65536";
         ScoreboardError::TooShort { .. } => ScoreboardError::TooShort { lines: 4, needed: 9 },
-            "cannot use 4 lines as a scoreboard: it needs 9 lines";
+            "too small for a scoreboard: 4 lines of 128 bytes, but 9 are needed";
         ScoreboardError::Foreign { .. } => ScoreboardError::Foreign { found: 0 },
             "not a scoreboard, or one of another version or byte order: it begins with 0x0000000000000000, not with 0x616374646d6e0001";
     }

@@ -101,7 +101,8 @@ impl PreFork {
     }
 
     /// Sets how long there must be more than `max_spare` spare children before some are retired.
-    /// One second by default, the interval of Apache's maintenance.
+    /// One second by default, the interval at which Apache's prefork module checks the number of
+    /// idle children.
     #[must_use]
     pub fn retire_delay(mut self, retire_delay: Duration) -> Self {
         self.retire_delay = Some(retire_delay);

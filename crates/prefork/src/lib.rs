@@ -7,9 +7,10 @@
 //! replaces workers that exit. The manager must have one thread and no runtime, because it forks
 //! directly. If other threads run, [`start`](Prefork::start) returns an error that names them.
 //! Otherwise `start` returns in the manager when a [trapped](PreforkBuilder::trap_signals) signal
-//! has been received and forwarded to the workers. On TERM the program waits for the workers and
-//! exits. On HUP the program reads its configuration again and calls `start` again, while the old
-//! workers finish their current work. Each call of `start` begins a *generation* of workers.
+//! has been received, and forwarded to the workers if the trap says so. On TERM the program waits
+//! for the workers and exits. On HUP the program reads its configuration again and calls `start`
+//! again, while the old workers finish their current work. Each call of `start` begins a
+//! *generation* of workers.
 //!
 //! ```text
 //! manager   load configuration -> start ... HUP -> load configuration -> start ... TERM -> wait
@@ -28,7 +29,8 @@
 //!   passed since its fork. Other slots do not wait.
 //! - **A worker is asked to stop** by a signal. The signal terminates the worker, unless the worker
 //!   [checks](Worker::should_stop) for the signal and finishes its current work first. If the
-//!   manager is killed, the kernel sends the same signal to the workers (on Linux).
+//!   manager is killed, the kernel sends the [death signal](PreforkBuilder::death_signal) to the
+//!   workers (on Linux), by default the same signal.
 //! - **Other children of the process are not touched**, because the manager holds a pidfd for each
 //!   worker, and reaps workers by pid.
 //!
@@ -89,13 +91,15 @@
 //!
 //! - Unix only. On systems other than Linux, workers receive no signal when the manager is killed,
 //!   and the manager checks its workers one by one after CHLD.
-//! - A worker that changes its user or group must call [`watch_manager`](Worker::watch_manager),
-//!   because the kernel then clears the death signal.
+//! - The kernel clears the [death signal](PreforkBuilder::death_signal) of a worker that changes
+//!   its user or group. Such a worker must call [`watch_manager`](Worker::watch_manager) after the
+//!   change.
 //! - A process can have only one manager, because a manager installs handlers for the trapped
 //!   signals and for CHLD. Creating a second manager is an error.
 //! - Workers share the manager's memory pages until a process writes to them, but forking a large
 //!   process is slow. `daemon-forkserver` forks from a separate process that stays small.
-//!   `actix-daemon` uses such a process, and runs the actix runtime in its parent.
+//!   `actix-daemon` forks from such a process, and runs the actix runtime in the parent of that
+//!   process.
 
 mod clock;
 mod error;

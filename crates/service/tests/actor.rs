@@ -189,7 +189,7 @@ fn one_recipient_receives_all_callbacks_in_order() {
 }
 
 #[test]
-fn the_delay_of_an_answer_becomes_the_wait_hint_of_the_shutdown() {
+fn the_delay_that_an_answer_sets_becomes_the_wait_hint_of_the_shutdown() {
     in_a_system(async {
         let mut fixture = Fixture::with(|all| {
             Callbacks::none().on(Callback::Shutdown, all.clone()).on(Callback::StopPending, all)

@@ -19,7 +19,8 @@ pub struct PoolRules {
     /// The maximum number of children at any time.
     pub max_children: u32,
     /// How long there must be more than `max_spare` idle children before some are retired. One
-    /// second by default, like the period of Apache's maintenance.
+    /// second by default, the interval at which Apache's prefork module checks the number of idle
+    /// children.
     pub retire_delay: Duration,
 }
 
@@ -86,8 +87,8 @@ impl PoolRules {
     ///
     /// | | with `max_children` | without |
     /// | --- | --- | --- |
-    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children` | half of `max_spare` if given, else `start` |
-    /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare` |
+    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; 1 to `max_children` | half of `max_spare` if given, else `start`; at least 1 |
+    /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare`, at least 1 |
     /// | `max_children` | | `start` + `max_spare` |
     ///
     /// With a `min_spare` of 0, no child is forked when the last idle child becomes busy. Therefore
@@ -115,8 +116,8 @@ impl PoolRules {
         max_spare: Option<u32>,
         max_children: Option<u32>,
     ) -> Result<PoolRules, PoolError> {
-        // An error must name only limits that were given, so each default is clamped to the given
-        // limits.
+        // The defaults of `min_spare` and `max_spare` are clamped to the given limits, so that an
+        // error names only limits that were given, or the default of `max_children`.
         let most = max_children.unwrap_or(u32::MAX);
         let min = min_spare.unwrap_or_else(|| {
             let min = match (max_spare, max_children) {

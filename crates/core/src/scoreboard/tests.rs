@@ -260,7 +260,10 @@ fn the_number_of_lines_depends_on_the_number_of_slots() {
     assert_eq!(lines_for(0), Err(ScoreboardError::Slots { slots: 0 }));
     assert_eq!(lines_for(MAX_SLOTS + 1), Err(ScoreboardError::Slots { slots: 65_537 }));
     let error = Scoreboard::format(lines(3), 1, at(0)).map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "cannot use 3 lines as a scoreboard: it needs 4 lines");
+    assert_eq!(
+        error.to_string(),
+        "too small for a scoreboard: 3 lines of 128 bytes, but 4 are needed"
+    );
 }
 
 #[test]

@@ -107,12 +107,17 @@ fn an_error_of_an_unknown_kind_is_a_failure() {
 
 #[test]
 fn a_refusal_is_printed_even_if_the_daemon_closes_the_connection_before_the_request() {
-    let forbidden = line(fault(ControlErrorKind::Forbidden, "user 1000 may not"));
+    let forbidden =
+        line(fault(ControlErrorKind::Forbidden, "user 1000 may not control the daemon"));
     let fake = FakeDaemon::serving(move |mut client| {
         client.send(&forbidden);
     });
     let output = run_with(&fake, &["stop"]);
-    assert_eq!((output.code, output.err.contains("user 1000 may not")), (5, true), "{output:?}");
+    assert_eq!(
+        (output.code, output.err.contains("user 1000 may not control the daemon")),
+        (5, true),
+        "{output:?}"
+    );
 }
 
 #[test]

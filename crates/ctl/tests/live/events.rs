@@ -134,12 +134,15 @@ fn a_closed_pipe_ends_the_output_without_an_error() {
 
 #[test]
 fn a_refused_subscription_is_an_error() {
-    let fake = FakeDaemon::answering(fault(ControlErrorKind::Forbidden, "user 12 may not"));
+    let fake = FakeDaemon::answering(fault(
+        ControlErrorKind::Forbidden,
+        "user 12 may not control the daemon",
+    ));
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
     let output = decoded(&command.output().expect("daemonctl runs"));
     assert_eq!(
         (output.code, output.err.as_str()),
-        (5, "daemonctl: cannot subscribe to events: user 12 may not\n")
+        (5, "daemonctl: cannot subscribe to events: user 12 may not control the daemon\n")
     );
 }

@@ -10,7 +10,7 @@ use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
 /// The time that a child has for its answer. The child's signal handler runs at once, unless the
-/// child is stopped or waits in the kernel.
+/// child is stopped, blocks the signal, or is in an uninterruptible sleep.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of a backtrace request.

@@ -146,7 +146,8 @@ pub(crate) fn sleep_until_killed() -> ! {
     exit_now(99)
 }
 
-/// Forks a separate process that runs the closure, for scenarios that kill the parent.
+/// Forks a process that runs the closure, and returns its pid. Scenarios that kill the parent start
+/// the fork server in this process.
 pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     match fork().expect("the fork succeeds") {
         ForkResult::Parent(pid) => pid,

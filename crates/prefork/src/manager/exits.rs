@@ -97,7 +97,7 @@ impl PreforkManager {
         }
     }
 
-    /// Kills workers whose grace period has passed, and returns the end of the next grace period.
+    /// Kills workers whose grace period has passed, and returns when the next grace period ends.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;
@@ -129,7 +129,7 @@ impl PreforkManager {
 
 /// Converts an exit into the type of `daemon_core`. The rules of `daemon_core` know only TERM and
 /// QUIT as stop signals. A worker can have another stop signal, so an exit by its stop signal is
-/// converted to an exit by TERM.
+/// converted to an exit by TERM, unless the stop signal is KILL or the worker dumped core.
 fn to_core_exit(exit: Option<reap::Exit>, stop_request: Option<StopRequest>) -> Exit {
     match exit {
         Some(reap::Exit::Code(code)) => Exit::Code(code),

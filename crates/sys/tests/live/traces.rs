@@ -22,7 +22,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_backtrace_contains_the_function_of_a_busy_child", the_function_of_a_busy_child_is_found),
     ("a_child_blocked_in_read_is_traced_and_continues", a_child_blocked_in_read_is_traced),
     ("children_inherit_the_handler_of_the_fork_server", a_handler_is_inherited),
-    ("a_stopped_child_does_not_respond_to_a_request_that_was_replaced", a_stopped_child),
+    (
+        "a_child_that_continues_after_a_stop_does_not_respond_to_an_outdated_request",
+        a_stopped_child,
+    ),
     ("a_child_that_blocks_the_signal_does_not_respond", a_child_that_blocks_the_signal),
     (
         "a_request_does_not_affect_a_child_without_a_handler",

@@ -76,7 +76,7 @@ impl SegmentMemory {
         {
             let first: *mut c_void = first.as_mut_ptr().cast();
             // SAFETY: the range is within this mapping; its contents are not changed. If pages are
-            // larger than 4096 bytes, the range may not start on a page boundary. The call then
+            // larger than 4096 bytes, the range might not start on a page boundary. The call then
             // fails with EINVAL, and the error is ignored.
             let _ = unsafe { libc::madvise(first, end - begin, libc::MADV_POPULATE_WRITE) };
         }
