@@ -89,7 +89,7 @@ async fn send_requests(
     println!("counted: {words} words, in process {process}");
 
     let divided = dispatcher.send(RunTask::new(Divide { dividend: 42, divisor: 7 })).await??;
-    println!("divided: {divided}, by a typed task");
+    println!("divided: {divided}, computed by a typed task");
     if let Err(error) = dispatcher.send(RunTask::new(Divide { dividend: 42, divisor: 0 })).await? {
         println!("error: {error}");
     }

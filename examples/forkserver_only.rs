@@ -8,8 +8,9 @@
 //! ```
 //!
 //! and type a line. The child returns the line with its own pid, and exits. The parent only accepts
-//! connections. Threads or a gigabyte of memory in the parent would not make the forks slower.
-//! Ctrl-C stops the parent. The fork server then stops the children and exits too.
+//! connections. Because the fork server forks, the time of a fork does not depend on the memory or
+//! the threads of the parent. Ctrl-C stops the parent. The fork server then stops the children and
+//! exits too.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
@@ -90,7 +91,7 @@ fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
 fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
     for event in events {
         match event {
-            ForkServerEvent::Born { child, pid } => println!("{child} (pid {pid}) born"),
+            ForkServerEvent::Forked { child, pid } => println!("{child} (pid {pid}) forked"),
             ForkServerEvent::Exited { child, pid, exit, .. } => {
                 println!("{child} (pid {pid}) exited: {exit}");
             }

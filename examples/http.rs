@@ -5,7 +5,7 @@
 //! ```sh
 //! cargo run --release --example http -- 8080
 //! curl http://127.0.0.1:8080/      # the pid of the answering process
-//! curl http://127.0.0.1:8080/crash # costs one process, not the service
+//! curl http://127.0.0.1:8080/crash # ends one process; the server continues
 //! ```
 //!
 //! Connections are kept alive. A child serves one client until either side closes the connection,

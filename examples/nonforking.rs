@@ -55,8 +55,8 @@ enum StopRequest {
     Yes,
 }
 
-/// Echoes on all its connections. When asked to stop, it accepts no more connections and stops
-/// after the last open connection has ended.
+/// Echoes on all its connections. When the daemon asks it to stop, it accepts no more connections,
+/// and answers the daemon after the last open connection has ended.
 struct EchoServer {
     listener: Option<TcpListener>,
     stop: watch::Sender<StopRequest>,

@@ -64,7 +64,7 @@ impl Config {
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to its user")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "prints the port and errors")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let port: u16 = arguments.next().unwrap_or_else(|| "7070".into()).parse()?;
@@ -91,9 +91,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    // The workers have the listener too, and a worker may serve its client for a long time. The
-    // shutdown makes the system refuse new connections, which would otherwise wait in the backlog.
-    // Only on Linux does it affect all processes that have the listener.
+    // The workers have the listener too, and a worker may serve its client for a long time. Without
+    // `shutdown`, new connections would wait in the listener's backlog until the last worker exits.
+    // With `shutdown`, Linux refuses them, although the workers still have the listener. On other
+    // systems they may wait nevertheless.
     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     pm.wait_all_children()?;

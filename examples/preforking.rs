@@ -1,4 +1,4 @@
-//! A pre-forking server with a line protocol: `eg/preforking` of POE::Component::Daemon.
+//! A pre-forking server with a line protocol: a port of `eg/preforking` of POE::Component::Daemon.
 //!
 //! Type
 //!
@@ -86,7 +86,7 @@ impl Handler<Accepted<TcpStream>> for Session {
                 && let Ok(report) = daemon.send(GetStatus::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
-                // Ignore errors of this client; the next one is waiting.
+                // An error ends only this client's connection; the request is done either way.
                 let _ = protocol::talk(&mut stream, &answers).await;
             }
             daemon.do_send(UpdateStatus::Done);

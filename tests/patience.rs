@@ -8,11 +8,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(4);
 /// The longest time to wait on a busy machine before the wait fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits until the function returns a value, and returns it.
+/// Waits until `look` returns a value, and returns it.
 ///
 /// # Panics
 ///
-/// If the function returns no value within a minute. The message contains `what`.
+/// If `look` returns no value within a minute. The message ends with "waiting until" and `what`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + TIMEOUT;
@@ -20,7 +20,10 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = look() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
+        assert!(
+            Instant::now() < deadline,
+            "timed out after {TIMEOUT:?} while waiting until {what}"
+        );
         park_timeout(POLL_INTERVAL);
     }
 }

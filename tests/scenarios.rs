@@ -1,9 +1,9 @@
 //! Scenarios are tests with real processes. Each scenario runs in its own single-threaded process,
 //! which libtest cannot provide. Test programs include this file by its path.
 //!
-//! `live` runs all scenarios, and `live PART` runs those whose name contains PART. For each
-//! scenario the program starts itself again, in a new process group and with the name of the
-//! scenario in the environment. A scenario ends when its output is closed, so a process that it
+//! The test program `live` runs all scenarios, and `live PART` runs those whose name contains PART.
+//! For each scenario the program starts itself again, in a new process group and with the name of
+//! the scenario in the environment. A scenario ends when its output is closed, so a process that it
 //! leaves behind delays the end. After five minutes the remaining processes of the scenario are
 //! killed, and the scenario fails.
 

@@ -8,7 +8,7 @@ macro_rules! sentences {
     ($($test:ident: $kind:ty { $($variant:pat => $value:expr, $sentence:literal;)+ })+) => {$(
         #[test]
         fn $test() {
-            // A variant that is missing below is a compile error here.
+            // This `match` does not compile if a variant is missing in the list.
             let line = |error: &$kind| match error { $($variant => stringify!($variant),)+ };
             $({
                 let error: $kind = $value;

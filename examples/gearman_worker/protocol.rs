@@ -7,10 +7,10 @@
 //! `PROTOCOL` in gearmand's sources.
 //!
 //! The example has its own implementation because no maintained crate implements the protocol
-//! correctly. rustygear 0.15 loses answers, because it marks a failure as a response, and sends a
-//! result into a channel whose receiving end is never awaited. gearman-worker 0.3 treats a late
-//! NOOP as an error, allocates any size that a header claims, does not answer jobs of unknown
-//! functions, and cannot be stopped.
+//! correctly. rustygear 0.15 loses answers, because it sends a failure with the magic of a
+//! response, and sends a result into a channel whose receiving end is never awaited. gearman-worker
+//! 0.3 treats a late NOOP as an error, allocates any size that a header claims, does not answer
+//! jobs of unknown functions, and cannot be stopped.
 
 use std::fmt;
 

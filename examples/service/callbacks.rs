@@ -1,4 +1,4 @@
-//! The callbacks, which are the same on Windows and under systemd.
+//! The service's callbacks, which are the same on Windows and under systemd.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub(crate) trait Workload: Unpin + 'static {
 /// Receives the service's callbacks, and answers each callback when its step is done.
 pub(crate) struct ServiceSession<W> {
     workload: W,
-    /// The duration of a step: to start, pause, continue or stop. A long step makes the pending
-    /// states visible.
+    /// How long each step takes: starting, pausing, continuing or stopping. A long step makes the
+    /// pending states visible.
     step: Duration,
     service: Option<Addr<ServiceActor>>,
     log: Logger,
@@ -55,7 +55,7 @@ impl<W: Workload> Handler<SetService> for ServiceSession<W> {
 /// The user-defined control that makes the service stop with a failure.
 const FAIL: u8 = 131;
 
-/// The exit code of a failure.
+/// The exit code of the service after a failure.
 const FAILED: u32 = 3;
 
 /// The user-defined control that makes the program exit as if it had crashed.
@@ -71,7 +71,7 @@ impl<W: Workload> Handler<StateCallback> for ServiceSession<W> {
             self.log, "service callback";
             "callback" => ?call.callback, "state" => call.state.word(), "control" => control
         );
-        let Some(service) = self.service.clone() else { return }; // the service calls again
+        let Some(service) = self.service.clone() else { return }; // the service repeats the call
         match (call.callback, call.control) {
             (Callback::Running, _) => {
                 if let Err(error) = self.workload.start_accepting() {

@@ -1,6 +1,7 @@
-//! The line protocol of `eg/preforking` and `eg/forking`. Each line of the client is one word.
-//! Words are case-insensitive and end with `\n`, `\r\n` or `\r`. Answers end with `\r\n`. The two
-//! servers differ in some of their [`Answers`].
+//! The line protocol of `eg/preforking` and `eg/forking`, two example servers of
+//! POE::Component::Daemon. Each line of the client is one word. Words are case-insensitive and end
+//! with `\n`, `\r\n` or `\r`. Answers end with `\r\n`. The two servers differ in some of their
+//! [`Answers`].
 
 use std::io;
 use std::path::PathBuf;
@@ -21,11 +22,11 @@ pub enum Word {
     Parent,
     /// The path of the log file.
     Logfile,
-    /// The id of this process's System.
+    /// The pid and the id of this process's System (`forking`), or `???` (`preforking`).
     Kernel,
     /// The status of the daemon.
     Status,
-    /// The internal state of the process.
+    /// The internal state of the process (`preforking`), or `???` (`forking`).
     Peek,
     /// `OK`, and then the server closes the connection.
     Done,

@@ -40,7 +40,7 @@ fn crates_depend_only_on_crates_of_lower_layers() {
 }
 
 #[test]
-fn each_crate_depends_on_exactly_the_crates_of_the_table() {
+fn each_crate_depends_on_exactly_the_crates_in_its_row_of_the_table() {
     let rows = rows();
     for this in workspace() {
         let members = this.needs.iter().filter_map(|need| need.member.clone());

@@ -59,7 +59,7 @@ pub(crate) struct Crate {
     pub(crate) name: String,
     /// The path of the crate's folder, relative to the root.
     pub(crate) folder: String,
-    /// The dependencies on all systems, without dev-dependencies.
+    /// The crate's dependencies for all platforms, without dev-dependencies.
     pub(crate) needs: Vec<Need>,
     /// The members of the workspace among the dev-dependencies.
     pub(crate) tested_with: BTreeSet<String>,
@@ -74,7 +74,8 @@ pub(crate) struct Need {
     pub(crate) package: String,
     /// The name of the package's folder, if the package is a member of the workspace.
     pub(crate) member: Option<String>,
-    /// Whether the dependency is optional: then a feature must enable it.
+    /// Whether the dependency is optional. An optional dependency is used only if a feature enables
+    /// it.
     pub(crate) optional: bool,
     /// The features of the package that the crate enables.
     pub(crate) features: Vec<String>,

@@ -42,7 +42,7 @@ fn tokens(path: &str) -> TokenStream {
     read(path).parse().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Adds all identifiers of a stream and of its groups.
+/// Adds all identifiers of a token stream and of its groups to `found`.
 fn collect_identifiers(stream: TokenStream, found: &mut BTreeSet<String>) {
     for token in stream {
         match token {
@@ -61,8 +61,8 @@ struct TypeDefinition {
     is_public: bool,
 }
 
-/// Adds the types that a stream defines. Associated types, which are inside the braces of a trait
-/// or an `impl`, do not count as definitions.
+/// Adds the types and traits that a token stream defines to `found`. Associated types, which are
+/// inside the braces of a trait or an `impl`, do not count as definitions.
 fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<TypeDefinition>) {
     let mut keyword = String::new();
     let mut is_public = false;

@@ -109,14 +109,14 @@ fn a_request_can_extend_its_timeout_and_long_requests_have_a_separate_timeout() 
 }
 
 #[test]
-fn a_child_that_recovers_is_not_killed() {
+fn a_rogue_that_extends_its_request_timeout_is_not_killed() {
     // Consecutive steps are two seconds apart.
     let pool = "start=1 min=0 max_spare=1 max=1 babysit=1000 request_timeout=300";
     let daemon = TestProgram::pool().logged().options(pool).start();
     let mut client = daemon.client();
     let child = client.pid();
     step_line(&daemon, child, "int");
-    // The child extends its timeout.
+    // The child extends the timeout of its request.
     assert_eq!(client.ask("extend 60000"), "ok");
     step_line(&daemon, child, "recovered");
     during(Duration::from_millis(2500), || assert!(child.is_alive()));
@@ -141,9 +141,10 @@ fn a_child_that_is_blocked_for_less_than_its_heartbeat_timeout_survives() {
 }
 
 #[test]
-fn all_children_survive_when_the_machine_resumes_just_before_a_check() {
+fn all_children_survive_when_a_suspended_system_resumes_just_before_a_check() {
     let daemon = watched("heartbeat_timeout=2000");
     let (parent, children) = (daemon.parent(), daemon.children());
+    // Stopping the parent and the children simulates a suspended system.
     for stopped in [1600, 1800, 2000, 2200] {
         for process in [parent].into_iter().chain(children.iter().copied()) {
             assert!(process.signal(Signal::SIGSTOP));
@@ -241,12 +242,12 @@ fn children_that_send_heartbeats_are_not_killed() {
 }
 
 #[test]
-fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
+fn healthy_children_survive_when_they_and_the_parent_were_stopped() {
     let daemon = watched("heartbeat_timeout=1000 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
     let (parent, children) = (daemon.parent(), daemon.children());
-    // The children are stopped too, as when the machine is suspended.
+    // Stopping the parent and the children simulates a suspended system.
     for process in [parent].into_iter().chain(children.iter().copied()) {
         assert!(process.signal(Signal::SIGSTOP));
     }
@@ -268,7 +269,7 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
 }
 
 #[test]
-fn a_parent_that_was_stopped_for_five_seconds_keeps_its_children() {
+fn children_survive_when_only_the_parent_was_stopped() {
     let daemon = watched("heartbeat_timeout=1000 request_timeout=2000");
     let children = daemon.children();
     let parent = daemon.parent();
@@ -346,7 +347,9 @@ fn the_babysit_example_handles_each_kind_of_fault_as_documented() {
         }
         send_word(&mut client, word);
         assert_eq!(client.rest(), "");
-        until(logged, || log("babysit.log").contains(logged).then_some(()));
+        until(&format!("{logged:?} is logged"), || {
+            log("babysit.log").contains(logged).then_some(())
+        });
         until("the slow log contains the reason", || {
             log("babysit.slow").contains(logged).then_some(())
         });
@@ -358,6 +361,6 @@ fn the_babysit_example_handles_each_kind_of_fault_as_documented() {
     }
     send_word(&mut leaks, "leak");
     let logged = "rogue: hard memory limit exceeded";
-    until(logged, || log("babysit.log").contains(logged).then_some(()));
+    until(&format!("{logged:?} is logged"), || log("babysit.log").contains(logged).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
 }

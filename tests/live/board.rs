@@ -8,7 +8,9 @@ fn the_board_example_counts_each_request_and_each_crash_once() {
     let port = until("the port is printed", || {
         board.stdout().lines().find_map(|line| line.strip_prefix("PORT=")?.parse().ok())
     });
-    let shows = |what: &str| until(what, || board.stdout().contains(what).then_some(()));
+    let shows = |text: &str| {
+        until(&format!("{text:?} is printed"), || board.stdout().contains(text).then_some(()));
+    };
     let answer = LineClient::connect(port).ask("hello");
     assert!(answer.contains(": hello"), "{answer}");
     shows(", 1 requests, 0 crashes");

@@ -71,7 +71,7 @@ fn peek_shows_the_daemons_internals() {
 }
 
 #[test]
-fn stop_starts_a_shutdown_which_removes_the_socket_at_the_end() {
+fn the_stop_command_stops_the_daemon_which_removes_its_control_socket() {
     for start in [TestProgram::pool(), TestProgram::postfork(), TestProgram::solo()] {
         let mut daemon = start_with_control(start, "start=2 max=4");
         let socket = socket_path(&daemon);
@@ -111,7 +111,7 @@ fn the_reopen_command_reopens_the_log_in_all_processes() {
 }
 
 #[test]
-fn a_pool_is_resized_and_reloaded_and_a_post_forking_daemon_is_only_resized() {
+fn a_pool_can_be_resized_and_reloaded_but_a_post_forking_daemon_can_only_be_resized() {
     let pool = start_with_control(TestProgram::pool(), "start=2 min=1 max_spare=2 max=6");
     let before = pool.wait_for_children(2);
     let mut operator = control(&pool);
@@ -199,8 +199,8 @@ fn events_report_starts_exits_pauses_and_phases() {
     events.wait_for_event("a phase is reported", |event| event["event"] == "phase");
     let mut client = daemon.client();
     let child = client.pid();
-    let born = events.wait_for_event("a start is reported", |event| event["event"] == "born");
-    assert_eq!((pid(&born), &born["slot"]), (child, &0.into()));
+    let forked = events.wait_for_event("a start is reported", |event| event["event"] == "forked");
+    assert_eq!((pid(&forked), &forked["slot"]), (child, &0.into()));
     drop(client);
     let gone = events.wait_for_event("an exit is reported", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
@@ -208,17 +208,19 @@ fn events_report_starts_exits_pauses_and_phases() {
     assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
     let mut operator = control(&daemon);
     operator.expect_done("pause", "");
-    events.wait_for_event("accepting stops", |event| event["state"] == "paused");
-    events.wait_for_event("the operator is the reason", |event| event["event"] == "operator-pause");
+    events.wait_for_event("the state paused is reported", |event| event["state"] == "paused");
+    events.wait_for_event("the operator's pause is reported", |event| {
+        event["event"] == "operator-pause"
+    });
     operator.expect_done("resume", "");
-    events.wait_for_event("accepting resumes", |event| event["state"] == "accepting");
+    events.wait_for_event("the state accepting is reported", |event| event["state"] == "accepting");
     operator.expect_done("stop", "");
-    events.wait_for_event("the daemon is stopping", |event| event["phase"] == "stopping");
+    events.wait_for_event("the phase stopping is reported", |event| event["phase"] == "stopping");
     daemon.wait_until_gone();
 }
 
 #[test]
-fn subscribers_receive_each_exit_and_the_end_of_the_daemon() {
+fn event_subscribers_receive_each_exit_and_the_end_of_the_daemon() {
     for _time in 0..5 {
         let mut daemon = start_with_control(TestProgram::pool(), "start=3 min=1 max=4");
         let mut events = control(&daemon);
@@ -228,7 +230,7 @@ fn subscribers_receive_each_exit_and_the_end_of_the_daemon() {
         for _child in 0..3 {
             events.wait_for_event("an exit is reported", |event| event["event"] == "exited");
         }
-        events.wait_for_event("the daemon has stopped", |event| event["phase"] == "stopped");
+        events.wait_for_event("the phase stopped is reported", |event| event["phase"] == "stopped");
         events.expect_closed();
         daemon.wait_until_gone();
     }
@@ -247,7 +249,7 @@ fn the_control_socket_answers_while_a_child_delays_the_shutdown_and_while_childr
     for child in daemon.wait_for_children(2) {
         operator.expect_done("kill", &format!("\"pid\":{}", child.0));
     }
-    events.wait_for_event("a child exits at start", |event| {
+    events.wait_for_event("an exit at start is reported", |event| {
         event["cause"]["failed-to-boot"]["code"] == 7
     });
     daemon.wait_for_log("fork backoff");

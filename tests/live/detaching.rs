@@ -53,7 +53,7 @@ fn a_start_whose_preload_fails_reports_the_error() {
 }
 
 #[test]
-fn a_detached_start_fails_with_the_reason_when_its_children_exit() {
+fn a_detached_start_fails_with_the_reason_when_the_initial_children_exit() {
     let start = TestProgram::pool().logged();
     let failed = start.options("start=2 max=4 detach exit_at_start_while=/").fail_to_start();
     assert_eq!(failed.status, "code 1");

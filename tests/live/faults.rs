@@ -139,7 +139,7 @@ fn a_child_that_aborts_does_not_affect_other_children() {
 }
 
 #[test]
-fn a_parent_without_free_descriptors_logs_the_failure_and_accepts_again_later() {
+fn a_parent_without_free_descriptors_logs_the_failure_and_later_accepts_connections_again() {
     let daemon = TestProgram::postfork().logged().options("open_files=48 max=8").start();
     let mut commands = daemon.command_client().unwrap();
     assert_ne!(commands.try_ask("exhaust_descriptors").unwrap(), "0");
@@ -154,7 +154,7 @@ fn a_parent_without_free_descriptors_logs_the_failure_and_accepts_again_later() 
 }
 
 #[test]
-fn a_child_without_free_descriptors_logs_the_failure_and_accepts_again_later() {
+fn a_child_without_free_descriptors_logs_the_failure_and_later_accepts_connections_again() {
     let daemon = TestProgram::pool().logged().options("open_files=48 start=1 min=0 max=1").start();
     let mut client = daemon.client();
     let child = client.pid();
@@ -187,8 +187,8 @@ fn forking_backs_off_when_children_exit_at_start() {
     daemon.wait_for_log("fork backoff");
     let forks = |daemon: &DaemonProcess| daemon.report()["counters"]["forks"].as_u64().unwrap();
     let before = forks(&daemon);
-    // The daemon may fork twelve times in ten seconds. Most of these forks happen at the start, so
-    // the test watches only the first quarter of this time.
+    // The backoff allows at most twelve forks in ten seconds, most of them at the beginning.
+    // Therefore the test watches only the first quarter of the ten seconds.
     during(Duration::from_millis(2500), || ());
     let after = forks(&daemon);
     assert!(after - before <= 12, "{} forks", after - before);
@@ -197,7 +197,7 @@ fn forking_backs_off_when_children_exit_at_start() {
 }
 
 #[test]
-fn a_start_fails_with_the_reason_when_its_children_exit() {
+fn a_start_fails_with_the_reason_when_the_initial_children_exit() {
     let start = TestProgram::pool().options("start=2 max=4 exit_at_start_while=/");
     let failed = start.fail_to_start();
     assert_eq!(failed.status, "code 1");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
-/// Compiles the library that makes forks fail, and returns its path, which is in `dir`.
+/// Compiles the library that makes forks fail into the directory `dir`, and returns its path.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("fork_eagain.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/live/shim/fork_eagain.c");
@@ -20,6 +20,7 @@ fn shim(dir: &Path) -> PathBuf {
     shim
 }
 
+/// Makes the forks of the fork server fail while the returned file exists.
 fn forks_can_fail(start: TestProgram) -> (TestProgram, PathBuf) {
     let file = start.dir().join("refuse");
     let shim = shim(start.dir());

@@ -1,5 +1,5 @@
-//! Tests the example `forking`. Some of the tests are those of the original for its own example
-//! (`t/30_forking.t`).
+//! Tests the example `forking`. Some of the tests are ports of `t/30_forking.t`, with which
+//! POE::Component::Daemon tests its own example.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +122,7 @@ fn there_are_never_more_children_than_max_children() {
 }
 
 #[test]
-fn clients_that_disconnect_early_do_not_affect_later_clients() {
+fn clients_that_disconnect_without_a_command_do_not_affect_later_clients() {
     let daemon = forking();
     for _client in 0..50 {
         drop(daemon.client());

@@ -63,21 +63,21 @@ fn requests_of_up_to_ten_megabytes_arrive_complete() {
 }
 
 #[test]
-fn a_request_over_the_limit_is_returned_with_its_size_and_the_limit() {
+fn a_request_over_the_size_limit_is_refused_with_its_size_and_the_limit() {
     let daemon = TestProgram::large().logged().options("request_limit=1048576").start();
     let answer = daemon.ask("bytes 2097152");
     assert!(answer.starts_with("not handed over: "), "{answer}");
     let size = 2_097_152;
     let line = answer.split(|letter: char| !letter.is_ascii_digit());
     let numbers: Vec<u64> = line.filter_map(|number| number.parse().ok()).collect();
-    // The request's length is sent with the request and counts too.
+    // The request's length is sent with the request and counts towards the limit too.
     assert!((size..size + 16).contains(&numbers[0]), "{answer}");
     assert_eq!(numbers[1], 1_048_576, "{answer}");
     assert!(daemon.ask("bytes 1000").starts_with("handed to "));
 }
 
 #[test]
-fn a_child_status_is_refused_in_the_parent_with_an_explanation() {
+fn the_parent_refuses_update_status_and_suggests_hand_over() {
     let daemon = TestProgram::postfork().start();
     let answer = daemon.ask("wait");
     assert!(answer.starts_with("refused: ") && answer.contains("HandOver"), "{answer}");

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::harness::{LineClient, Signal, TestProgram, run_clients, until};
 
-/// Sends a request on a kept-alive connection and returns the body of the answer.
+/// Sends an HTTP request on a connection that stays open, and returns the body of the answer.
 fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
     client.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))?;
     let mut length = 0;

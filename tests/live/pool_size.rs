@@ -80,8 +80,8 @@ fn an_impossible_resize_or_reload_is_refused_with_the_reason() {
     assert!(answer.contains("refused: cannot reload"), "{answer}");
 }
 
-/// Stops the load when this value is dropped, also by a failed assertion. Without this, the scope
-/// would wait for ever for the load to end.
+/// Stops the clients of `replaced_under_load` when this value is dropped, also when a failed
+/// assertion unwinds the stack. Otherwise `thread::scope` would wait for the clients for ever.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -162,8 +162,8 @@ fn a_full_daemon_pauses_and_resumes_repeatedly() {
 #[test]
 fn an_idle_post_forking_daemon_forks_no_child() {
     let daemon = TestProgram::postfork().options("max=4").start();
-    // The original polls and would fork at its next tick, within a second. This daemon does not
-    // poll, so a faulty one would fork immediately.
+    // This daemon does not poll: if it forked a child by mistake, it would do so immediately, so
+    // 300 ms are enough.
     during(Duration::from_millis(300), || {
         assert!(daemon.children().is_empty());
     });

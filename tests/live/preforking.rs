@@ -1,5 +1,5 @@
-//! Tests the example `preforking`. Some of the tests are those of the original for its own example
-//! (`t/20_preforking.t`).
+//! Tests the example `preforking`. Some of the tests are ports of `t/20_preforking.t`, with which
+//! POE::Component::Daemon tests its own example.
 
 use std::collections::HashSet;
 use std::fs;
@@ -79,7 +79,7 @@ fn a_child_returns_the_pid_of_its_parent() {
 }
 
 #[test]
-fn clients_that_disconnect_early_do_not_affect_later_clients() {
+fn clients_that_disconnect_without_a_command_do_not_affect_later_clients() {
     let daemon = preforking();
     for _client in 0..50 {
         drop(daemon.client());
@@ -133,8 +133,8 @@ fn there_are_never_more_children_than_max_children() {
 fn an_idle_pool_of_maximum_size_does_not_grow() {
     let daemon = TestProgram::pool().options("start=4 max=4").start();
     let children = daemon.wait_for_children(4);
-    // The original forks one more child each second. This daemon does not poll, so a faulty one
-    // would fork immediately.
+    // The original forks one more child each second. This daemon does not poll: if it forked a
+    // child by mistake, it would do so immediately, so 300 ms are enough.
     during(Duration::from_millis(300), || {
         assert_eq!(daemon.children(), children);
     });

@@ -105,8 +105,8 @@ fn stop_during_a_connection(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut ann = LineClient::connect(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
-    // The answer shows that the other worker runs too. A signal would kill a worker that has only
-    // just been forked.
+    // Ben's answer shows that the other worker runs too. Without this check, the signal below could
+    // kill a worker that has only just been forked.
     assert_eq!(LineClient::connect(greeter.port).ask("Ben"), "Ahoy, Ben");
     assert!(stop(greeter.guard.process()));
     until("the port refuses connections", || is_refused(greeter.port).then_some(()));

@@ -1,4 +1,4 @@
-//! Tests `serve`, which runs a daemon from a listener and a function.
+//! Tests `serve`, which runs a daemon from a listener and an async function.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -48,7 +48,7 @@ fn a_handler_that_exits_ends_its_child_and_the_exit_code_is_logged() {
 }
 
 #[test]
-fn serve_answers_on_a_unix_socket_too() {
+fn serve_answers_on_a_unix_socket() {
     for model in MODELS {
         let mut daemon =
             TestProgram::serve().logged().options(model).options("unix=DIR/socket").start();

@@ -1,4 +1,5 @@
-//! Tests the status that parents and children report, as text in the original's format and as JSON.
+//! Tests the status that parents and children report, as text in the format of the original,
+//! POE::Component::Daemon, and as JSON.
 
 use crate::harness::{TestProgram, until};
 
@@ -29,7 +30,7 @@ fn the_status_report_has_all_its_fields_as_json() {
     client.ask("label a name");
     let report = daemon.report();
     assert_eq!(report["alias"], "tellers");
-    assert_eq!(report["model"], "post-fork");
+    assert_eq!(report["model"], "post-forking");
     assert_eq!(report["reporter"], "parent");
     assert_eq!(report["parent"], daemon.parent().0);
     assert_eq!(report["phase"], "running");

@@ -113,8 +113,8 @@ fn queued_clients_are_served_before_the_daemon_stops() {
 #[test]
 fn serve_handles_queued_clients_before_the_daemon_stops() {
     let mut daemon = TestProgram::example("short_way").start();
-    // When the daemon is ready, the parent and the children handle signals. The children are then
-    // stopped, so that the queue fills.
+    // When the daemon is ready, the parent and the children handle signals. The test then stops the
+    // children, so that the connections wait in the listener's queue.
     daemon.wait_for_log("daemon ready");
     // `min_spare` is 20 % of `max_children`, which is 32.
     let children = daemon.wait_for_children(6);
@@ -254,7 +254,7 @@ fn a_child_that_does_not_exit_is_killed_after_the_grace_period() {
 }
 
 #[test]
-fn a_daemon_stops_when_its_program_asks_for_it() {
+fn a_daemon_stops_when_its_program_sends_shutdown() {
     for mut daemon in
         [TestProgram::pool(), TestProgram::postfork(), TestProgram::solo()].map(TestProgram::start)
     {

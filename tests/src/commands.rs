@@ -71,8 +71,8 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
-        // Opens all free descriptors, repeatedly and in the background, until the file exists,
-        // also after the request.
+        // A background task opens all free descriptors, and repeats this until the file exists,
+        // even after the end of the request.
         "exhaust_descriptors" => {
             let file = rest.to_owned();
             actix_rt::spawn(async move {

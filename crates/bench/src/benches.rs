@@ -20,7 +20,8 @@ struct Bench {
     run: fn(&'static str) -> Measured<Vec<Row>>,
 }
 
-/// All benchmarks. Benchmarks of idle processes come before benchmarks that load the machine.
+/// All benchmarks. Those that measure idle processes run before those that keep the processors
+/// busy.
 const BENCHES: [Bench; 17] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
@@ -133,11 +134,11 @@ pub(crate) fn run(names: &[String]) -> Measured<()> {
     let missed = rows.iter().filter(|row| row.holds == Some(false)).count();
     let bars = rows.iter().filter(|row| row.holds.is_some()).count();
     table::say(&match missed {
-        0 => format!("all {bars} bars hold"),
-        missed => format!("{missed} of {bars} bars are MISSED"),
+        0 => format!("all {bars} required values are met"),
+        missed => format!("{missed} of {bars} required values are MISSED"),
     });
     table::say(
-        "only dispatch-latency pins processes to processors; if the machine was busy, run again",
+        "only dispatch-latency pins processes to processors: if other programs ran, measure again",
     );
     if unmeasured.is_empty() {
         Ok(())

@@ -1,5 +1,5 @@
-//! Measures several servers in alternating rounds, so that a disturbance of the machine affects all
-//! of them.
+//! Measures several servers in alternating rounds, so that a disturbance by other programs affects
+//! all of them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::figures::{median, range};
 use crate::running::{Running, ServerProgram};
 use crate::{Measured, proc};
 
-/// The number of rounds of each server. The rounds are short, so that a disturbance lasts longer
-/// than one round and affects all servers.
+/// The number of rounds of each server. The rounds are shorter than most disturbances, so that a
+/// disturbance affects all servers.
 const ROUNDS: usize = 15;
 /// The length of a round.
 const ROUND: Duration = Duration::from_millis(500);
@@ -79,7 +79,8 @@ impl Contestant {
     }
 }
 
-/// Runs a first round for each server, and then alternating rounds, which count.
+/// Runs a warm-up round for each server, which does not count, and then alternating rounds, which
+/// count.
 pub(crate) fn compare_alternating(contestants: &mut [Contestant], clients: usize) -> Measured<()> {
     for contestant in contestants.iter() {
         clients::round(contestant.address, clients, WARM_UP)?;

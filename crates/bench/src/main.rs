@@ -1,10 +1,12 @@
-//! `bench [NAME...]`: measures the daemon and bare loops in the same run, and prints the ratios.
+//! `bench [NAME...]`: measures the daemon and, in the same run, minimal servers that do the same
+//! work without actix. Prints the ratio of the two.
 //!
 //! The program runs all benchmarks, or the named ones, prints a table and writes the same data to
-//! `target/bench/results.json`. A missed bar is reported, but does not change the exit code. The
-//! exit code is 1 if a benchmark could not be measured, or if the results could not be written.
-//! Each daemon is a separate program in the same directory, and `bench-loop` contains the servers
-//! without actix. The other servers are this program, started with `--serve`.
+//! `target/bench/results.json`. A result that misses its required value is reported, but does not
+//! change the exit code. The exit code is 1 if a benchmark could not be measured, or if the results
+//! could not be written. Each measured daemon is a separate program (`bench-fork`, `bench-pool`,
+//! ...) in the directory of this program, and `bench-loop` contains the servers without actix. The
+//! other servers are this program, started with `--serve`.
 
 mod announce;
 mod benches;

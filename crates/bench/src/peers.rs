@@ -1,4 +1,5 @@
-//! Peers in Python: pools of worker processes, measured by a Python script.
+//! Process pools of Python's standard library, which the dispatcher is compared with. A Python
+//! script measures them.
 
 use std::process::Command;
 

@@ -7,8 +7,8 @@ use crate::announce;
 /// The result of a server, or the reason for its failure.
 pub(crate) type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Runs `serve` with the arguments of this program, and prints an error to standard error. If the
-/// benchmark ends, this process is terminated.
+/// Runs `serve` with the arguments of this program, and prints an error to standard error. When the
+/// benchmark ends, the kernel sends TERM to this process.
 #[expect(clippy::print_stderr, reason = "it prints why it failed")]
 pub(crate) fn become_one(program: &str, serve: impl FnOnce(&[&str]) -> Measured<()>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -55,8 +55,8 @@ impl ServerProgram {
 
 /// Returns the path of a copy of a program, as an installation would create it.
 ///
-/// A file that a linker has just written is in the page cache in single pages. A file that was
-/// written in one go is there in pieces of many pages, which cost a process less to map. Users run
+/// The page cache holds a file that a linker has just written as single pages. It holds a file that
+/// was written at once as groups of pages, and a process maps such groups faster. Users run
 /// installed files, so a copy is measured.
 fn installed(program: &Path) -> Measured<PathBuf> {
     let missing = |error| format!("{}: {error}: `make bench` builds it", program.display());
@@ -120,8 +120,8 @@ impl Running {
         Err(format!("the server ended without printing {key}").into())
     }
 
-    /// Waits until the server listens, has this many descendants and answers a request. Returns the
-    /// address of the server.
+    /// Waits until the server listens, has at least this many descendants and answers a request.
+    /// Returns the address of the server.
     pub(crate) fn up(&mut self, descendants: usize) -> Measured<SocketAddr> {
         let port = self.read_value("PORT")?.parse()?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -130,7 +130,8 @@ impl Running {
         Ok(server)
     }
 
-    /// Returns the current descendants of the server, and records them so that they are ended too.
+    /// Returns the current descendants of the server, and records them, so that they are ended
+    /// together with the server.
     pub(crate) fn family(&mut self) -> Measured<BTreeSet<u32>> {
         let now = proc::descendants(self.pid())?;
         self.family.extend(&now);
@@ -187,7 +188,8 @@ pub(crate) fn wait_until(what: &str, mut has_come: impl FnMut() -> Measured<bool
     let deadline = Instant::now() + PATIENCE;
     while !has_come()? {
         if Instant::now() > deadline {
-            return Err(format!("timed out after {} s: {what}", PATIENCE.as_secs()).into());
+            let seconds = PATIENCE.as_secs();
+            return Err(format!("timed out after {seconds} s while waiting until {what}").into());
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Measured;
 
-/// A measurement, the figure that it is compared with, and its bar.
+/// A measurement, the figure that it is compared with, and its bar, which is the required value.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     /// The name of the benchmark.
@@ -19,9 +19,10 @@ pub(crate) struct Row {
     pub(crate) unit: &'static str,
     /// Our figure. For repeated measurements, this is the median.
     pub(crate) ours: f64,
-    /// The limit or peer, if there is one.
+    /// What we are compared with, if anything: a limit, which is a server that does only the
+    /// necessary work, or a peer, which is another product.
     pub(crate) limit: Option<Limit>,
-    /// Our figure divided by the limit's.
+    /// Our figure divided by that of the limit or peer.
     pub(crate) ratio: Option<f64>,
     /// The bar, if there is one.
     pub(crate) bar: Option<Bar>,
@@ -40,7 +41,7 @@ pub(crate) struct Limit {
     pub(crate) figure: f64,
 }
 
-/// A bar: what our figure, or its ratio to the limit's figure, must be.
+/// A bar: the required value of our figure, or of its ratio to the figure of the limit or peer.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bar {
@@ -82,8 +83,8 @@ impl Row {
         self
     }
 
-    /// Sets the bar, and whether it holds. A bar for a ratio holds only if the limit was set
-    /// before.
+    /// Sets the bar, and whether it holds. A bar for a ratio holds only if the limit or peer was
+    /// set before.
     pub(crate) fn bar(mut self, bar: Bar) -> Row {
         self.bar = Some(bar);
         self.holds = Some(match bar {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bar_holds_if_requests_failed() {
+    fn a_bar_does_not_hold_if_requests_failed() {
         let row = Row::new("x", "x", "s", 1.0).bar(Bar::AtMost(2.0));
         assert_eq!(row.clone().failed(0).holds, Some(true));
         assert_eq!(row.failed(1).holds, Some(false));
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_for_a_ratio_does_not_hold_without_a_limit() {
+    fn a_bar_for_a_ratio_does_not_hold_without_a_limit_or_peer() {
         let row = Row::new("x", "x", "s", 1.0);
         assert_eq!(row.clone().bar(Bar::RatioAtMost(1.3)).holds, Some(false));
         assert_eq!(row.bar(Bar::RatioAtLeast(0.1)).holds, Some(false));

@@ -1,6 +1,6 @@
 //! Makes this process large.
 
-/// Allocates this much memory, writes to each of its pages, and never frees it.
+/// Allocates this many MiB of memory, writes to each page of it, and never frees it.
 pub(crate) fn touch(megabytes: usize) {
     const PAGE: usize = 4096;
     let mut memory = vec![0_u8; megabytes * 1024 * 1024];

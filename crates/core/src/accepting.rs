@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopping_daemon_pauses_without_a_change_to_send() {
+    fn a_stopping_daemon_becomes_paused_without_notifying_the_sessions() {
         for phase in [Phase::Stopping, Phase::Stopped] {
             for state in [AcceptState::Accepting, AcceptState::Paused] {
                 let load = PoolLoad { phase, ..load(0, 0) };

@@ -23,7 +23,8 @@ pub struct BackoffRules {
     /// How many consecutive deaths cause no delay. [`Death::BeforeReady`] and [`Death::Early`] are
     /// counted separately. 5 by default.
     pub free_deaths: u32,
-    /// A child dies early if it has begun no request and is younger than this age. 1 s by default.
+    /// A child dies early if it was ready, has begun no request, and is younger than this age. 1 s
+    /// by default.
     pub early_death_age: Duration,
 }
 
@@ -151,8 +152,8 @@ impl Backoff {
     /// Returns the time until which no child may be forked, or `None` if forks are allowed now.
     ///
     /// At that time, call [`allowed_forks`](Backoff::allowed_forks) to get the number of children
-    /// that may be forked. Do not fork all missing children: while the failure persists, each delay
-    /// would then be followed by several failed children instead of one.
+    /// that may be forked. Do not fork all missing children: if they were all forked while the
+    /// failure persists, several children would fail after each delay instead of one.
     #[must_use]
     pub fn blocked_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         self.streaks()

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_side_gets_the_task() {
+    fn a_task_belongs_to_either_the_sender_or_the_worker() {
         let cell = Claim::new();
         cell.offer(7);
         assert_eq!(cell.owner(7), Owner::Sender);

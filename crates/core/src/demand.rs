@@ -42,10 +42,10 @@ impl DemandRules {
 /// Decides how many children to fork for waiting tasks.
 ///
 /// Call [`decide`](DemandScaler::decide) after every change of the counts, the rules or the number
-/// of waiting tasks, and at [`recheck_at`](PoolDecision::recheck_at). As in a [`Pool`](crate::Pool),
-/// the decision compares the actual number of children with the required number. As in
-/// `POE::Component::PreforkDispatch`, the pool does not shrink by itself: workers that are no
-/// longer needed are kept.
+/// of waiting tasks, and at [`recheck_at`](PoolDecision::recheck_at). As in a
+/// [`Pool`](crate::Pool), the decision compares the actual number of children with the required
+/// number. As in `POE::Component::PreforkDispatch`, the pool does not shrink by itself: workers
+/// that are no longer needed are kept.
 ///
 /// # Examples
 ///
@@ -88,7 +88,8 @@ impl DemandScaler {
     /// - If there are fewer than `start` children, not counting those that are leaving, the
     ///   difference is forked at once. This replaces workers that were killed.
     /// - If the number of waiting tasks is greater than the number of starting and idle children,
-    ///   the difference is forked. If `interval` is not zero, only one child is forked per interval.
+    ///   the difference is forked. If `interval` is not zero, only one child is forked per
+    ///   interval.
     /// - The number of children, including those that are leaving, is never raised above
     ///   `max_children`.
     /// - If there are more than `max_children` children after a resize, not counting those that are
@@ -119,8 +120,8 @@ impl DemandScaler {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Zero`] if `max_children` would be 0, or [`PoolError::ScoreboardFull`] if
-    /// `max_children` would be greater than `slots`. The rules are then unchanged.
+    /// [`PoolError::Zero`] if the requested `max_children` is 0, or [`PoolError::ScoreboardFull`]
+    /// if it is greater than `slots`. The rules are then unchanged.
     pub fn resize(&mut self, resize: PoolResize, slots: u32) -> Result<DemandRules, PoolError> {
         let max_children = resize.apply(self.rules.max_children);
         if max_children == 0 {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_children_are_forked_without_waiting_for_the_interval() {
+    fn missing_start_children_are_forked_without_waiting_for_the_interval() {
         let mut scaler = DemandScaler::new(rules(3, 4, 2));
         assert_eq!(scaler.decide(&counts(0, 0, 0, 0), 0, MonotonicTime::ZERO).fork, 3);
         assert_eq!(scaler.decide(&counts(0, 2, 0, 0), 0, MonotonicTime::ZERO).fork, 1);

@@ -44,9 +44,9 @@ impl DirtyBits {
         // set below, that bit at worst points to a word without bits. In the opposite order, the
         // slot's bit could remain set without its summary bit, and would not be found.
         //
-        // Both bits are always written, even if the slot's bit is set already: a child that was
-        // killed between the two writes may have set only the slot's bit, and skipping the summary
-        // would hide this change.
+        // Both bits are always written, even if the slot's bit is set already. A child that was
+        // killed between the two writes may have set only the slot's bit. Without its summary bit,
+        // this change is not found.
         marks.words[word % WORDS].fetch_or(1 << (slot.index() % BITS), Ordering::Release);
         self.summary.words[word / BITS].fetch_or(1 << (word % BITS), Ordering::Release);
     }

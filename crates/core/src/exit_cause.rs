@@ -324,9 +324,10 @@ const QUIT: i32 = 3;
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 
-/// Returns the name of a signal that has the same number on all supported systems, or `None` for
-/// any other signal.
-fn name(signal: i32) -> Option<&'static str> {
+/// Returns the name of a signal that has the same number on all supported systems, for example
+/// `SEGV` for 11, or `None` for any other signal.
+#[must_use]
+pub const fn signal_name(signal: i32) -> Option<&'static str> {
     match signal {
         1 => Some("HUP"),
         2 => Some("INT"),
@@ -351,7 +352,7 @@ impl fmt::Display for Exit {
         match *self {
             Exit::Code(code) => write!(f, "exited with code {code}"),
             Exit::Signal { number, core } => {
-                match name(number) {
+                match signal_name(number) {
                     Some(name) => write!(f, "killed by signal {name}")?,
                     None => write!(f, "killed by signal {number}")?,
                 }

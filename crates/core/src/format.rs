@@ -35,8 +35,8 @@ pub const fn duration(duration: Duration) -> FormattedDuration {
     FormattedDuration(duration)
 }
 
-/// Formats a number of bytes in powers of 1024, with one decimal below 10 units: `512B`, `9.9K`,
-/// `980K`, `5.4M`, `36M`, `1.2G`.
+/// Formats a number of bytes in powers of 1024. From 1K on, values below 10 have one decimal:
+/// `512B`, `9.9K`, `980K`, `5.4M`, `36M`, `1.2G`.
 ///
 /// The text has at most five characters.
 #[must_use]

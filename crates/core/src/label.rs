@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn any_guard_and_words_can_be_read() {
+    fn reading_a_label_with_an_arbitrary_guard_and_words_does_not_panic() {
         let line = ScoreboardLine::new();
         for word in &line.words {
             word.store(u64::MAX << LENGTH_BITS | 0xff, Ordering::Relaxed);

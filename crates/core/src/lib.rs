@@ -111,9 +111,9 @@
 //!
 //! - A scoreboard has a fixed number of slots, at most [`MAX_SLOTS`]. Its memory must stay valid
 //!   until the process ends, because it is borrowed as `&'static [ScoreboardLine]`.
-//! - The scoreboard needs 64-bit atomics. Its layout depends on the byte order. Another program on
-//!   the same machine can read a scoreboard file. On a machine with the other byte order, opening
-//!   the file fails with an error.
+//! - The scoreboard needs 64-bit atomics. Its layout depends on the byte order of the processor.
+//!   Another program on the same system can read a scoreboard file. On a system with another byte
+//!   order, opening the file fails with an error.
 //! - Only correct writers are isolated from each other. If a faulty child overwrites the slots of
 //!   other children, only an invalid status is detected. Other damage makes readers return wrong
 //!   statuses, times, counters or labels, but makes no reader panic.
@@ -150,6 +150,7 @@ pub use counts::Counts;
 pub use demand::{DemandRules, DemandScaler};
 pub use exit_cause::{
     ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, classify_exit,
+    signal_name,
 };
 pub use label::{LABEL_MAX, Label, LabelText};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_can_be_mapped() {
+    fn a_line_can_be_mapped_from_shared_memory() {
         fn mappable<T: zerocopy::FromBytes + Sync + 'static>() {}
         mappable::<ScoreboardLine>();
     }

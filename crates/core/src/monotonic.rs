@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A point in time, in nanoseconds of the monotonic clock since boot. All processes of a machine
-/// share this clock.
+/// A point in time of the system's monotonic clock, in nanoseconds. All processes of a system share
+/// this clock. On Linux, it counts from boot, without the time for which the system was suspended.
 ///
 /// 64 bits last for 584 years. A [`std::time::Instant`] cannot be used instead, because it can
 /// neither be written to shared memory nor be read by another process.
@@ -29,11 +29,11 @@ use serde::{Deserialize, Serialize};
 pub struct MonotonicTime(u64);
 
 impl MonotonicTime {
-    /// The time of boot. In the words of a slot, it means "never".
+    /// The time 0. Where a slot stores a time, this value means "never".
     pub const ZERO: MonotonicTime = MonotonicTime(0);
 
-    /// Creates a point in time from the time since boot, as `clock_gettime(CLOCK_MONOTONIC)`
-    /// returns it.
+    /// Creates a point in time from a time that `clock_gettime(CLOCK_MONOTONIC)` has returned. On
+    /// Linux, this is the time since boot.
     ///
     /// A time that does not fit into 64 bits of nanoseconds is capped.
     #[must_use]
@@ -41,13 +41,13 @@ impl MonotonicTime {
         MonotonicTime(nanos(since_boot))
     }
 
-    /// Creates a point in time from the nanoseconds since boot.
+    /// Creates a point in time from the nanoseconds of the monotonic clock.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> MonotonicTime {
         MonotonicTime(nanos)
     }
 
-    /// Returns the nanoseconds since boot.
+    /// Returns the nanoseconds of the monotonic clock.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0

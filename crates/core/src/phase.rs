@@ -83,8 +83,8 @@ impl Phase {
         self as u8
     }
 
-    /// Returns the phase with this code, or `None` if no phase has it. The latter means that the
-    /// memory was damaged.
+    /// Returns the phase with this code, or `None` if no phase has it. In this case, the memory was
+    /// damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Phase> {
         Phase::ALL.get(usize::from(code)).copied()

@@ -25,8 +25,9 @@ impl RequestLimit {
 
 /// By how many percent a child's quota or lifetime may be less than configured. 10 by default.
 ///
-/// Without jitter, children that are started together also exit together. In a measurement with
-/// `POE::Component::Daemon`, a pool of four children then served no requests for a second each time.
+/// Without jitter, children that are started together also exit together. `POE::Component::Daemon`
+/// has no jitter: in a measurement, a pool of four of its children served no requests for a second
+/// each time when the four had exited.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Jitter(u8);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fraction_of_a_large_pool_has_the_same_quota() {
+    fn at_most_a_tenth_of_a_large_pool_has_the_same_quota() {
         // 1000 children share 11 quotas, and no more than 100 children have the same quota.
         for first in [0_u64, 17, 1 << 40] {
             let mut counts = [0; 101];

@@ -222,8 +222,8 @@ impl ScoreboardReader {
 
     /// Returns the daemon's phase, as the parent last wrote it.
     ///
-    /// An unknown code, which only a wild write can leave, reads as [`Phase::Stopped`], because
-    /// such a daemon cannot be relied on.
+    /// An unknown code, which only a wild write can leave, reads as [`Phase::Stopped`], because a
+    /// daemon with a damaged scoreboard cannot be relied on.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);

@@ -1,5 +1,5 @@
-//! Rolling replacement of all children of a pool, a few at a time. The capacity drops only if the
-//! pool has no free slots.
+//! Rolling replacement of all children of a pool, a few at a time. The number of ready children
+//! drops only if the pool has no free slots.
 
 /// The state of a pool during a rolling replacement.
 ///
@@ -52,8 +52,8 @@ impl RollingReplace {
     /// [`RollingStep::Wait`] or [`RollingStep::Done`].
     ///
     /// - If there are free slots, new children are started first, `max_unavailable` at a time. An
-    ///   old child is retired for each new child that becomes ready, so the capacity stays the
-    ///   same.
+    ///   old child is retired for each new child that becomes ready, so the number of ready
+    ///   children stays the same.
     /// - If there are no free slots because the pool is at its maximum, `max_unavailable` old
     ///   children are retired first, and new children are started when the old ones have exited.
     ///

@@ -182,12 +182,13 @@ impl Scoreboard {
     /// Arms the wakeup, so that the next report wakes the parent. The parent may sleep if the
     /// result is [`ArmResult::Armed`].
     ///
-    /// Changes that were reported before do not wake the parent. Therefore this method checks for
-    /// changes after arming, and disarms the wakeup if there are any. So no wakeup is lost between
-    /// checking and sleeping.
+    /// Changes that were reported before the wakeup was armed do not wake the parent. Therefore
+    /// this method checks for changes after arming, and disarms the wakeup if there are any. So no
+    /// wakeup is lost between checking and sleeping.
     pub fn arm_wakeup(&self) -> ArmResult {
-        // Use a new number, even if the wakeup is armed already: a report that has seen an earlier
-        // number may be about to disarm the wakeup, and must then find a different number.
+        // Give the wakeup's word a new number, even if the wakeup is armed already: a report that
+        // has seen an earlier number may be about to disarm the wakeup. The exchange by which it
+        // does so fails if the word has a different number.
         self.disarm_wakeup();
         let waker = &self.header().words[header_word::WAKEUP];
         // Only the parent changes an even number, so there is no other writer now.

@@ -28,7 +28,7 @@ pub enum ReportError {
     /// The transition is not allowed.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// The slot has another owner now, or none.
+    /// The slot was opened for the writer, and later for another child.
     #[error(
         "cannot write to slot {slot}: it belongs to generation {current}, not to generation {own}"
     )]
@@ -150,8 +150,9 @@ impl<B: WakeParent> Seat<B> {
         }
     }
 
-    /// Extends the deadline of the current request, so that a request timeout that ends earlier
-    /// does not apply. The deadline is reset when the request ends.
+    /// Sets a deadline for the current request. The babysitter lets the request run until this
+    /// deadline or the end of its request timeout, whichever is later. The deadline is reset when
+    /// the request ends.
     pub fn extend_deadline(&self, until: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::DEADLINE, until.as_nanos());
@@ -202,10 +203,10 @@ impl<B: WakeParent> Seat<B> {
         self.line.words[word].store(value, Ordering::Relaxed);
     }
 
-    /// Changes the status, if the rules and the generation allow the change. Before the state is
-    /// written, `fill` writes the fields that belong to the new status. In the opposite order, a
-    /// reader could see a new status with an old `since`, and a request would appear to be as old
-    /// as the wait before it.
+    /// Changes the status, if the transition is legal and the slot still has this generation.
+    /// Before the state is written, `fill` writes the fields that belong to the new status. In the
+    /// opposite order, a reader could see a new status with an old `since`, and a request would
+    /// appear to be as old as the wait before it.
     fn change(
         &self,
         to: Status,
@@ -249,9 +250,9 @@ impl<B: WakeParent> Seat<B> {
             return;
         }
         // Wake before disarming: if this child is stopped or killed between the two, the parent has
-        // been woken, and at worst makes one unnecessary scan. Only the number that was loaded
-        // above is disarmed. If the parent has woken and armed the wakeup again, the number is
-        // different.
+        // been woken, and at worst makes one unnecessary scan. The exchange disarms the wakeup only
+        // if the word still has the value that was loaded above. If the parent has woken and armed
+        // the wakeup again, the word has a new value, and the wakeup stays armed.
         self.waker.wake();
         let _ = armed.compare_exchange(
             word,

@@ -11,13 +11,13 @@ pub enum Signal {
     Quit,
     /// Hangup: reopen the logs or reload.
     Hup,
-    /// User-defined signal 2: peek.
+    /// User-defined signal 2: write the internal state of the process to the log ("peek").
     Usr2,
     /// Continue: resume after a pause. The parent also sends this signal to its children, which
     /// then check whether the daemon is paused. By default, the signal has no effect on a running
     /// process.
     Cont,
-    /// Stop, from the terminal: pause.
+    /// Stop from the terminal (Ctrl-Z): pause the daemon.
     Tstp,
     /// Background read of the terminal. By convention of pre-forking servers: one more child.
     Ttin,
@@ -108,8 +108,8 @@ impl Signal {
 /// Returns what the parent does on a signal. `stopping` is the mode in which the daemon is already
 /// stopping, or `None` if it is not stopping.
 ///
-/// A second TERM or INT stops the daemon immediately: an operator who sends a second signal does not
-/// want to wait.
+/// A second TERM or INT stops the daemon immediately, because an operator who sends a second signal
+/// does not want to wait.
 ///
 /// # Examples
 ///

@@ -151,7 +151,7 @@ impl Status {
         self as u8
     }
 
-    /// Returns the status with this code, or `None` if no status has it. The latter means that the
+    /// Returns the status with this code, or `None` if no status has it, which means that the
     /// memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Status> {
@@ -192,8 +192,8 @@ impl Status {
 
     /// Returns the meaning of the transition to `to`.
     ///
-    /// A status cannot follow itself. `POE::Component::Daemon` only logs a warning when a child sets
-    /// its status `wait` (here: waiting) twice in a row.
+    /// A status cannot follow itself. `POE::Component::Daemon` only logs a warning when a child
+    /// sets its status `wait` (here: waiting) twice in a row.
     ///
     /// # Errors
     ///

@@ -102,7 +102,7 @@ proptest! {
         prop_assert_eq!(simulation.state, AcceptState::Accepting);
         let alternating = [AcceptChange::Pause, AcceptChange::Resume].into_iter().cycle();
         prop_assert!(simulation.changes.iter().copied().eq(alternating.take(simulation.changes.len())));
-        prop_assert!(simulation.changes.len().is_multiple_of(2), "the last change is a resume");
+        prop_assert!(simulation.changes.len().is_multiple_of(2), "the last change is not a resume");
 
         simulation.load.phase = Phase::Stopping;
         let sent = simulation.changes.len();

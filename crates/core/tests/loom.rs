@@ -1,5 +1,6 @@
-//! Tests the scoreboard and the claims with loom, which explores the orders that the memory model
-//! allows. Run with `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
+//! Tests the scoreboard and [`Claim`] with loom, which explores the orders of memory accesses that
+//! the memory model allows. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
 
 #![cfg(loom)]
 
@@ -150,7 +151,7 @@ fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
 }
 
 #[test]
-fn an_entry_never_mixes_two_owners() {
+fn an_entry_never_mixes_the_values_of_two_children() {
     explore_both(1, |first_thread| {
         let scoreboard = scoreboard(1);
         let seat = take_seat(&scoreboard, 0, &WakeCounter::new());
@@ -243,7 +244,7 @@ fn a_wakeup_for_an_earlier_arming_does_not_disarm_a_later_one() {
                 second.report(Status::Serving, at(3)).expect("a legal transition");
             }),
         ];
-        // The parent is awake for whatever reason. It checks for changes, and goes to sleep again.
+        // The parent may wake up for any reason. It checks for changes, and goes to sleep again.
         let before = early.wakeups() + late.wakeups();
         let seen = changes(&scoreboard);
         let armed = scoreboard.arm_wakeup();
@@ -274,7 +275,7 @@ fn closing_a_slot_while_its_label_is_written_reports_a_torn_label_and_leaves_the
                         "half a label"
                     );
                 }
-                // The write began or ended between the reads of the label and of the guard.
+                // The write was in progress when the label, its guard word or both were read.
                 (Label::Text(_) | Label::BeingWritten, Some(SlotFault::TornLabel))
                 | (Label::BeingWritten, None) => {}
                 (label, fault) => panic!("{label:?} with {fault:?}"),

@@ -4,14 +4,16 @@
 //!
 //! ```sh
 //! cargo run --package daemonctl --example demo -- 7074 /tmp/demo
+//! # In a second terminal:
 //! export DAEMONCTL_SOCKET=/tmp/demo/control DAEMONCTL_BOARD=/tmp/demo/board
-//! cargo run --package daemonctl -- top          # in another terminal
-//! nc 127.0.0.1 7074                             # in a third
+//! cargo run --package daemonctl -- top
+//! # In a third terminal:
+//! nc 127.0.0.1 7074
 //! ```
 //!
 //! The arguments are a port and a directory. Port 0 selects a free port. The directory is created
-//! if necessary, and the port is written to its file `port`. Stop the demo with Ctrl-C or
-//! `daemonctl stop`.
+//! if necessary, and the number of the port is written to the file `port` in it. Stop the demo with
+//! Ctrl-C or `daemonctl stop`.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -30,8 +30,8 @@ impl BoardFile {
     ///
     /// # Errors
     ///
-    /// Returns an error if the file does not exist, cannot be read, or is not a scoreboard of this
-    /// version.
+    /// Returns an error if the file does not exist, cannot be read, or does not contain a
+    /// scoreboard in the version of the format that this daemonctl reads.
     pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
         let board = self.board()?;
         Ok(Snapshot::of_board(&board, now))

@@ -18,7 +18,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::error::CtlError;
 use crate::text;
 
-/// The maximum length of a line in bytes: twice the length of the status of the largest scoreboard.
+/// The maximum length of a line in bytes: twice the length of the status of a daemon with the
+/// largest scoreboard.
 const LINE_MAX: usize = 64 << 20;
 
 /// A connection to a daemon.
@@ -285,8 +286,9 @@ impl DaemonClient {
     }
 }
 
-/// Parses a line with an addition to the same version of the protocol. An unknown event is passed
-/// on, and an unknown kind of error becomes a failure.
+/// Parses a line with an event or a kind of error that this daemonctl does not know, because it was
+/// added to the same version of the protocol later. Returns the event as JSON, and the error with
+/// the kind [`ControlErrorKind::Failed`].
 fn parse_addition(line: &[u8]) -> Option<ParsedLine> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     if let Some(event) = value.get_mut("event") {

@@ -88,8 +88,8 @@ fn execute(cli: &Cli, command: ControlCommand) -> Result<(), CtlError> {
     print_lines(&done)
 }
 
-/// Prints the status. If the daemon does not answer, prints its scoreboard with a note, but returns
-/// the exit code for a missing answer.
+/// Prints the status. If the daemon is unavailable but its scoreboard file can be read, prints the
+/// scoreboard and a note instead, and returns the exit code of the daemon's error.
 fn print_status(cli: &Cli, format: OutputFormat) -> Result<ExitCode, CtlError> {
     let (shown, code) = match cli.source() {
         Source::Socket(socket) => {
@@ -105,7 +105,8 @@ fn print_status(cli: &Cli, format: OutputFormat) -> Result<ExitCode, CtlError> {
                 let Ok(shown) = board_status(&board, format) else {
                     return Err(error);
                 };
-                let note = format!("daemonctl: {error}; showing its scoreboard instead\n");
+                let note =
+                    format!("daemonctl: {error}\ndaemonctl: showing the scoreboard file instead\n");
                 // The note is lost if standard error is closed.
                 let _ = io::stderr().write_all(note.as_bytes());
                 (shown, error.exit_status())

@@ -20,7 +20,7 @@ pub(crate) enum ExitStatus {
     /// The command line is invalid. clap reports most of these errors.
     Usage = 2,
     NoSuchChild = 3,
-    /// No daemon answers, its answer is invalid, or the scoreboard file cannot be read.
+    /// The daemon does not answer, its answer is invalid, or the scoreboard file cannot be read.
     NoDaemon = 4,
     PermissionDenied = 5,
     /// The daemon uses another version of the protocol.

@@ -48,7 +48,7 @@ pub(crate) fn line(event: &ReceivedEvent, at: &Zoned, color_mode: ColorMode) -> 
 
 fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
     match event {
-        ControlEvent::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
+        ControlEvent::Forked { slot, pid } => ("forked", GOOD, format!("slot {slot} pid {pid}")),
         ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
             let colour = if cause.is_expected() { NEUTRAL } else { BAD };
             let text = text::clean(text);
@@ -116,7 +116,7 @@ mod tests {
             text: "CPU limit exceeded".to_owned(),
         };
         let events = [
-            ControlEvent::Born { slot, pid: 4711 },
+            ControlEvent::Forked { slot, pid: 4711 },
             gone,
             rogue,
             ControlEvent::Accepting { state: AcceptState::Paused },
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "14:03:12 born    slot 3 pid 4711",
+                "14:03:12 forked  slot 3 pid 4711",
                 "14:03:12 exited  slot 3 pid 4711: signal 11 (SEGV)??[2J; 12 requests in 3m05s",
                 "14:03:12 rogue   slot 3 pid 4711: term: CPU limit exceeded",
                 "14:03:12 accept  paused",
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn the_event_of_a_new_child_is_green_if_colours_are_enabled() {
-        let born = ControlEvent::Born { slot: SlotNumber::new(0), pid: 1 };
-        let line = line_of(born, ColorMode::Color);
-        assert_eq!(line, "14:03:12 \x1b[32mborn   \x1b[0m slot 0 pid 1");
+        let forked = ControlEvent::Forked { slot: SlotNumber::new(0), pid: 1 };
+        let line = line_of(forked, ColorMode::Color);
+        assert_eq!(line, "14:03:12 \x1b[32mforked \x1b[0m slot 0 pid 1");
     }
 }

@@ -1,9 +1,9 @@
 //! `daemonctl`, the command-line client for daemons made with `actix-daemon`.
 //!
 //! A daemon with a control socket answers queries about its status and its parent process, sends
-//! its events, and carries out commands: stop, reload, resize, retire a child. `daemonctl top` is a
-//! live screen. If a daemon keeps its scoreboard in a file, daemonctl can read the scoreboard even
-//! while the parent hangs.
+//! its events, and carries out commands, for example to stop, to reload, to resize its pool or to
+//! retire a child. `daemonctl top` is a live screen. If a daemon keeps its scoreboard in a file,
+//! daemonctl can read the scoreboard even while the parent hangs.
 //!
 //! ```sh
 //! export DAEMONCTL_SOCKET=/run/echo.sock DAEMONCTL_BOARD=/run/echo.board

@@ -172,15 +172,6 @@ impl Snapshot {
     }
 }
 
-/// Returns the word for a model.
-pub(crate) fn model(kind: ModelKind) -> &'static str {
-    match kind {
-        ModelKind::Solo => "non-forking",
-        ModelKind::PostFork => "post-forking",
-        ModelKind::PreFork => "pre-forking",
-    }
-}
-
 /// Returns the word for a status. Returns `damaged` if the slot in the scoreboard is damaged.
 pub(crate) fn status_word(status: Option<Status>) -> &'static str {
     status.map_or("damaged", Status::word)

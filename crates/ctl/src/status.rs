@@ -47,7 +47,7 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.max_children > 0 {
         totals.push(format!("{} of {} children", snapshot.children.len(), snapshot.max_children));
         let reached = snapshot.counters.as_ref().map(|counters| counters.max_children_reached);
-        totals.extend(reached.map(|times| format!("limit reached: {times}")));
+        totals.extend(reached.map(|times| format!("max_children reached: {times}")));
     }
     if let Some(counters) = &snapshot.counters {
         totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));

@@ -66,8 +66,8 @@ enum InitialData {
 ///
 /// # Errors
 ///
-/// Returns an error if standard output is not a terminal, if the terminal fails, or if neither the
-/// daemon answers nor a scoreboard file can be read.
+/// Returns an error if standard output is not a terminal, if the terminal fails, or if the initial
+/// data cannot be read from the daemon or its scoreboard file.
 pub(crate) fn run(
     source: Source,
     timeout: Duration,

@@ -24,7 +24,7 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// An accepted connection. The acceptor has already reported it as a request.
+/// An accepted connection, for which the acceptor has already reported [`UpdateStatus::Req`].
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Accepted<S: 'static>(pub S);
@@ -72,8 +72,8 @@ impl<L: Listen> ChildAcceptor<L> {
         }
         let Some(listener) = self.source.listener() else { return };
         if self.accepting.is_none() {
-            // Other threads of the child have no handle. There the acceptor pauses only on
-            // `DaemonPause`.
+            // In other threads of the child, `current` returns `None`. An acceptor in such a thread
+            // pauses only on `DaemonPause`.
             let accept = async move {
                 match ChildHandle::current() {
                     Some(child) => child.accept(&listener).await,

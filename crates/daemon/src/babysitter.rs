@@ -159,7 +159,7 @@ impl BabysitterActor {
         ctx.run_later(pause, move |babysitter, ctx| babysitter.check_children(interval, ctx));
     }
 
-    /// Returns whether the daemon is stopping. From then on the grace period applies to all
+    /// Returns whether the daemon is stopping. While it stops, the grace period applies to all
     /// children instead of their limits.
     fn is_stopping(&self) -> bool {
         matches!(self.board.phase(), Phase::Stopping | Phase::Stopped)

@@ -17,7 +17,8 @@ const MAX_THREADS: u32 = 8;
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `call` on a new thread and returns its result. Returns `None` if `call` does not return
-/// within `limit`, or if no thread can be started for it.
+/// within `limit`, if [`MAX_THREADS`] earlier calls have not returned, or if the thread cannot be
+/// started.
 pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
 where
     T: Send + 'static,

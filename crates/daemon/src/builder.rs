@@ -99,14 +99,15 @@ impl<M> DaemonBuilder<M> {
 
     /// Runs the daemon as this user, given by name or number. The process changes to the user as
     /// soon as the setup that requires root is done. It gets the user's supplementary groups, and
-    /// the user's primary group unless a [`group`](DaemonBuilder::group) is set. The original's
-    /// `UID`.
+    /// the user's primary group unless a [`group`](DaemonBuilder::group) is set. This is the
+    /// parameter `UID` of `POE::Component::Daemon`.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.settings.user = Some(user.into());
         self
     }
 
-    /// Runs the daemon as this group, given by name or number. The original's `GID`.
+    /// Runs the daemon as this group, given by name or number. This is the parameter `GID` of
+    /// `POE::Component::Daemon`.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.settings.group = Some(group.into());
         self

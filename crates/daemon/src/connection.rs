@@ -106,7 +106,7 @@ impl<S: StreamSocket> Connection<S> {
         mut act: impl FnMut(&mut S) -> io::Result<T>,
     ) -> Poll<Option<io::Result<T>>> {
         let ConnectionState::Direct(socket) = &mut self.0 else { return Poll::Ready(None) };
-        // A peer that sends without pauses must not starve other tasks.
+        // A client that sends without pauses must not starve other tasks.
         let progress = ready!(coop::poll_proceed(cx));
         loop {
             match act(socket) {

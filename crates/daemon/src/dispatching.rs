@@ -1,12 +1,13 @@
-//! A pool whose size follows the length of a queue, for crates that send tasks to children, as
+//! A pool that grows with the length of a queue, for crates that send tasks to children, as
 //! `actix-dispatch` does.
 //!
 //! Most daemons do not need this module. In an [`OnDemand`] pool the parent queues tasks and sends
-//! them to the children over its own links:
+//! them to the children over links that it creates itself, for example socket pairs. The parent
+//! uses these items:
 //!
 //! - [`RequestFactory`] makes the request that each child starts with, for example one end of a
 //!   link.
-//! - [`SetQueueDepth`] sets how many tasks wait for a child. The pool grows accordingly.
+//! - [`SetQueueDepth`] reports how many tasks wait for a child. The pool grows accordingly.
 //! - [`KillRogue`] kills a child that a session in the parent has found misbehaving.
 //!
 //! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that receives tasks,
@@ -28,7 +29,7 @@ use crate::error::ConfigError;
 use crate::messages::CommandError;
 use crate::model::{CheckedModel, Model, Rules};
 
-/// Sets how many tasks wait for a child of an [`OnDemand`] pool.
+/// Reports how many tasks wait for a child of an [`OnDemand`] pool.
 ///
 /// The number is valid until the next message of this type. The other models ignore this message.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use daemon_forkserver::ForkServerError;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonError {
-    /// A setting is invalid. Nothing has been changed.
+    /// A setting is invalid. The launch has not changed the process.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A system call of the setup failed.
@@ -69,7 +69,7 @@ impl fmt::Debug for DaemonError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The sizes of a pool contradict each other.
+    /// A size of a pool is out of range, or two sizes contradict each other.
     #[error("{0}")]
     Pool(#[from] PoolError),
     /// A setting has an invalid value.

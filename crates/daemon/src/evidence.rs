@@ -1,5 +1,5 @@
-//! Evidence: the state of a child, recorded before the first step against a rogue, for a slow
-//! request, and on request.
+//! Evidence: the state of a child. It is recorded before the first step against a rogue, for a slow
+//! request, and when the message `TraceChild` asks for it.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use daemon_core::{Generation, SlotNumber, Status, format};
 use serde::{Deserialize, Serialize};
 
-use crate::status::ChildReport;
+use crate::status::{ChildReport, seconds};
 
 #[cfg(not(target_os = "linux"))]
 mod fallback;
@@ -23,6 +23,7 @@ use linux as platform;
 ///
 /// `Display` writes several lines: the child and its status, its resource usage and kernel state,
 /// then one line for each frame of its backtrace, innermost first. Unknown values are left out.
+/// Durations are serialized as seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evidence {
@@ -40,15 +41,19 @@ pub struct Evidence {
     /// The label that the child has set.
     pub label: Option<String>,
     /// The time since the child was forked.
+    #[serde(with = "seconds")]
     pub age: Duration,
     /// The time since the child's status last changed.
+    #[serde(with = "seconds")]
     pub since: Duration,
     /// The number of requests that the child has started.
     pub requests: u64,
     /// The CPU time of all threads of the child since the fork, in user and kernel mode, with a
     /// resolution of 10 ms.
+    #[serde(with = "seconds::optional", default)]
     pub cpu: Option<Duration>,
     /// The CPU time since the child's current request began.
+    #[serde(with = "seconds::optional", default)]
     pub request_cpu: Option<Duration>,
     /// Resident memory in bytes, including shared pages. proc(5) notes that this number is not
     /// exact.
@@ -73,14 +78,14 @@ pub struct Evidence {
     pub backtrace: Trace,
 }
 
-/// A child's user-space backtrace, which the child takes itself on request.
+/// A child's user-space backtrace, which the child takes itself when the parent asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trace {
     /// The frames, innermost first.
     Frames(Vec<Frame>),
-    /// The child did not answer in time, for example because it is stopped, waits in the kernel, or
-    /// has no handler.
+    /// The child did not answer in time, for example because it is stopped, is in uninterruptible
+    /// sleep, or has no handler for SIGURG.
     NoAnswer,
     /// No backtrace was requested.
     NotAsked,
@@ -114,7 +119,8 @@ impl From<daemon_sys::trace::StackFrame> for Frame {
     }
 }
 
-/// What the operating system reports about a process. Values that cannot be read are `None`.
+/// What the operating system reports about a process. Values that cannot be read are `None` or
+/// empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ProcessInfo {
     pub(crate) cpu: Option<Duration>,
@@ -127,7 +133,7 @@ pub(crate) struct ProcessInfo {
 }
 
 /// Returns what the operating system reports about a process, on Linux from `/proc`. If the process
-/// is gone, all values are `None`.
+/// is gone, all values are `None` or empty.
 ///
 /// To compute the proportional set size, the kernel walks all pages of the process. This takes
 /// milliseconds for a large process, and the memory map of the process is locked during this time.

@@ -86,7 +86,7 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
         drop((readiness, control, terminal));
-        // A copy of the descriptor would keep the lock after the parent has exited.
+        // An open copy in this process would keep the pid file locked after the parent has exited.
         if let Some(pidfile) = pidfile {
             pidfile.close();
         }
@@ -151,7 +151,7 @@ pub(crate) fn launch<P: Program>(
             readiness.notify_failure(&error.to_string());
         }
         if let Some(terminal) = terminal {
-            // The error of the launch is returned even if this fails.
+            // The error of the launch is returned even if standard error cannot be restored.
             let _ = terminal.restore();
         }
     }

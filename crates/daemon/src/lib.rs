@@ -15,7 +15,7 @@
 //! ```text
 //! $ mydaemon
 //!   |- parent          one actix System: DaemonActor, your sessions
-//!   |     |  commands: Fork, Signal, ShutDown    ^ reports: ChildBorn, ForkFailed, ChildExited
+//!   |     |  commands: Fork, Signal, ShutDown    ^ reports: ChildForked, ForkFailed, ChildExited
 //!   |- fork server     one thread, no runtime: forks, reaps, signals
 //!   |     |- child 0   its own actix System: ChildActor with a seat on the scoreboard, your session
 //!   |     |- child 1   ...
@@ -96,7 +96,8 @@
 //!     }
 //! }
 //!
-//! /// Serves a connection. The acceptor has reported its start. The session reports its end.
+//! /// Serves a connection. The acceptor has reported that the request has started. The session
+//! /// reports that it is done.
 //! impl Handler<Accepted<TcpStream>> for Session {
 //!     type Result = ResponseFuture<()>;
 //!

@@ -28,9 +28,9 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
     daemon_log::logger(write_line, level)
 }
 
-/// Writes a line to standard error or, if standard error was redirected away from the log, to its
-/// former destination. Needs more than one write(2) only if the system accepts just a part of the
-/// line.
+/// Writes a line to standard error. If standard error was redirected away from the log, writes the
+/// line to the destination that [`keep_log_target`] kept. Needs more than one write(2) only if the
+/// system accepts just a part of the line.
 fn write_line(line: &[u8]) -> io::Result<()> {
     match REDIRECTED.get() {
         None => daemon_log::to_stderr(line),

@@ -1,11 +1,12 @@
 //! The messages that the daemon and its sessions exchange.
 //!
 //! Broadcasts report what has happened. They are sent to every actor that has [`Subscribe`]d to
-//! them. All other messages are requests to the daemon, and each returns a typed result.
+//! them. All other messages, except [`DaemonChild`], are sent to the daemon, which answers with a
+//! typed result.
 //!
 //! | message | purpose |
 //! | --- | --- |
-//! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts, except [`DaemonChild`], which is delivered to the session of a child |
+//! | `Daemon…`, [`ChildForked`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts, except [`DaemonChild`], which is delivered to the session of a child |
 //! | [`UpdateStatus`], [`SetLabel`] | a session in a child reports what it does |
 //! | [`HandOver`] | a session in the parent of a post-forking daemon hands a request to a new child |
 //! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |

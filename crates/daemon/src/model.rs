@@ -110,11 +110,11 @@ impl PreFork {
     }
 }
 
-/// A model: a new child for each request, up to a maximum number at a time.
+/// A model: a new child for each request, up to a maximum number of children at a time.
 ///
 /// Most of the cost of a forked child is page faults, because the child maps each page of the
-/// program again when it first touches the page. A small program therefore serves more connections.
-/// These settings in `Cargo.toml` help:
+/// program again when it first touches the page. A smaller program therefore serves more
+/// connections per second than a larger one. These settings in `Cargo.toml` help:
 ///
 /// ```toml
 /// [profile.release]
@@ -137,13 +137,13 @@ pub struct PostFork {
 }
 
 impl PostFork {
-    /// Creates a model with at most this many children at a time; at least one.
+    /// Creates a model with at most this many children at a time. The number must be at least 1.
     #[must_use]
     pub fn new(max_children: u32) -> Self {
         PostFork { max_children, backlog: 128 }
     }
 
-    /// Sets the maximum number of children at a time; at least one.
+    /// Sets the maximum number of children at a time. It must be at least 1.
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = children;
@@ -229,19 +229,31 @@ impl<R> Rules<R> {
 
 /// The kind of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum ModelKind {
     /// No children.
+    #[serde(rename = "non-forking")]
     Solo,
     /// A child for each request.
+    #[serde(rename = "post-forking")]
     PostFork,
     /// A pool of children.
+    #[serde(rename = "pre-forking")]
     PreFork,
 }
 
 impl ModelKind {
-    /// Returns the word that the original's status uses.
-    pub(crate) fn word(self) -> &'static str {
+    /// Returns the word for it: `non-forking`, `post-forking` or `pre-forking`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            ModelKind::Solo => "non-forking",
+            ModelKind::PostFork => "post-forking",
+            ModelKind::PreFork => "pre-forking",
+        }
+    }
+
+    /// Returns the word that the status of `POE::Component::Daemon` uses.
+    pub(crate) const fn original_word(self) -> &'static str {
         match self {
             ModelKind::Solo => "Non-forking",
             ModelKind::PostFork => "Forking",

@@ -19,6 +19,11 @@ pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Repo
     lines.join("\n")
 }
 
+/// Returns `yes` or `no`.
+pub(crate) fn yes_or_no(condition: bool) -> &'static str {
+    if condition { "yes" } else { "no" }
+}
+
 /// Returns a line with the sessions that have not yet answered `DaemonShutdown`, if there are any.
 pub(crate) fn unanswered(unanswered: &[String]) -> Option<String> {
     (!unanswered.is_empty())

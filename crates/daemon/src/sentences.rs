@@ -112,7 +112,7 @@ sentences! {
     }
     trace_error_messages_are_as_listed: TraceError {
         TraceError::NoSuchChild(_) => TraceError::NoSuchChild(pid()),
-            "cannot trace process 4711: no child of the daemon has this pid";
+            "cannot trace process 4711: no child of this daemon has this pid";
         TraceError::NoBabysitter(_) => TraceError::NoBabysitter(pid()),
             "cannot trace process 4711: the daemon has no children, or has stopped";
     }

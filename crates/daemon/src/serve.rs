@@ -213,13 +213,14 @@ where
     }
 }
 
-/// Completes [`DRAIN_DELAY`] after the child was asked to shut down because the daemon stops. Until
-/// then, idle children serve the backlog. Never completes if the child shuts down for another
-/// reason.
+/// Completes [`DRAIN_DELAY`] after the child was asked to shut down because the daemon stops
+/// gracefully. During this delay, idle children serve the backlog. Never completes if the child
+/// shuts down for another reason.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
         ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,
-        // Other children continue to accept. The listener is closed after the current request.
+        // Other children accept the connections in the backlog, except in an immediate stop. This
+        // child closes the listener after the current request.
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired
         | ShutdownReason::Recycled

@@ -2,11 +2,12 @@
 //! the service manager reach the daemon.
 //!
 //! A daemon that is [supervised](crate::DaemonBuilder::supervised) spawns its service and registers
-//! with it by itself. A program that needs callbacks spawns the service instead, and registers the
-//! daemon with the service in [`Program::parent`](crate::Program::parent):
-//! `daemon.do_send(RegisterWith(service))`. The service must be spawned with the setting
-//! [`await_registration`](daemon_service::ServiceSettings::await_registration). The service and the
-//! daemon then correspond as follows:
+//! itself with this service. A program that needs the callbacks of the service must spawn the
+//! service in its own code, with the setting
+//! [`await_registration`](daemon_service::ServiceSettings::await_registration). Such a program
+//! registers the daemon with the service in [`Program::parent`](crate::Program::parent):
+//! `daemon.do_send(RegisterWith(service))`. The states of the service and the daemon correspond as
+//! follows:
 //!
 //! | the service | while the daemon |
 //! | --- | --- |
@@ -17,8 +18,9 @@
 //! | stops, and extends its timeout each time a child exits | is stopping |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!
-//! While the pool is healthy, the service notifies the watchdog of the service manager. The status
-//! text contains the numbers of children and requests.
+//! The service notifies the watchdog of the service manager while the daemon is healthy. A running
+//! pool is healthy if at least one child is idle or busy. The status text that the service sends to
+//! the service manager contains the numbers of children and requests.
 
 mod link;
 mod rules;

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonHup, DaemonOperatorPause, DaemonParent,
+    ChildExited, ChildForked, DaemonAccept, DaemonHup, DaemonOperatorPause, DaemonParent,
     DaemonPause, DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, ForeignExited, RogueChild,
     SessionId, Subscribe,
 };
@@ -98,7 +98,8 @@ impl Sessions {
         SessionId(u32::try_from(position).unwrap_or(u32::MAX).saturating_add(2))
     }
 
-    /// Returns the lines of a peek that list the sessions and their subscriptions.
+    /// Returns the lines of the answer to [`Peek`](crate::Peek) that list the sessions and their
+    /// subscriptions.
     pub(crate) fn peek(&self, alias: &str) -> Vec<String> {
         let mut lines = vec![format!("session 1 ({alias})")];
         for (index, name) in self.names.iter().enumerate() {
@@ -106,12 +107,13 @@ impl Sessions {
             let state = if self.is_alive(session) { "" } else { ", stopped" };
             lines.push(format!("session {} ({name}){state}", session.0));
             let subscriptions = self.subscriptions_of(session);
-            lines.push(format!("    Signals: {}", subscriptions.join(" ")));
+            lines.push(format!("    Messages: {}", subscriptions.join(" ")));
         }
         lines
     }
 
-    /// Returns the sessions that have not yet answered `DaemonShutdown`, named as in a peek.
+    /// Returns the sessions that have not yet answered `DaemonShutdown`, named as in
+    /// [`peek`](Sessions::peek).
     pub(crate) fn unanswered(&self) -> Vec<String> {
         let mut sessions: Vec<u32> =
             self.shutdown.1.sessions().iter().map(|session| session.0).collect();
@@ -230,7 +232,7 @@ broadcasts! {
     DaemonPause: pause, |retained| retained.pause;
     DaemonHup: hup, |_retained| None;
     DaemonShutdown: shutdown, |retained| retained.shutdown;
-    ChildBorn: born, |_retained| None;
+    ChildForked: forked, |_retained| None;
     ChildExited: exited, |_retained| None;
     RogueChild: rogue, |_retained| None;
     ForeignExited: foreign, |_retained| None;

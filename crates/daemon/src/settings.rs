@@ -202,7 +202,7 @@ fn check_path(field: &'static str, path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks that the absolute path of the socket is not too long for the system.
+/// Checks that the absolute path of the control socket is not too long for the system.
 fn check_length(path: &Path) -> Result<(), ConfigError> {
     let length = std::path::absolute(path).map_or(0, |path| path.as_os_str().len());
     if length > SOCKET_PATH_MAX {

@@ -1,5 +1,5 @@
-//! The status report of a daemon. It can be printed as the original prints its status, as a table
-//! and as OpenMetrics, and serialized as JSON.
+//! The status report of a daemon. It can be printed as the original, `POE::Component::Daemon`,
+//! prints its status, as a table and as OpenMetrics, and serialized as JSON.
 
 mod metrics;
 mod processes;
@@ -24,8 +24,9 @@ pub use table::ReportTable;
 /// The status of a daemon, as one of its processes sees it.
 ///
 /// The parent and the children share the scoreboard, so each process can report on all children.
-/// `Display` prints the text of the original's status, [`table`](Report::table) returns a table for
-/// operators, and [`open_metrics`](Report::open_metrics) returns metrics for Prometheus.
+/// `Display` prints the same text as the status of `POE::Component::Daemon`,
+/// [`table`](Report::table) returns a table for operators, and
+/// [`open_metrics`](Report::open_metrics) returns metrics for Prometheus.
 /// [`Serialize`] outputs all fields; durations are numbers of seconds with microsecond precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -288,18 +289,20 @@ impl Report {
 }
 
 /// Returns in words whether a daemon accepts requests: `accepting`, `paused by operator` or
-/// `paused: pool full`. Returns `None` if a daemon is paused because it is stopping or has stopped.
+/// `paused: pool full`. Returns `None` if the daemon is stopping or has stopped.
 #[must_use]
 pub fn accepting_words(
     accepting: AcceptState,
     operator_pause: Option<OperatorPause>,
     phase: Phase,
 ) -> Option<&'static str> {
-    match (accepting, operator_pause, phase) {
-        (AcceptState::Accepting, _, _) => Some("accepting"),
-        (AcceptState::Paused, Some(OperatorPause::On), _) => Some("paused by operator"),
-        (AcceptState::Paused, _, Phase::Starting | Phase::Running) => Some("paused: pool full"),
-        (AcceptState::Paused, _, Phase::Stopping | Phase::Stopped) => None,
+    match (phase, accepting, operator_pause) {
+        (Phase::Stopping | Phase::Stopped, _, _) => None,
+        (Phase::Starting | Phase::Running, AcceptState::Accepting, _) => Some("accepting"),
+        (Phase::Starting | Phase::Running, AcceptState::Paused, Some(OperatorPause::On)) => {
+            Some("paused by operator")
+        }
+        (Phase::Starting | Phase::Running, AcceptState::Paused, _) => Some("paused: pool full"),
     }
 }
 
@@ -311,9 +314,9 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{}", self.alias)?;
         match self.model {
-            ModelKind::Solo => return writeln!(f, "    {} server", self.model.word()),
+            ModelKind::Solo => return writeln!(f, "    {} server", self.model.original_word()),
             ModelKind::PostFork | ModelKind::PreFork => {
-                writeln!(f, "    {} server, we are a {role}", self.model.word())?;
+                writeln!(f, "    {} server, we are a {role}", self.model.original_word())?;
             }
         }
         if self.reporter == Reporter::Parent {

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_the_peer_wakes_the_stream_once_and_ends_the_stream() {
+    fn closing_the_other_end_yields_one_more_item_and_ends_the_stream() {
         actix::System::new().block_on(async {
             let (mut theirs, ours) = UnixStream::pair().unwrap();
             let mut watch = Watch::readable(ours.as_fd(), "woken").unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::ExitCause;
+use daemon_core::{ExitCause, format};
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
@@ -10,7 +10,8 @@ use crate::body::Body;
 /// The result of a request. Every request gets exactly one result.
 pub type TaskResult = Result<Reply, Failure>;
 
-/// The value that a method or the fallback returned, still encoded.
+/// The value that a method or the [fallback](crate::DispatcherBuilder::fallback) returned, still
+/// encoded.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub(crate) body: Body,
@@ -56,7 +57,7 @@ pub enum Failure {
         backtrace: String,
     },
     /// A time limit was exceeded.
-    #[error("timed out after {limit:?} ({kind})", kind = .kind.phrase())]
+    #[error("timed out after {} ({})", format::duration(*.limit), .kind.phrase())]
     TimedOut {
         /// Which of the two limits was exceeded.
         kind: LimitKind,

@@ -126,8 +126,8 @@ impl Body {
         }
     }
 
-    /// Returns whether the body is in a memory file that goes back to the pool when the body is
-    /// dropped.
+    /// Returns whether the body is in a memory file that can go back to the buffer pool when the
+    /// body is dropped.
     pub(crate) fn is_pooled(&self) -> bool {
         match self {
             Body::Heap(_) => false,

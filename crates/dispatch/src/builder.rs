@@ -191,8 +191,9 @@ impl DispatcherBuilder {
 
     /// Sets how many requests can be queued; 10,000 by default, at least 1.
     ///
-    /// When the queue is full, further requests stay in the actor's mailbox and `send` waits. A
-    /// request with [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
+    /// When the queue is full, further requests stay in the mailbox of the [`DispatcherActor`] and
+    /// their `send` waits. A request with
+    /// [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
     pub fn queue_capacity(mut self, requests: usize) -> Self {
         self.queue_capacity = requests;
         self
@@ -206,7 +207,7 @@ impl DispatcherBuilder {
 
     /// Sets the default soft time limit, for requests that set none themselves.
     ///
-    /// A handler can check with [`Call::is_overdue`] whether the limit has passed, and is expected
+    /// A method can check with [`Call::is_overdue`] whether the limit has passed, and is expected
     /// to return an error in that case. No limit by default.
     pub fn soft_limit(mut self, limit: Duration) -> Self {
         self.defaults.soft = Some(limit);
@@ -354,7 +355,7 @@ impl DispatcherBuilder {
     /// Sets a hook that runs in the worker before each call.
     ///
     /// If the hook returns an error, the method is not called and the request fails with that
-    /// error. The original's `_precall`.
+    /// error. In the original, `POE::Component::PreforkDispatch`, this hook is called `_precall`.
     pub fn precall<E: Display>(mut self, hook: impl Fn(&Call) -> Result<(), E> + 'static) -> Self {
         let hook = move |call: &Call| hook(call).map_err(|error| error.to_string());
         self.methods.hooks.precall = Some(Rc::new(hook));
@@ -363,8 +364,8 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs in the worker after each call, also after one that failed or panicked.
     ///
-    /// It does not run if the [`precall`](DispatcherBuilder::precall) hook refused the call. The
-    /// original's `_postcall`.
+    /// This hook does not run if the [`precall`](DispatcherBuilder::precall) hook refused the call.
+    /// In the original it is called `_postcall`.
     pub fn postcall(mut self, hook: impl Fn(&Call) + 'static) -> Self {
         self.methods.hooks.postcall = Some(Rc::new(hook));
         self
@@ -372,7 +373,7 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs in the parent before each worker is started.
     ///
-    /// The original's `_fork_preinit`.
+    /// In the original, this hook is called `_fork_preinit`.
     pub fn fork_preinit(mut self, hook: impl Fn() + 'static) -> Self {
         self.methods.hooks.fork_preinit = Some(Rc::new(hook));
         self
@@ -380,7 +381,7 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs in the parent after each worker was started, with its process id.
     ///
-    /// The original's `_fork_postinit`.
+    /// In the original, this hook is called `_fork_postinit`.
     pub fn fork_postinit(mut self, hook: impl Fn(Pid) + 'static) -> Self {
         self.methods.hooks.fork_postinit = Some(Rc::new(hook));
         self
@@ -388,7 +389,7 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs once in each worker, before its first task.
     ///
-    /// The original's `_fork_init`.
+    /// In the original, this hook is called `_fork_init`.
     pub fn fork_init(mut self, hook: impl Fn() + 'static) -> Self {
         self.methods.hooks.fork_init = Some(Rc::new(hook));
         self

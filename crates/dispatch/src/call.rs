@@ -66,7 +66,7 @@ impl Call {
 
     /// Returns the sender's name, as set by [`NewRequest::from`](crate::NewRequest::from).
     ///
-    /// The original passes the name as the first argument, `from`.
+    /// In `POE::Component::PreforkDispatch`, a method receives this name as its first argument.
     #[must_use]
     pub fn from(&self) -> &str {
         &self.inner.from

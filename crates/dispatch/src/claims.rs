@@ -1,4 +1,5 @@
-//! The claims of all workers, in memory that is shared with them.
+//! The claims of all workers, in memory that is shared with them. A [`Claim`] records whether a
+//! task belongs to the parent or to the worker that the task was sent to.
 
 use daemon_core::{
     AbortResult, Claim, FinishResult, MonotonicTime, Owner, RevokeResult, StartResult,

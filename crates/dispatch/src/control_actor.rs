@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
 use actix_daemon::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
+    ChildExited, ChildForked, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
     ShutdownReason, Subscribe,
 };
 use daemon_core::{OperatorPause, Phase, StopMode};
@@ -64,7 +64,7 @@ impl ControlActor {
     ) -> Recipient<Cancel> {
         let control = ControlActor { shared: Rc::clone(shared), dispatcher }.start();
         let name = "dispatcher";
-        daemon.do_send(Subscribe::<ChildBorn>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<ChildForked>::new(name, control.clone()));
         daemon.do_send(Subscribe::<ChildExited>::new(name, control.clone()));
         daemon.do_send(Subscribe::<DaemonPause>::new(name, control.clone()));
         daemon.do_send(Subscribe::<DaemonAccept>::new(name, control.clone()));
@@ -78,11 +78,11 @@ impl Actor for ControlActor {
     type Context = Context<Self>;
 }
 
-impl Handler<ChildBorn> for ControlActor {
+impl Handler<ChildForked> for ControlActor {
     type Result = ();
 
-    fn handle(&mut self, born: ChildBorn, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().worker_born(born.child, born.pid);
+    fn handle(&mut self, forked: ChildForked, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().worker_forked(forked.child, forked.pid);
     }
 }
 
@@ -136,7 +136,8 @@ impl Handler<DaemonShutdown> for ControlActor {
         };
         let drained = self.shared.borrow_mut().stop(mode);
         Box::pin(async move {
-            // If the sender was dropped, there is nothing more to wait for either.
+            // An error means that the sending half of this channel was dropped with the engine. In
+            // that case there is nothing to wait for.
             let _ = drained.await;
         })
     }

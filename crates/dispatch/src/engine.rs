@@ -39,8 +39,8 @@ pub(crate) use intake::{CancelLookup, SubmitResult, submit};
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
 
-/// The delay before a lower demand is reported to the daemon. A queue that becomes empty often
-/// fills up again immediately.
+/// The delay before a lower [demand](Engine::demand) for workers is reported to the daemon. A queue
+/// that becomes empty often fills up again immediately.
 const DEMAND_DELAY: Duration = Duration::from_millis(5);
 
 /// The maximum number of dead letters that are kept.

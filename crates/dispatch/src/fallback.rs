@@ -1,5 +1,5 @@
-//! The message that passes a request for an unknown method to the fallback, and through which the
-//! fallback answers the request.
+//! The message that passes a request for an unknown method to the dispatcher's fallback recipient,
+//! and through which this recipient answers the request.
 
 use std::fmt;
 
@@ -14,7 +14,8 @@ use crate::request::RequestInfo;
 /// A request for an unknown method, delivered to the dispatcher's
 /// [`fallback`](crate::DispatcherBuilder::fallback).
 ///
-/// In the original, `xmlrpc_server_parent` receives such requests.
+/// In the original (`POE::Component::PreforkDispatch`), `xmlrpc_server_parent` receives such
+/// requests.
 ///
 /// Answer the request with [`return_value`](FallbackRequest::return_value) or
 /// [`fail`](FallbackRequest::fail). If a `FallbackRequest` is dropped without an answer, the
@@ -33,7 +34,7 @@ impl FallbackRequest {
         &self.request
     }
 
-    /// Answers the request with a value. The original's `return`.
+    /// Answers the request with a value. In the original, this is called `return`.
     pub fn return_value(self, value: &impl Serialize) {
         let outcome = match Body::of(value) {
             Ok(body) => Ok(Reply { body }),
@@ -49,7 +50,7 @@ impl FallbackRequest {
 
     fn answer(mut self, outcome: TaskResult) {
         if let Some(reply) = self.reply.take() {
-            // If the dispatcher has stopped, the sender's future has already failed.
+            // If the dispatcher has stopped, the future of the request's sender has already failed.
             let _ = reply.send(outcome);
         }
     }

@@ -39,7 +39,8 @@ const LENGTH: usize = 4;
 /// A message from the parent to a worker: the task to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskOrder<'a> {
-    /// The number of this task among the tasks of its slot. It selects the task's claim.
+    /// The number of this task among the tasks of its slot. It selects the task's
+    /// [claim](daemon_core::Claim).
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,

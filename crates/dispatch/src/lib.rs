@@ -2,7 +2,8 @@
 //!
 //! The crate does what `POE::Component::PreforkDispatch` does in Perl, and adds time limits,
 //! retries, cancellation, priorities and back-pressure. In this documentation, *the original* is
-//! that component. If a handler crashes, only its task is lost, and the program continues.
+//! that component. If a handler (the function of a method) crashes, only its task is lost, and the
+//! program continues.
 //!
 //! # Theory of operation
 //!

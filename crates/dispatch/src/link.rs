@@ -80,7 +80,8 @@ impl NewLinks {
     }
 }
 
-/// Creates links for new workers. The original's `_fork_preinit` runs here.
+/// Creates links for new workers. Before each link, calls the hook `fork_preinit`, which is called
+/// `_fork_preinit` in `POE::Component::PreforkDispatch`.
 pub(crate) struct LinkFactory {
     methods: Rc<Methods>,
     links: Rc<NewLinks>,
@@ -134,7 +135,8 @@ pub(crate) struct WorkerLink {
     pub(crate) last_method: CowStr,
     /// Whether an async task waits to flush the link.
     pub(crate) send_retry: SendRetry,
-    /// The number of consecutive sends that failed because of a shortage in the system.
+    /// The number of consecutive failed sends, not counting those that failed because the worker
+    /// had closed the link. It determines the delay before the next retry.
     pub(crate) failed_sends: u32,
     /// Whether this link is in the engine's list of links with unsent data.
     pub(crate) is_dirty: bool,

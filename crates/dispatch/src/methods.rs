@@ -1,8 +1,8 @@
-//! The method table. It finds methods by name, with the same precedence as the original, and runs
-//! the hooks around each call.
+//! The method table. It finds methods by name, with the same precedence as the original,
+//! `POE::Component::PreforkDispatch`, and runs the hooks around each call.
 //!
 //! The table is built before the launch, so the parent and the workers have the same table. A task
-//! on the link therefore identifies its method by number.
+//! that is sent to a worker therefore identifies its method by number.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -188,8 +188,8 @@ type PrecallHook = Rc<dyn Fn(&Call) -> Result<(), String>>;
 type PostcallHook = Rc<dyn Fn(&Call)>;
 type ForkHook = Rc<dyn Fn()>;
 
-/// The hooks that run around calls and forks. The original's `_precall`, `_postcall`,
-/// `_fork_preinit`, `_fork_postinit` and `_fork_init`.
+/// The hooks that run around calls and forks. In the original they are called `_precall`,
+/// `_postcall`, `_fork_preinit`, `_fork_postinit` and `_fork_init`.
 #[derive(Default, Clone)]
 pub(crate) struct Hooks {
     pub(crate) precall: Option<PrecallHook>,

@@ -20,7 +20,7 @@ pub(crate) fn install_hook() {
         previous(info);
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let trace = Backtrace::force_capture().to_string();
-        // The thread may be exiting; then the record is not needed.
+        // The access fails if the thread is exiting. In that case the record is not needed.
         let _ = LAST.try_with(|last| last.replace(Some((location, trace))));
     }));
 }

@@ -74,8 +74,8 @@ impl ReplySender {
             ReplySender::Request(sender) => sender.poll_closed(cx),
             ReplySender::Task(other) => other.poll_closed(cx),
         });
-        // Without `unconstrained`, tokio's cooperative budget could return `Pending` although the
-        // future was dropped.
+        // Without `unconstrained`, this poll could return `Pending` although the future was
+        // dropped, if tokio's cooperative budget is used up.
         let gone = pin!(tokio::task::unconstrained(gone));
         gone.poll(&mut Context::from_waker(&waker)).is_ready()
     }

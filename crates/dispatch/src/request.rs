@@ -31,7 +31,8 @@ impl RequestId {
     }
 }
 
-/// Message: calls a method in a worker. The original's `new_request`.
+/// Message: calls a method in a worker. In the original, `POE::Component::PreforkDispatch`, this
+/// message is called `new_request`.
 ///
 /// With `addr.send`, the response is the [`TaskResult`]. Dropping the future cancels the request if
 /// it has not started. With `do_send`, the result goes to the request's
@@ -129,7 +130,7 @@ impl NewRequest {
 
     /// Sets the anonymous method to call; the name is then only a label.
     ///
-    /// The original's `method`.
+    /// In the original, this option is also called `method`.
     #[must_use]
     pub fn method(mut self, method: AnonymousMethod) -> Self {
         self.own = Some(method);
@@ -200,7 +201,8 @@ impl NewRequest {
     /// Sets the maximum number of attempts. A task is attempted again if its worker died while it
     /// ran the task.
     ///
-    /// Defaults to the number of attempts of the dispatcher, which is 1 by default.
+    /// Defaults to the dispatcher's [`attempts`](crate::DispatcherBuilder::attempts) setting, which
+    /// is 1 by default.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.options.attempts = Some(attempts);
@@ -209,7 +211,7 @@ impl NewRequest {
 
     /// Kills the worker if the future is dropped while the task is running.
     ///
-    /// By default the task then runs to completion.
+    /// By default, a running task runs to completion even if its future is dropped.
     #[must_use]
     pub fn terminate_if_dropped(mut self) -> Self {
         self.options.if_dropped = IfRunning::Terminate;
@@ -282,7 +284,8 @@ pub(crate) struct RequestParts {
     pub(crate) params: Body,
 }
 
-/// A request that is delivered with its result, passed to the fallback, or kept as a dead letter.
+/// A request that is delivered with its result, passed to the
+/// [fallback](crate::DispatcherBuilder::fallback), or kept as a dead letter.
 #[derive(Debug, Clone)]
 pub struct RequestInfo {
     pub(crate) parts: RequestParts,
@@ -305,7 +308,7 @@ impl RequestInfo {
         self.parts.id
     }
 
-    /// Returns the name of the requested method. The original's `method_name`.
+    /// Returns the name of the requested method. It is also called `method_name` in the original.
     #[must_use]
     pub fn method_name(&self) -> &str {
         &self.parts.name

@@ -11,8 +11,9 @@
 //!                            not started: revoked
 //! ```
 //!
-//! A record is removed when its request is answered, so a request cannot be answered twice. An
-//! answer is matched by turn, id and attempt, so a late answer matches no record.
+//! A record is removed when its request is answered, so a request cannot be answered twice. A
+//! worker's answer is matched to a record by turn, id and attempt. An answer that arrives after the
+//! request has been answered otherwise therefore matches no record.
 
 mod assigning;
 mod ending;
@@ -43,8 +44,9 @@ use workers::WorkerTable;
 /// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
-/// The maximum expected run time of the tasks that are sent ahead to a busy worker. A later task
-/// can start before an earlier one by at most this time.
+/// A task is sent ahead to a busy worker only if two times are shorter than this limit: the
+/// expected run time of the worker's tasks in flight, and the expected run time of the task. The
+/// task can therefore start after a task that is behind it in the queue, by at most this time.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
 /// How long a task may run before the tasks that were sent behind it are revoked.
@@ -106,7 +108,7 @@ impl WorkerKillReason {
     }
 }
 
-/// Whether requests are accepted and sent.
+/// Whether requests are accepted, and sent to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntakeState {
     Accepting,

@@ -1,4 +1,4 @@
-//! Tests the text of every error message of the dispatcher.
+//! Tests the text of every `Failure` and `Rejection`.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

@@ -47,7 +47,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The type of the error. Its text becomes [`Failure::Failed`].
     type Error: Display;
 
-    /// Runs the task, in a worker.
+    /// Runs the task: in a worker, or in the parent if the dispatcher has no workers.
     ///
     /// # Errors
     ///
@@ -55,7 +55,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     fn run(self, call: &Call) -> Result<Self::Output, Self::Error>;
 }
 
-/// Message: runs a [`Task`] in a worker. The response is the task's output.
+/// Message: runs a [`Task`], in a worker if the dispatcher has workers. The response is the task's
+/// output.
 ///
 /// # Examples
 ///

@@ -71,7 +71,8 @@ struct WorkerLoop {
     watch: AsyncFd<OwnedFd>,
     inbox: FrameReader,
     outbox: FrameWriter,
-    /// Results in pooled memory that the parent has not acknowledged yet, by turn.
+    /// Results in pooled memory that the parent has not acknowledged yet, each with the turn of its
+    /// task, which is the number of the task among the tasks of this slot.
     unacknowledged: VecDeque<(u64, Body)>,
     /// The label on the scoreboard.
     label: String,
@@ -100,7 +101,7 @@ enum WakeReason {
     /// The link is readable.
     Readable,
     Shutdown(ShutdownReason),
-    /// No data has arrived for [`body::IDLE_MAX`].
+    /// Results are unacknowledged, and no data has arrived for [`body::IDLE_MAX`].
     Idle,
 }
 
@@ -141,7 +142,7 @@ impl WorkerLoop {
     }
 
     async fn work(&mut self) -> io::Result<()> {
-        // This fails if the slot already belongs to another child, which the parent detects itself.
+        // This fails if the slot already belongs to another child. The parent detects that itself.
         let _ = self.child.update_status(UpdateStatus::Wait);
         self.send(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();

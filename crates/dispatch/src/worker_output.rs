@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 use daemon_sys::watch;
 use tokio::io::unix::AsyncFd;
 
-/// The maximum length of a line in bytes. Longer lines are split into pieces of this length.
+/// The maximum number of bytes that are kept of a line whose end has not been read yet. A longer
+/// unfinished line is emitted in pieces of this length. When the end of a line is read, the kept
+/// bytes and the bytes of the last read are emitted together, so such a line can be longer.
 const LINE_MAX: usize = 8 * 1024;
 
 /// An output stream of a worker.
@@ -75,7 +77,7 @@ pub(crate) struct WorkerOutput {
 pub(crate) enum PipeState {
     /// The pipe has writers.
     Open,
-    /// All writers are closed.
+    /// All writers have closed the pipe, or reading failed.
     Closed,
 }
 
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_split_into_pieces() {
+    fn a_long_line_without_an_end_is_split_into_pieces() {
         let long = vec![b'x'; LINE_MAX * 2 + 5];
         let lines = lines(&[&long]);
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);

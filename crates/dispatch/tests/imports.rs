@@ -23,8 +23,8 @@ use program::{
 
 #[expect(unused_imports, reason = "the imports themselves are the test")]
 use program::{
-    AcceptState, Accepted, Babysit, BabysitterActor, ChildAcceptor, ChildActor, ChildBorn,
-    ChildExited, ChildHandle, ChildId, ChildReport, CommandError, ConfigError, Connection,
+    AcceptState, Accepted, Babysit, BabysitterActor, ChildAcceptor, ChildActor, ChildExited,
+    ChildForked, ChildHandle, ChildId, ChildReport, CommandError, ConfigError, Connection,
     Counters, Daemon, DaemonAccept, DaemonActor, DaemonBuilder, DaemonChild, DaemonError,
     DaemonHup, DaemonOperatorPause, DaemonParent, DaemonPause, DaemonPhase, DaemonReload,
     DaemonShutdown, DaemonStart, Decoder, Detail, Encoder, Evidence, Exit, ExitCause, ForeignChild,

@@ -105,7 +105,7 @@ impl ForkServerBuilder {
     /// - [`ForkServerError::PreloadFailed`] if the program's preload step failed.
     /// - [`ForkServerError::Lost`] if the fork server ended before it was ready, for example
     ///   because the preload step panicked.
-    /// - [`ForkServerError::Board`] if the number of children is zero or too large.
+    /// - [`ForkServerError::Board`] if the number of slots is zero or too large.
     pub fn spawn<B: ChildProgram>(
         mut self,
         program: B,
@@ -175,8 +175,8 @@ fn run_fork_server<B: ChildProgram>(
     let prepared = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // A library may have set CHLD to be ignored during preload. The exits of children would
-        // then go unnoticed.
+        // If a library has set CHLD to be ignored during preload, the exits of children would go
+        // unnoticed without this call.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let child_exits = match prepared {

@@ -19,8 +19,8 @@ pub trait ChildProgram: Sized + 'static {
     /// request.
     type Request: Transfer;
 
-    /// Runs once in the fork server, before the first child is forked. Load the data that all
-    /// children share here, so that the parent's memory stays small.
+    /// Runs once in the fork server, before the first child is forked. Use this step, not the
+    /// parent, to load the data that all children share, so that the parent's memory stays small.
     ///
     /// The step must not start threads, because every later fork would then fail with
     /// [`ForkRefusal::OtherThreads`](crate::ForkRefusal::OtherThreads).

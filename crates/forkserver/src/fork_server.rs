@@ -1,5 +1,5 @@
 //! The parent's handle of the fork server: sends commands, returns events, and keeps each request
-//! until its child is born.
+//! until its child is forked.
 
 mod child;
 mod error;
@@ -100,7 +100,7 @@ impl<R: Transfer> ForkServer<R> {
 
     /// Asks the fork server to fork a child with this request into the lowest free slot.
     ///
-    /// The handle keeps the request until [`ForkServerEvent::Born`]. If the fork fails,
+    /// The handle keeps the request until [`ForkServerEvent::Forked`]. If the fork fails,
     /// [`ForkServerEvent::ForkFailed`] returns the request.
     ///
     /// # Errors

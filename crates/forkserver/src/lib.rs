@@ -11,21 +11,22 @@
 //!
 //! ```text
 //! parent   ForkServer        -- Fork, Signal, ReopenLogs, Release, ShutDown -->   fork server   forks
-//!          ForkServerEvent  <-- ChildBorn, ForkFailed, ChildExited ----------                   reaps
+//!          ForkServerEvent  <-- ChildForked, ForkFailed, ChildExited ----------                   reaps
 //!             ^                                                                                 signals
 //!             |  scoreboard, wakeup                                                                |
 //!             +------------------------------------------------------ child: ChildProgram::run_child
 //! ```
 //!
 //! - **A request is sent as descriptors and bytes** ([`Transfer`]). [`ForkServer`] keeps the
-//!   original until it reports the child as [`Born`](ForkServerEvent::Born), and returns the
+//!   original until it reports the child as [`Forked`](ForkServerEvent::Forked), and returns the
 //!   original if the fork fails.
 //! - **The process that forks also reaps and signals**, so a pid that the fork server signals
 //!   cannot belong to an unrelated process.
-//! - **One thread writes to the link**, so `Born` always comes before `Exited`.
-//! - **If the parent dies**, the fork server detects the closed link, sends TERM to its children,
-//!   waits for the grace period, sends KILL, and exits. **If the fork server dies**, its children
-//!   receive TERM as their parent death signal (on Linux), and the parent gets
+//! - **One thread of the fork server sends all its reports**, so `Forked` always comes before
+//!   `Exited`.
+//! - **If the parent dies**, the fork server detects that the socket between them is closed, sends
+//!   TERM to its children, waits for the grace period, sends KILL, and exits. **If the fork server
+//!   dies**, its children receive TERM as their parent death signal (on Linux), and the parent gets
 //!   [`Lost`](ForkServerError::Lost).
 //! - **Signals are blocked** in the fork server, and in a child until it
 //!   [releases](BlockedSignals::release) them, so no signal arrives before the child has installed

@@ -40,7 +40,7 @@ pub(crate) enum Report {
     /// The preload step failed; the fork server exits.
     PreloadFailed { error: String },
     /// A fork succeeded.
-    ChildBorn { slot: u32, generation: u32, pid: i32 },
+    ChildForked { slot: u32, generation: u32, pid: i32 },
     /// A fork failed.
     ForkFailed { slot: u32, generation: u32, error: ForkRefusal },
     /// A child has been reaped.

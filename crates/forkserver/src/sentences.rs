@@ -1,4 +1,4 @@
-//! Tests the text of every error message of the fork server and of transfers.
+//! Tests the text of every `ForkServerError`, `ForkRefusal` and `TransferError`.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

@@ -227,7 +227,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 self.wire.close(forked.descriptors);
                 self.seats.insert(slot, ChildEntry { pid, generation });
                 self.pids.insert(pid, slot);
-                self.report(&Report::ChildBorn { slot, generation, pid: pid.as_raw() });
+                self.report(&Report::ChildForked { slot, generation, pid: pid.as_raw() });
             }
             Err(error) => {
                 let error = ForkRefusal::from(error);
@@ -255,8 +255,8 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     /// Checks whether one child still exists, and reports its exit if not. [`reap`](Self::reap)
-    /// never finds a child that other code has reaped, for example a library that the preload step
-    /// uses.
+    /// never finds a child that other code (for example a library that the preload step uses) has
+    /// reaped.
     fn check_child(&mut self, slot: u32, generation: u32) {
         let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
         let Some(entry) = found.copied() else {

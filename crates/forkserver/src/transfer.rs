@@ -15,7 +15,7 @@ pub const DESCRIPTORS_MAX: usize = 60;
 
 /// A value that can be sent to a child process.
 ///
-/// The parent sends an encoded *copy*. It keeps the original until the child is born, and the
+/// The parent sends an encoded *copy*. It keeps the original until the child is forked, and the
 /// original is returned if the fork fails. Descriptors are borrowed for encoding, and the kernel
 /// duplicates them when they are sent.
 ///

@@ -113,8 +113,8 @@ pub enum Error {
     System(#[from] daemon_sys::Error),
 }
 
-/// The operation is allowed only in the manager, and this process is a worker. The original dies in
-/// this case.
+/// The operation is allowed only in the manager, and this process is a worker. `Parallel::Prefork`
+/// dies in this case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {operation} in a worker: only the manager can")]
 pub struct InWorkerError {

@@ -16,8 +16,8 @@ pub struct Overview {
     /// The current generation: the number of the current [`start`](crate::Prefork::start), counted
     /// from 1.
     pub generation: u32,
-    /// The number of workers, as in the original: without the new worker in both fork hooks, and
-    /// without the reaped worker in the reap hook.
+    /// The number of workers. As in `Parallel::Prefork`, both fork hooks get the number without the
+    /// new worker, and the reap hook gets the number without the reaped worker.
     pub num_workers: u32,
     /// The number of workers that report an active status.
     pub num_active_workers: u32,

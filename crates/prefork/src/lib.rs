@@ -7,10 +7,10 @@
 //! replaces workers that exit. The manager must have one thread and no runtime, because it forks
 //! directly. If other threads run, [`start`](Prefork::start) returns an error that names them.
 //! Otherwise `start` returns in the manager when a [trapped](PreforkBuilder::trap_signals) signal
-//! has been received, and forwarded to the workers if the trap says so. On TERM the program waits
-//! for the workers and exits. On HUP the program reads its configuration again and calls `start`
-//! again, while the old workers finish their current work. Each call of `start` begins a
-//! *generation* of workers.
+//! has been received. The trap specifies whether the manager also forwards the signal to the
+//! workers. On TERM the program waits for the workers and exits. On HUP the program reads its
+//! configuration again and calls `start` again, while the old workers finish their current work.
+//! Each call of `start` begins a *generation* of workers.
 //!
 //! ```text
 //! manager   load configuration -> start ... HUP -> load configuration -> start ... TERM -> wait
@@ -30,7 +30,7 @@
 //! - **A worker is asked to stop** by a signal. The signal terminates the worker, unless the worker
 //!   [checks](Worker::should_stop) for the signal and finishes its current work first. If the
 //!   manager is killed, the kernel sends the [death signal](PreforkBuilder::death_signal) to the
-//!   workers (on Linux), by default the same signal.
+//!   workers (on Linux). By default, the death signal is the signal that asks workers to stop.
 //! - **Other children of the process are not touched**, because the manager holds a pidfd for each
 //!   worker, and reaps workers by pid.
 //!
@@ -98,8 +98,8 @@
 //!   signals and for CHLD. Creating a second manager is an error.
 //! - Workers share the manager's memory pages until a process writes to them, but forking a large
 //!   process is slow. `daemon-forkserver` forks from a separate process that stays small.
-//!   `actix-daemon` forks from such a process, and runs the actix runtime in the parent of that
-//!   process.
+//!   `actix-daemon` uses `daemon-forkserver`, and runs the actix runtime in another process, the
+//!   parent.
 
 mod clock;
 mod error;

@@ -29,8 +29,8 @@ mod start_worker;
 
 pub(crate) use start_worker::ForkedWorker;
 
-/// How long the manager ignores reports after a report has woken it. This limits the number of
-/// wakeups per second, even if workers report very often.
+/// How long the manager ignores the status reports of workers after a report has woken it. This
+/// limits the number of wakeups per second, even if workers report very often.
 const REPORT_THROTTLE: Duration = Duration::from_millis(5);
 
 /// Whether there may be exited workers that are not reaped yet.

@@ -103,8 +103,9 @@ impl WorkerPool {
         self.update_free_slots();
     }
 
-    /// Recomputes the free slots. Only slots with a number below `max_workers` are used. Otherwise
-    /// a worker that failed would be replaced at once in another slot, although its own slot waits.
+    /// Recomputes the free slots. Only slots with a number below `max_workers` are used. If all
+    /// slots were used, a worker that failed would be replaced at once in another slot, while its
+    /// own slot still waits.
     fn update_free_slots(&mut self) {
         let most = self.max_workers() as usize;
         let listed: BTreeMap<_, _> = self.free.iter().map(|(from, slot)| (*slot, *from)).collect();

@@ -73,17 +73,18 @@ impl Prefork {
     /// [`trap_signals`](PreforkBuilder::trap_signals), and workers may still be running.
     ///
     /// Each call starts a generation. Workers of earlier generations are replaced when they exit,
-    /// and count towards `max_workers` until then. Their failures delay no fork. A signal that was
-    /// received between two calls makes the next call return at once. If several signals were
-    /// received, TERM is handled first, then INT, QUIT, and all others.
+    /// and count towards `max_workers` until then. Their failures do not delay forks. A signal
+    /// that was received between two calls makes the next call return at once. If several signals
+    /// were received, TERM is handled first, then INT, QUIT, and all others.
     ///
     /// A closure that never returns must state a return type, `|worker| -> () { loop { .. } }`,
     /// because the compiler cannot infer one.
     ///
     /// # Errors
     ///
-    /// If other threads run in this process (the error names them), or if this process is a worker.
-    /// A fork that fails for lack of processes or memory is retried.
+    /// If other threads run in this process (the error names them), if this process is a worker, or
+    /// if a system call fails permanently. A fork that fails for lack of processes or memory is
+    /// retried.
     pub fn start<O: WorkerResult>(
         &mut self,
         work: impl FnOnce(&Worker) -> O,
@@ -217,7 +218,8 @@ impl Prefork {
         }
     }
 
-    /// Returns the number of workers that report an active [status](Worker::set_status).
+    /// Returns the number of workers that report an active [status](Worker::set_status). Returns 0
+    /// in a worker.
     #[must_use]
     pub fn num_active_workers(&self) -> u32 {
         match &self.role {
@@ -279,8 +281,8 @@ impl Prefork {
     }
 
     /// Changes [`max_workers`](PreforkBuilder::max_workers) from the next [`start`](Prefork::start)
-    /// on. That `start` asks excess workers to stop, idle workers first (in the original, excess
-    /// workers continue).
+    /// on. That `start` asks excess workers to stop, idle workers first. (In `Parallel::Prefork`,
+    /// excess workers continue.)
     ///
     /// # Errors
     ///
@@ -293,7 +295,8 @@ impl Prefork {
             Size::Fixed { .. } => Size::Fixed { max_workers: workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
                 min_spare_workers,
-                // If both are equal, idle workers are not limited. Do not add a limit here.
+                // If `max_spare_workers` equals `max_workers`, the number of idle workers is not
+                // limited. Keep the two equal, so that it stays unlimited.
                 max_spare_workers: match max_spare_workers == max_workers {
                     true => workers,
                     false => max_spare_workers,

@@ -9,8 +9,9 @@ use daemon_sys::Signal;
 /// Identifies a worker by its slot and the slot's generation.
 pub(crate) type WorkerId = (SlotNumber, Generation);
 
-/// A signal that is being sent, at an interval, to the workers that existed when the manager
-/// received the trapped signal.
+/// A signal that the manager is sending to its workers, one after another at an interval. It goes
+/// to the workers that existed when the manager received a trapped signal that it forwards as this
+/// signal.
 #[derive(Debug, Clone)]
 pub(crate) struct RollingSignal {
     signal: Signal,
@@ -20,7 +21,7 @@ pub(crate) struct RollingSignal {
 }
 
 impl RollingSignal {
-    /// Creates a rolling signal. The first worker is due at once.
+    /// Creates a rolling signal. The signal is due for the first worker at once.
     pub(crate) fn new(
         signal: Signal,
         interval: Duration,
@@ -34,7 +35,7 @@ impl RollingSignal {
         self.signal
     }
 
-    /// Changes the interval, and appends the workers that are not waiting for the signal already.
+    /// Changes the interval, and appends the workers that are not waiting for the signal yet.
     pub(crate) fn extend(
         &mut self,
         interval: Duration,
@@ -48,13 +49,14 @@ impl RollingSignal {
         }
     }
 
-    /// Returns the time at which the next worker is due; `None` if no worker is left.
+    /// Returns the time at which the signal is due for the next worker; `None` if no worker is
+    /// left.
     pub(crate) fn due(&self) -> Option<MonotonicTime> {
         (!self.left.is_empty()).then_some(self.due)
     }
 
-    /// Removes and returns the worker that is due now, if any. Workers that have exited are skipped
-    /// without waiting.
+    /// Removes and returns the next worker if the signal is due for it. Workers that have exited
+    /// are skipped without waiting for the interval.
     pub(crate) fn take(
         &mut self,
         now: MonotonicTime,
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_worker_is_due_at_once_and_the_others_an_interval_apart() {
+    fn the_signal_is_due_at_once_for_the_first_worker_and_then_at_each_interval() {
         let mut rolling = rolling_signal();
         let mut received = Vec::new();
         for second in 10..16 {
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_signal_is_sent_to_the_waiting_workers_first_and_then_to_new_ones() {
+    fn a_repeated_signal_is_sent_to_the_waiting_workers_before_the_added_workers() {
         let mut rolling = rolling_signal();
         assert_eq!(rolling.take(at(10), |_| true), Some(worker(0)));
         rolling.extend(Duration::from_secs(1), [worker(1), worker(2), worker(5)]);

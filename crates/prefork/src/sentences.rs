@@ -1,4 +1,4 @@
-//! Tests the text of every error message of the manager.
+//! Tests the text of every error message of this crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

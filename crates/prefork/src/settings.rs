@@ -39,8 +39,8 @@ impl Default for Intervals {
     }
 }
 
-/// The settings of a [`Prefork`], with the names of `Parallel::Prefork` and
-/// `Parallel::Prefork::SpareWorkers`.
+/// The settings of a [`Prefork`]. They have the same names as in the originals, `Parallel::Prefork`
+/// and `Parallel::Prefork::SpareWorkers`.
 ///
 /// # Examples
 ///
@@ -88,8 +88,8 @@ impl PreforkBuilder {
 
     /// Sets the minimum number of idle workers, according to the
     /// [status](crate::Worker::set_status) that workers report. The manager forks as many workers
-    /// as it needs to reach this number, up to [`max_workers`](PreforkBuilder::max_workers). Not
-    /// set by default: the manager then always runs `max_workers` workers. In the original, the
+    /// as it needs to reach this number, up to [`max_workers`](PreforkBuilder::max_workers).
+    /// Without this setting, the manager always runs `max_workers` workers. In the original, the
     /// setting belongs to the class `SpareWorkers`, where it is mandatory.
     pub fn min_spare_workers(mut self, workers: u32) -> Self {
         self.min_spare_workers = Some(workers);
@@ -148,11 +148,13 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets the signal that workers receive when the manager exits while they run, because the
-    /// manager was killed or the program did not wait for its workers. Default: the signal that
-    /// TERM is forwarded as. A worker that blocks the signal and does not check
-    /// [`should_stop`](crate::Worker::should_stop) outlives the manager. With KILL as the death
-    /// signal, no worker outlives the manager.
+    /// Sets the death signal, which workers receive if the manager exits before them. This happens
+    /// if the manager is killed, or if the program does not wait for its workers. Default: the
+    /// signal that TERM is forwarded as.
+    ///
+    /// A worker that blocks or ignores the death signal outlives the manager. The same applies to a
+    /// worker that [handles](crate::Worker#stopping) the death signal but does not stop. With KILL
+    /// as the death signal, no worker outlives the manager.
     ///
     /// The signal is sent only on Linux. On other systems a worker has to call
     /// [`watch_manager`](crate::Worker::watch_manager) to check whether the manager still exists.
@@ -263,8 +265,8 @@ impl Size {
         }
     }
 
-    /// Returns the number of scoreboard slots: twice the number of workers, so that the number of
-    /// workers can be increased, and at least 16.
+    /// Returns the number of scoreboard slots: twice the maximum number of workers, but at least 16
+    /// and at most [`MAX_SLOTS`]. The additional slots are for a later increase of the maximum.
     pub(crate) fn slots(self) -> u32 {
         slots_for(self.max_workers())
     }
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_number_states_name_and_value() {
+    fn the_error_for_an_invalid_number_contains_the_setting_and_the_number() {
         let builder = Prefork::builder;
         assert_eq!(build_error(builder().max_workers(0)), "max_workers must be at least 1, not 0");
         assert_eq!(
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scoreboard_has_twice_as_many_slots_as_workers_and_at_least_16() {
+    fn a_scoreboard_has_two_slots_for_each_worker_within_the_limits_16_and_max_slots() {
         assert_eq!(Size::Fixed { max_workers: 3 }.slots(), 16);
         assert_eq!(Size::Fixed { max_workers: 200 }.slots(), 400);
         assert_eq!(Size::Fixed { max_workers: MAX_SLOTS }.slots(), MAX_SLOTS);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon_sys::Signal;
 
 /// Which signal, if any, the manager sends to its workers when it receives a trapped signal. In the
-/// original, this is a value in the hash `trap_signals`.
+/// original, `Parallel::Prefork`, this is a value in the hash `trap_signals`.
 ///
 /// TERM, INT, QUIT, and the signal that TERM is forwarded as, ask a worker to stop. The program
 /// defines the meaning of other signals.
@@ -30,10 +30,10 @@ pub enum SignalForward {
     /// This signal, to all workers at once.
     ToAll(Signal),
     /// This signal, to one worker after another at this interval, beginning at once. Sending
-    /// continues while the manager starts new workers or waits for the old ones. If the manager
-    /// receives the trapped signal again before all workers have had their turn, it adds the
-    /// workers that are not waiting for their turn. It adds no workers that were already asked to
-    /// stop, if this signal asks workers to stop.
+    /// continues while the manager starts new workers or waits for workers to exit. If the manager
+    /// receives the same trapped signal again before all workers have had their turn, it also
+    /// queues the workers that are not waiting for a turn. If this signal asks workers to stop, the
+    /// manager does not queue workers that were already asked to stop.
     OneByOne(Signal, Duration),
 }
 
@@ -92,7 +92,8 @@ impl Traps {
 
     /// Returns the signals that a worker handles as a request to stop, without KILL. They are the
     /// stop signals that the manager sends, and the trapped signals that it forwards as stop
-    /// signals. The latter are included because a terminal sends them to the whole process group.
+    /// signals. The latter are included because workers can receive them directly: a terminal, for
+    /// example, sends INT to the whole process group.
     pub(crate) fn stop_signals(&self) -> Vec<Signal> {
         let mut stop_signals = vec![self.stop_signal()];
         for (trapped, forward) in &self.0 {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn stop_signals_include_forwarded_and_trapped_signals() {
+    fn stop_signals_include_trapped_signals_that_are_forwarded_as_stop_signals() {
         let traps = Traps::of([
             (Signal::Int, SignalForward::ToAll(Signal::Term)),
             (Signal::Hup, SignalForward::OneByOne(Signal::Quit, Duration::ZERO)),

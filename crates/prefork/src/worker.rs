@@ -1,4 +1,4 @@
-//! The worker's handle, in its own process.
+//! The handle that a worker uses in its own process.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::clock::now;
 use crate::error::StatusError;
 use crate::worker_result::WorkerResult;
 
-/// The status of an idle worker. The original's `STATUS_IDLE`.
+/// The status of an idle worker, as in the original, `Parallel::Prefork::SpareWorkers`.
 pub const STATUS_IDLE: char = '_';
 
 /// The status of a slot without a worker, which no worker may set. The original's `STATUS_NEXIST`.
@@ -123,9 +123,9 @@ impl Worker {
     }
 
     /// Asks the kernel again to send the [`death_signal`](crate::PreforkBuilder::death_signal) when
-    /// the manager exits. Call this after a change of user or group, because the kernel then clears
-    /// the setting (prctl(2), `PR_SET_PDEATHSIG`). On systems other than Linux the call only checks
-    /// whether the manager still exists.
+    /// the manager exits. Call this method after a change of user or group, because such a change
+    /// clears the setting (prctl(2), `PR_SET_PDEATHSIG`). On systems other than Linux the call only
+    /// checks whether the manager still exists.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl Worker {
     fn listen(&self) {
         match self.listening.replace(ListenState::Listening) {
             ListenState::Listening => {}
-            // This cannot fail, because all signals in the list can be handled. A manager traps and
-            // sends only such signals and KILL, and the list leaves out KILL.
+            // This cannot fail, because KILL is the only stop signal that cannot be handled, and
+            // `Traps::stop_signals` leaves it out.
             ListenState::NotListening => drop(self.signals.handle(&self.stop_signals)),
         }
     }

@@ -1,4 +1,4 @@
-//! Converts the result of a worker's function into an exit code.
+//! Converts the result of a worker's closure into an exit code.
 
 use std::fmt;
 

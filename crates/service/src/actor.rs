@@ -28,7 +28,7 @@ use crate::state_machine::{Call, Effect, ParticipantId, ServiceStatus, StateMach
 /// How long the recipients of the `Stopped` callback may take to handle the callback.
 const STOPPED_CALLBACK_MAX: Duration = Duration::from_secs(5);
 
-/// A registered participant.
+/// A participant: an actor, such as a daemon, that was registered with [`Register`].
 #[derive(Debug)]
 struct Participant {
     id: ParticipantId,
@@ -38,8 +38,9 @@ struct Participant {
 
 /// A service: holds the state, calls the callbacks, and reports to the service manager.
 ///
-/// The service manager is that of Windows, or a service manager that understands sd_notify, such as
-/// systemd. Without a service manager, the service runs in a console, and Ctrl-C stops the service.
+/// The service manager is the service control manager of Windows, or a service manager that
+/// understands sd_notify, such as systemd. Without a service manager, the service runs in a
+/// console, and Ctrl-C stops the service.
 #[derive(Debug)]
 pub struct ServiceActor {
     log: Logger,
@@ -56,7 +57,8 @@ pub struct ServiceActor {
 }
 
 impl ServiceActor {
-    /// Spawns a service in the actix System of this thread. The original's `spawn`.
+    /// Spawns a service in the actix System of this thread. In the original,
+    /// `POE::Component::Daemon::Win32`, this is `spawn`.
     ///
     /// # Errors
     ///

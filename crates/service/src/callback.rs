@@ -103,8 +103,8 @@ impl Callbacks {
 
     /// Uses no recipients. Add recipients with [`on`](Callbacks::on).
     ///
-    /// The service waits only for the answers of callbacks that have a recipient, and for the answers
-    /// of registered participants.
+    /// The service waits only for the answers of callbacks that have a recipient, and for the
+    /// answers of registered participants.
     #[must_use]
     pub fn none() -> Callbacks {
         Callbacks::default()

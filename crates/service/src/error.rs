@@ -40,7 +40,8 @@ pub enum ServiceError {
     /// The service's actor ended before the service had stopped.
     #[error("the service's actor ended before the service had stopped")]
     ActorLost,
-    /// This process already runs a service. On Windows, [`run`](crate::run()) allows one per process.
+    /// This process already runs a service. On Windows, [`run`](crate::run()) allows one service
+    /// per process.
     #[error("cannot run the service: this process already runs one")]
     AlreadyRunning,
 }

@@ -9,8 +9,8 @@ use crate::control::Control;
 use crate::state::{IllegalStateChange, ServiceState};
 use crate::state_machine::{ParticipantId, ServiceStatus};
 
-/// Calls a callback with the service's state. In the original, this message is one event for each
-/// state, for example `service_running`.
+/// Calls a callback with the service's state. The original, `POE::Component::Daemon::Win32`, has a
+/// separate event for each state instead, for example `service_running`.
 ///
 /// The service sends the message again at each
 /// [poll interval](crate::ServiceSettings::poll_interval) until the callback answers with
@@ -60,9 +60,9 @@ pub struct NextState {
 }
 
 impl NextState {
-    /// Sets how long the service may still stay in its pending state. For example, a `Shutdown`
-    /// callback sets how long the stop after the shutdown may take. The service manager receives
-    /// the delay as the wait hint. Default: the service's own
+    /// Sets how long the service may still stay in its pending state. For example, the answer to
+    /// the callback `Shutdown` sets how long the service may take until it has stopped. The service
+    /// manager receives the delay as the wait hint. Default: the service's own
     /// [wait hint](crate::ServiceSettings::wait_hint), 30 s unless the settings change it.
     #[must_use]
     pub fn delay(self, delay: Duration) -> NextState {

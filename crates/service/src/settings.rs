@@ -18,7 +18,7 @@ pub(crate) enum Registration {
     Awaited,
 }
 
-/// The settings of a service: the parameters of `spawn` in the original.
+/// The settings of a service: the parameters of `spawn` in `POE::Component::Daemon::Win32`.
 #[derive(Debug)]
 pub struct ServiceSettings {
     pub(crate) callbacks: Callbacks,
@@ -55,8 +55,9 @@ impl ServiceSettings {
 
     /// Sets the time between two calls of a callback that has not answered. Default: 1 s.
     ///
-    /// While a callback has not answered, the service also looks for ended participants at this
-    /// interval. The state changes without delay when controls and answers arrive.
+    /// While a callback has not answered, the service also checks at this interval whether actors
+    /// that were [registered](crate::Register) have ended. When a control or an answer arrives, the
+    /// state changes without delay.
     #[must_use]
     pub fn poll_interval(self, poll_interval: Duration) -> Self {
         ServiceSettings { poll_interval, ..self }

@@ -15,8 +15,8 @@ use crate::control::Control;
 /// | `StopPending` | `Stopped` | the callbacks have answered |
 /// | `Stopped` | | never |
 ///
-/// A stop does not wait for answers: `StartPending`, `PausePending` and `ContinuePending` then
-/// change to `StopPending` at once.
+/// A stop does not wait for answers. It changes `StartPending`, `PausePending` and
+/// `ContinuePending` to `StopPending` at once.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum ServiceState {

@@ -294,8 +294,8 @@ impl StateMachine {
         })
     }
 
-    /// Calls all participants that have this callback. The call replaces the pending call, which
-    /// then needs no answer.
+    /// Calls all participants that have this callback. The new call replaces the pending call:
+    /// answers to the replaced call are ignored.
     fn call_all(&mut self, callback: Callback, now: MonotonicTime, effects: &mut Vec<Effect>) {
         self.call_count += 1;
         let number = self.call_count;

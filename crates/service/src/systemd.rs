@@ -24,9 +24,9 @@ use crate::service_manager::ServiceManager;
 pub use fd_store::{FdStoreResult, RemoveFd, StoreFd};
 pub use inherited::{InheritedFd, inherited_fds};
 
-/// Checks the environment variables that systemd sets. If a program begins with this call, an
-/// invalid variable ends the program before it has started anything. Variables that are not set are
-/// not an error.
+/// Checks the environment variables that systemd sets. Call this function first, so that an invalid
+/// variable is detected before the program has started anything. Variables that are not set are not
+/// an error.
 ///
 /// # Errors
 ///

@@ -162,7 +162,7 @@ fn a_callback_is_called_again_until_it_answers() {
 }
 
 #[test]
-fn one_recipient_receives_all_callbacks_in_order() {
+fn one_recipient_receives_the_callbacks_of_all_states_in_order() {
     in_a_system(async {
         let mut fixture = Fixture::with(Callbacks::all);
         fixture.run_service().await;

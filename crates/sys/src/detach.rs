@@ -35,8 +35,9 @@ const FAILED: u8 = b'F';
 
 /// Reports to the launching process whether the daemon is ready.
 ///
-/// If the notifier is dropped without a report, the launcher waits for the daemon's exit. A process
-/// that the daemon forks can drop its copy of the notifier.
+/// If a notifier is dropped without a report, the launching process continues to wait, until
+/// another copy of the notifier sends a report or the daemon exits. A process that the daemon forks
+/// can therefore drop its copy.
 #[derive(Debug)]
 #[must_use = "the launching process waits for the report"]
 pub struct ReadinessNotifier {

@@ -22,8 +22,8 @@ use linux as platform;
 /// (unix(7)).
 pub const FDS_MAX: usize = 64;
 
-/// Space for a control message of `FDS_MAX` descriptors and its header, in units with the header's
-/// alignment.
+/// Space for a control message of `FDS_MAX` descriptors and its header. The elements are `u64`,
+/// because they have the alignment that the header needs.
 type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>()];
 
 /// One end of a link.
@@ -107,7 +107,7 @@ impl LinkEnd {
     }
 
     /// Receives bytes into `buf`, appends the received descriptors to `fds`, and returns the number
-    /// of bytes. It is 0 if the other end is closed or `buf` is empty.
+    /// of bytes. The number is 0 if the other end is closed or `buf` is empty.
     ///
     /// The call that receives the first byte of a send also receives all descriptors of that send,
     /// in the order in which they were sent. The same call may receive earlier bytes too, but never
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_read_receives_descriptors_with_their_first_byte() {
+    fn descriptors_are_received_with_the_first_byte_of_their_send() {
         let (one, other) = pair().expect("a socket pair");
         one.send(&[IoSlice::new(b"first")], &[]).expect("sent");
         let many = vec![one.as_fd(); FDS_MAX];

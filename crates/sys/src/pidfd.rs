@@ -1,4 +1,4 @@
-//! A process handle that stays valid when the system reuses the process's pid.
+//! A process handle that, on Linux, stays valid when the system reuses the process's pid.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,11 +14,11 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A handle for any process. It refers to the process that had the pid when the handle was opened,
-/// and never to a later process with the same pid.
+/// A handle for any process.
 ///
-/// On Linux it is a pidfd (pidfd_open(2)). On other systems the handle contains only the pid, which
-/// the system can reuse, and its descriptor is never readable.
+/// On Linux the handle is a pidfd (pidfd_open(2)). It refers to the process that had the pid when
+/// the handle was opened, and never to a later process with the same pid. On other systems the
+/// handle contains only the pid, which the system can reuse, and its descriptor is never readable.
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
@@ -42,7 +42,7 @@ impl PidFd {
     }
 
     /// Sends a signal to the process. After the process is reaped, the result is
-    /// [`NoSuchProcess`](SignalOutcome::NoSuchProcess), even if the pid is reused.
+    /// [`NoSuchProcess`](SignalOutcome::NoSuchProcess), on Linux even if the pid is reused.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl PidFd {
     }
 }
 
-/// The descriptor is readable when the process has exited.
+/// On Linux, the descriptor is readable when the process has exited.
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()

@@ -14,8 +14,9 @@ use crate::process::Pid;
 /// A pid file that this process has locked.
 ///
 /// Forked processes share the lock, which is held as long as any process has a copy of the
-/// `PidFile`. Each forked process must therefore call [`close`](PidFile::close), or a daemon that
-/// died cannot be restarted. Dropping the last copy releases the lock but does not remove the file.
+/// `PidFile`. Each forked process must therefore call [`close`](PidFile::close). Otherwise a daemon
+/// that has died cannot be restarted while one of its forked processes still runs. Dropping the
+/// last copy releases the lock but does not remove the file.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,

@@ -59,8 +59,8 @@ impl Ready {
         self.0.intersects(PollFlags::POLLOUT.union(Ready::ALWAYS_REPORTED))
     }
 
-    /// Returns whether the other end is closed or the descriptor is invalid. There may still be
-    /// data to read.
+    /// Returns whether the other end is closed, the descriptor has an error, or it is invalid.
+    /// There may still be data to read.
     #[must_use]
     pub fn is_closed(self) -> bool {
         self.0.intersects(Ready::ALWAYS_REPORTED)

@@ -298,7 +298,8 @@ pub fn exit_now(code: i32) -> ! {
 /// exit.
 ///
 /// On systems other than Linux this function sets no signal and only checks the parent. There, use
-/// a link to the parent instead: when the parent exits, its end of the link is closed.
+/// a [link](crate::link) to the parent instead: when the parent exits, the parent's end of the link
+/// is closed.
 ///
 /// # Errors
 ///

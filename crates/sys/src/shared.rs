@@ -56,8 +56,8 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 /// to `path`. A process that has mapped the previous file at `path` keeps its mapping of that file.
 /// The file is not removed when the process exits.
 ///
-/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, because the next
-/// access to the mapping would raise `SIGBUS`.
+/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, because an access
+/// to the mapping beyond the end of the file raises `SIGBUS`.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! Tests with real processes.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints the test results")]
 
 mod live {
     pub(crate) mod children;

@@ -25,7 +25,7 @@ fn read(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
 }
 
 #[test]
-fn gearman_requests_are_encoded_byte_by_byte() {
+fn each_gearman_request_is_encoded_to_the_expected_bytes() {
     let (id, reverse, handle) = (name("worker-1"), name("reverse"), handle());
     let handle = &handle;
     let table: [(WorkerRequest<'_>, &[u8]); 10] = [
@@ -57,7 +57,7 @@ fn gearman_requests_are_encoded_byte_by_byte() {
 }
 
 #[test]
-fn gearman_responses_are_decoded() {
+fn each_gearman_response_is_decoded_to_the_expected_value() {
     let assigned = |workload: &[u8]| {
         Response::JobAssign(AssignedJob {
             handle: handle(),
@@ -129,7 +129,7 @@ fn a_packet_that_is_too_long_is_not_appended() {
 }
 
 #[test]
-fn names_have_up_to_127_bytes_without_whitespace() {
+fn names_with_whitespace_or_more_than_127_bytes_are_refused() {
     let longest = "n".repeat(NAME_MAX);
     for good in ["reverse", "a", "grüße", "a:b-c.d", &longest] {
         assert_eq!(name(good).as_bytes(), good.as_bytes());
@@ -190,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn invalid_bytes_cause_no_panic_and_stay_refused(
+    fn any_bytes_are_decoded_without_a_panic_and_invalid_bytes_stay_refused(
         bytes in prop::collection::vec(any::<u8>(), 0..64),
         kind in prop::sample::select(vec![0_u32, 6, 8, 10, 11, 17, 19, 77]),
         size in 0_u32..64,

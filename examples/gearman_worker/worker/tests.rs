@@ -123,7 +123,7 @@ fn the_worker_registers_and_answers_one_job_after_another() {
 }
 
 #[test]
-fn a_job_assigned_after_a_stop_request_is_answered_first() {
+fn a_job_assigned_after_a_stop_request_is_answered_before_the_worker_stops() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");
@@ -177,7 +177,7 @@ fn closing_the_stop_pipe_stops_the_worker() {
 }
 
 #[test]
-fn late_wakeups_are_ignored_and_an_early_wakeup_ends_the_sleep() {
+fn noop_is_ignored_before_no_job_and_ends_the_sleep_after_it() {
     let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");
@@ -193,7 +193,7 @@ fn late_wakeups_are_ignored_and_an_early_wakeup_ends_the_sleep() {
 }
 
 #[test]
-fn a_failure_is_sent_as_a_warning_and_then_as_a_failure() {
+fn a_failed_job_is_answered_with_a_warning_and_then_a_failure() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.assign_job(b"H:1\0fail\0");
@@ -284,7 +284,7 @@ fn the_worker_connects_again_after_invalid_data() {
 }
 
 #[test]
-fn a_refusal_is_reported_and_the_response_is_still_awaited() {
+fn an_error_response_is_reported_and_the_worker_waits_for_the_next_response() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");
@@ -315,7 +315,7 @@ fn a_server_that_does_not_respond_is_disconnected() {
 }
 
 #[test]
-fn a_sleeping_worker_requests_a_job_after_the_timeout() {
+fn a_sleeping_worker_requests_a_job_when_its_sleep_timeout_has_passed() {
     let sleep = Duration::from_millis(20);
     let mut worker = TestWorker::with(Timeouts { sleep, ..TIMEOUTS });
     let mut server = worker.accept_worker();

@@ -44,7 +44,7 @@ fn install_uses_its_options_and_uninstall_removes_everything() {
 }
 
 #[test]
-fn the_account_is_stored_and_the_password_is_not_in_the_command_line() {
+fn install_stores_the_account_and_keeps_the_password_out_of_the_command_line() {
     let account = r"NT AUTHORITY\LocalService";
     let installed = Installed::with(Duration::ZERO, &["--account", account]);
     let config = installed.open().query_config().unwrap();
@@ -52,7 +52,7 @@ fn the_account_is_stored_and_the_password_is_not_in_the_command_line() {
     assert!(registered(&installed.name, "ObjectName").unwrap().contains(account));
     drop(installed);
     if is_wine() {
-        // Windows would refuse this account, which does not exist.
+        // This account does not exist. Wine accepts it, but Windows refuses it.
         let options = ["--account", r".\echo", "--password", "open-sesame"];
         let installed = Installed::with(Duration::ZERO, &options);
         let config = installed.open().query_config().unwrap();
@@ -91,7 +91,10 @@ fn a_failed_installation_reports_the_account_and_the_reason() {
 #[test]
 fn log_records_are_written_to_the_event_log() {
     if is_wine() {
-        eprintln!("skipped: wine stores no event log; `make test-windows` reads its trace");
+        eprintln!(
+            "skipped: wine does not store an event log; `make test-windows` checks the records in \
+             wine's debug trace instead"
+        );
         return;
     }
     let installed = Installed::new(Duration::ZERO);

@@ -41,8 +41,8 @@ fn a_crash_of_a_service_is_detected() {
     let _ = service.notify(UserEventCode::from_raw(200).unwrap());
     installed.until_logged("control: User(UserControl(200))");
     if is_wine() {
-        // Wine still reports the last state, but a control fails.
-        until("controls fail", || service.stop().is_err().then_some(()));
+        // After the crash, wine still reports the last state, but a control fails.
+        until("the control STOP fails", || service.stop().is_err().then_some(()));
     } else {
         // The failure actions restart the service.
         until("the process has ended", || {

@@ -63,9 +63,7 @@ impl Installed {
 
     #[track_caller]
     pub(crate) fn until_logged(&self, text: &str) {
-        until(&format!("{text:?} is logged:\n{}", self.log()), || {
-            self.log().contains(text).then_some(())
-        });
+        until(&format!("{text:?} is logged"), || self.log().contains(text).then_some(()));
     }
 
     /// Runs a command of the example and returns its output.

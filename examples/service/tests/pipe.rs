@@ -1,6 +1,7 @@
 //! A fake service manager, which sends SHUTDOWN and PRESHUTDOWN to a service. The real service
 //! manager sends these controls only when the system shuts down, and does not accept them from
-//! clients. The fake manager uses wine's protocol of the control pipe (`svcctl.idl` of sechost).
+//! clients. The fake manager uses the protocol of the pipe on which wine's service manager sends
+//! controls to a service (`svcctl.idl` of sechost).
 
 use std::process::{Child, Command};
 

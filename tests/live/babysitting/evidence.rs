@@ -25,7 +25,7 @@ fn a_slow_request_is_recorded_with_its_backtrace_and_continues() {
 }
 
 #[test]
-fn without_a_slow_log_evidence_goes_to_the_log() {
+fn without_a_slow_log_evidence_is_written_to_the_daemons_log() {
     let daemon = watched("slowlog_after=200");
     let mut client = daemon.client();
     let child = client.pid();
@@ -51,7 +51,7 @@ fn children_can_be_traced_at_any_time_and_other_processes_cannot() {
     assert!(trace.contains("the child did not answer") && trace.contains("state T"), "{trace}");
     assert!(stopped.signal(Signal::SIGCONT));
     let unknown = daemon.ask("trace 1");
-    assert_eq!(unknown, "cannot trace process 1: no child of the daemon has this pid");
+    assert_eq!(unknown, "cannot trace process 1: no child of this daemon has this pid");
 }
 
 #[test]

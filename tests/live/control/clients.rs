@@ -1,4 +1,4 @@
-//! Clients that send malformed lines, are slow, or are numerous.
+//! Tests the control socket with malformed lines, with slow clients and with many clients.
 
 use super::{control, start_with_control};
 use crate::harness::{ControlClient, TestProgram, error_of, run_clients, until};
@@ -91,7 +91,7 @@ fn a_client_that_never_reads_misses_events_and_delays_no_other_client() {
         let report = operator.report();
         (report["counters"]["exits"]["done"] == 1200).then_some(())
     });
-    let missed =
-        slow_reader.wait_for_event("some events are missed", |event| event["event"] == "missed");
+    let missed = slow_reader
+        .wait_for_event("missed events are reported", |event| event["event"] == "missed");
     assert!(missed["events"].as_u64().unwrap() > 0);
 }

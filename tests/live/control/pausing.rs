@@ -1,4 +1,4 @@
-//! Pausing a daemon and resuming it.
+//! Tests the commands that pause and resume a daemon.
 
 use std::time::Duration;
 

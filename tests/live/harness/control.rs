@@ -87,7 +87,7 @@ impl ControlClient {
             match self.read() {
                 Ok(mut answer) if wanted(&answer["event"]) => return answer["event"].take(),
                 Ok(_another) => {}
-                Err(error) => panic!("{what}: {error}"),
+                Err(error) => panic!("no event while waiting until {what}: {error}"),
             }
         }
     }

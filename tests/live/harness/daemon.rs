@@ -1,5 +1,6 @@
-//! A running program under test and its processes. Dropping a [`DaemonProcess`] stops the daemon.
-//! If one of its processes does not stop in time, the process is killed and the test fails.
+//! A running program under test and its processes, watched by a warden (`programs/warden.rs`).
+//! Dropping a [`DaemonProcess`] stops the daemon. If one of its processes does not stop in time,
+//! the process is killed and the test fails.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -19,7 +20,7 @@ use super::process::Process;
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The exit status of each process that the warden has reaped, such as `code 0` or
-/// `signal SIGKILL`. Children are not included, because the fork server reaps them.
+/// `signal SIGKILL`. Children that the fork server has reaped are not included.
 pub(crate) type ExitStatuses = BTreeMap<Process, String>;
 
 /// A connection to the parent's command socket.

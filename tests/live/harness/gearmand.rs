@@ -9,8 +9,8 @@ use super::client::LineClient;
 use super::guarded::GuardedProgram;
 use super::patience::until;
 
-/// The client's timeout in milliseconds. On a timeout the client exits without an answer and with
-/// code 0.
+/// The timeout of the `gearman` command, in milliseconds. After a timeout the command prints no
+/// answer and exits with code 0.
 const TIMEOUT: &str = "20000";
 
 /// A gearmand on its own port. Dropping it kills the server.
@@ -54,7 +54,7 @@ impl Gearmand {
         Some(up.expect("gearmand starts on one of five ports"))
     }
 
-    /// Stops the server, calls the function, and starts the server again on the same port. The
+    /// Stops the server, calls `meanwhile`, and starts the server again on the same port. The
     /// server's jobs are lost.
     #[track_caller]
     pub(crate) fn restart_while(&mut self, meanwhile: impl FnOnce()) {

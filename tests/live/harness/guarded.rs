@@ -1,5 +1,6 @@
-//! Runs a program under a warden. The program does not need the line protocol of the test programs.
-//! None of its processes outlives the test, no matter how the test ends.
+//! Runs a program under a warden (`programs/warden.rs`). The program does not need the line
+//! protocol of the test programs. None of its processes outlives the test, no matter how the test
+//! ends.
 
 use std::fs::{File, read_to_string};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The harness of the live tests: programs started under a warden, clients, and access to `/proc`.
+//! The harness of the live tests. It starts programs under a warden (`programs/warden.rs`),
+//! connects clients, and reads `/proc`.
 
 mod client;
 mod control;

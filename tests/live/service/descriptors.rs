@@ -58,7 +58,7 @@ fn a_service_stores_its_listener_in_the_service_manager_and_uses_it_at_the_next_
     let [kept] = &sent.descriptors[..] else { panic!("one descriptor: {sent:?}") };
     let kept = kept.try_clone().unwrap();
     first.stop();
-    // No process serves, but the port stays open.
+    // No process accepts connections now, but the port stays open.
     let again = socket.received().len();
     let mut second = ActivatedService::with(kept, &socket, &dir.path().join("second"));
     socket.wait_for_after(again, "READY", None);

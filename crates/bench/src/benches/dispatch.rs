@@ -25,7 +25,8 @@ fn one(server: &[&str], key: &str) -> Measured<f64> {
     Ok(Running::start(ServerProgram::Bench, server)?.read_value(key)?.parse()?)
 }
 
-/// Measures the throughput of no-op tasks of 64 bytes, 1000 outstanding, against Python's pools.
+/// Measures the throughput of no-op tasks of 64 bytes with 1000 outstanding tasks, and compares it
+/// with the process pools of Python's standard library.
 pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut pools, mut executors) = (Vec::new(), Vec::new(), Vec::new());
     for _round in 0..3 {
@@ -49,8 +50,9 @@ pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// Measures the latency of one task at a time, against a bare ping-pong with the same placement.
-/// The latency differs by a factor of five between one processor and two.
+/// Measures the latency of one task at a time, and compares it with a ping-pong between two
+/// processes over a socketpair. Both are measured on one processor and on two processors, because
+/// their latencies differ by up to a factor of five.
 pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
     let apart = placed(bench, "across two processors", Placement::Apart)?;
     let together = placed(bench, "on one processor", Placement::Together)?;
@@ -74,8 +76,8 @@ fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Ro
         .note(note))
 }
 
-/// Measures the throughput of tasks with payloads of 64 KiB in both directions, against a bare
-/// ping-pong of the same size.
+/// Measures the throughput of tasks with payloads of 64 KiB in both directions, and compares it
+/// with a ping-pong of the same size over a socketpair.
 pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _round in 0..3 {
@@ -105,7 +107,8 @@ pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// Measures, with one worker, the time from exceeding the hard limit until the next task is done.
+/// Measures the time from when a task exceeds its hard time limit until the next task is done. The
+/// dispatcher has one worker, which is killed and replaced.
 pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
     let next = read_values(&["dispatch-hard", "40"], "NEXT")?;
     let (least, most) = range(&next);

@@ -1,5 +1,6 @@
-//! One fork per connection: compares a bare loop, the fork server alone and the daemon in
-//! alternating rounds.
+//! Measures three servers that fork a child for each connection: a loop that only accepts, forks
+//! and echoes (`bare`), the fork server without actix (`plain`), and the daemon (`actix`). Their
+//! rounds alternate.
 
 use crate::Measured;
 use crate::duel::{Contestant, compare_alternating};
@@ -8,7 +9,7 @@ use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
 
-/// Measures the bare loop, the fork server and the daemon with little memory in the parent.
+/// Measures the three servers with little memory in the parent.
 pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut contestants = [
         Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "0"], 0)?,
@@ -36,7 +37,7 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// Measures the bare loop, the fork server and the daemon with 300 MB touched in the parent.
+/// Measures the three servers with 300 MB touched in the parent.
 pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut contestants = [
         Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "300"], 0)?,

@@ -1,4 +1,4 @@
-//! An idle pool: how often its processes wake up.
+//! Measures how often the processes of an idle pool wake up.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The time from the start of `launch` until the children are ready, by the daemon's own clock.
+//! Measures the time from the call of `launch` until the children are ready. The daemon takes the
+//! time itself, so the start of its program is not included.
 
 use crate::Measured;
 use crate::figures::{median, range};

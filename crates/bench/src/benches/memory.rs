@@ -16,28 +16,28 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let mut server = Running::start(ServerProgram::Pool, &[&CHILDREN.to_string()])?;
     let address = server.up(CHILDREN + 1)?;
     thread::sleep(SETTLING);
-    let idle = megabytes(&mut server)?;
+    let idle = mebibytes(&mut server)?;
     for _request in 0..REQUESTS {
         clients::ask(address)?;
     }
-    let used = megabytes(&mut server)?;
+    let used = mebibytes(&mut server)?;
     Ok(vec![
-        Row::new(bench, "memory (PSS) of parent, fork server, 4 idle children", "MB", idle.0)
+        Row::new(bench, "memory (PSS) of parent, fork server, 4 idle children", "MiB", idle.0)
             .against("Apache", 3.8)
             .bar(Bar::AtMost(4.0))
             .note(idle.1),
         Row::new(
             bench,
             "memory (PSS) of parent, fork server, 4 children, after 1000 requests",
-            "MB",
+            "MiB",
             used.0,
         )
         .note(used.1),
     ])
 }
 
-/// Returns the total memory in MB, and a text with the share of each process in KiB.
-fn megabytes(server: &mut Running) -> Measured<(f64, String)> {
+/// Returns the total memory in MiB, and a text with the share of each process in KiB.
+fn mebibytes(server: &mut Running) -> Measured<(f64, String)> {
     let family = server.family()?;
     let mut total = 0;
     let mut each = Vec::new();

@@ -1,4 +1,5 @@
-//! A pool of 4 children, one connection per request: the bare accept loop and the daemon.
+//! Compares a daemon that has a pool of 4 children with 4 processes that only accept and echo
+//! (`bare`). Each request has its own connection.
 
 use crate::Measured;
 use crate::duel::{Contestant, compare_alternating};

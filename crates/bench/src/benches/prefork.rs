@@ -1,5 +1,6 @@
-//! Accept loops under `daemon-prefork`, and under the original in Perl: throughput, replacement of
-//! killed workers, and start.
+//! Measures accept loops in workers that `daemon-prefork` manages: their throughput, the
+//! replacement of killed workers, and the start. Compares them with the same loop under the
+//! original, `Parallel::Prefork` in Perl, and with processes that only accept and echo (`bare`).
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -18,7 +19,7 @@ const CLIENTS: usize = 16;
 const WORKERS: usize = 4;
 const KILLS: usize = 7;
 /// The age at which a worker is killed. `daemon-prefork` immediately replaces a worker that has
-/// lived for a second. The original waits a second for each killed worker.
+/// lived for a second. The original waits about a second before it replaces each killed worker.
 const LIFE: Duration = Duration::from_millis(1100);
 const MANY: usize = 32;
 const STARTS: usize = 15;
@@ -28,8 +29,8 @@ const OURS: &str = "prefork-pool";
 const POLITE: &str = "prefork-polite";
 const ORIGINAL: &str = "parallel-prefork";
 
-/// Returns the program that contains a server. The original starts as this program, which Perl then
-/// replaces.
+/// Returns the program that contains a server. For the original, this is the benchmark itself,
+/// which then executes perl(1).
 fn program(server: &str) -> ServerProgram {
     if server == ORIGINAL { ServerProgram::Bench } else { ServerProgram::Loops }
 }
@@ -87,7 +88,8 @@ pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// Measures the time from the call of `start` until all workers run.
+/// Measures the time until all workers run. It begins when the server has printed its port, just
+/// before it starts the workers.
 pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     compare(bench, "prefork, time until 32 workers run", 50.0, Some(BARE), |server| {
         let mut times = Vec::new();
@@ -103,8 +105,8 @@ pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// Measures times in milliseconds: of our server, of the server `bare` if there is one, and of the
-/// original if it is installed.
+/// Measures times in milliseconds for `daemon-prefork`, for the server `bare` if one is given, and
+/// for the original if it is installed.
 fn compare(
     bench: &'static str,
     name: &str,

@@ -35,18 +35,18 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let address = server.up(CHILDREN + 1)?;
     let lines: &'static [ScoreboardLine] = shared::open_file(file)?;
     let board = ScoreboardReader::open(lines)?;
-    let (mut born, mut ready) = (Vec::new(), Vec::new());
+    let (mut forked, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
         // Each child serves a request first, because backoff delays the replacement of a child that
         // ends early without a request.
         serve_each(address, board)?;
         server.family()?;
         let times = replace(board, kill % CHILDREN)?;
-        born.push(times.born);
+        forked.push(times.forked);
         ready.push(times.ready);
     }
     let (least, most) = range(&ready);
-    let note = format!("{least:.2} to {most:.2}, forked after {:.2}", median(&born));
+    let note = format!("{least:.2} to {most:.2}, forked after {:.2}", median(&forked));
     Ok(vec![
         Row::new(
             bench,
@@ -62,7 +62,7 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
 
 /// The times of a replacement, in milliseconds after the kill.
 struct Times {
-    born: f64,
+    forked: f64,
     ready: f64,
 }
 
@@ -80,7 +80,7 @@ fn replace(board: ScoreboardReader, which: usize) -> Measured<Times> {
     let new = new.ok_or("the new child was not found")?;
     let since =
         |time: daemon_core::MonotonicTime| time.saturating_since(killed).as_secs_f64() * 1e3;
-    Ok(Times { born: since(new.started_at), ready: since(new.since) })
+    Ok(Times { forked: since(new.started_at), ready: since(new.since) })
 }
 
 fn waiting(board: ScoreboardReader) -> Vec<SlotEntry> {

@@ -1,4 +1,5 @@
-//! A child's status report: its processor time, and its system calls if strace(1) is installed.
+//! Measures the processor time of a child's status report, and counts its system calls if strace(1)
+//! is installed.
 
 use std::fs;
 use std::process::{self, Command};
@@ -49,8 +50,9 @@ fn nanoseconds(seat: &ReportingSeat, clock: impl Fn() -> MonotonicTime + Copy) -
     Ok(median(&batches))
 }
 
-/// Returns the system calls per report: the difference between a program that makes many reports
-/// and a program that makes none. Returns `None` if strace(1) is not installed or fails.
+/// Returns the number of system calls per report. The calls of a program that makes no report are
+/// subtracted from those of a program that makes many. Returns `None` if strace(1) is not installed
+/// or fails.
 fn system_calls() -> Measured<Option<f64>> {
     const REPORTS: usize = 100_000;
     let (Some(few), Some(many)) = (calls_of(0)?, calls_of(REPORTS)?) else {

@@ -1,4 +1,4 @@
-//! Handles a connection in every daemon: reads a line and writes it back.
+//! The connection handler of all measured daemons. It reads a line and writes it back.
 
 use std::io;
 

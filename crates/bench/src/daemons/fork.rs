@@ -19,7 +19,7 @@ use actix_daemon::{Daemon, PostFork};
 use listening::listen;
 use program::Measured;
 
-/// The maximum number of children, the same as in `plain.rs`.
+/// The maximum number of children, the same as in `loops/plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {

@@ -23,7 +23,7 @@ use listening::listen;
 use program::Measured;
 use touching::touch;
 
-/// The maximum number of children, the same as in `plain.rs`.
+/// The maximum number of children, the same as in `loops/plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
 //! `bench-pool CHILDREN [BOARD]`: runs a pool of constant size with `DaemonBuilder::serve`. If
 //! BOARD is given, the scoreboard is in this file.
 //!
-//! This is a separate program, as a user's daemon would be. If it contained the other servers,
-//! their code would be mapped too, and would count in the measured memory.
+//! This program is separate from the other servers, like a user's daemon, so that their code is not
+//! mapped and measured.
 
 #[path = "../announce.rs"]
 mod announce;

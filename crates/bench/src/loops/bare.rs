@@ -1,4 +1,5 @@
-//! The limits: servers that do only what every server of their kind must do.
+//! The servers `bare-fork` and `bare-pool`, with which the other servers are compared. They do only
+//! what every server of their kind must do.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,5 @@
-//! Handles a connection in every server without a runtime: reads a line and writes it back.
+//! The connection handler of all servers without an async runtime. It reads a line and writes it
+//! back.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

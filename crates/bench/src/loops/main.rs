@@ -1,8 +1,8 @@
-//! `bench-loop NAME [ARGUMENT...]`: the measured servers without actix, and the bare loops that are
-//! their limits.
+//! `bench-loop NAME [ARGUMENT...]`: runs a server without actix. The servers `bare-fork` and
+//! `bare-pool` do only the necessary work, and the other servers are compared with them.
 //!
-//! These servers are in a separate program for the same reason as the daemons: when a process
-//! touches a page of the program's file, the kernel also maps the pages around it.
+//! The code of the daemons is in other programs, because it would be measured here, too: when a
+//! process touches a page of its program's file, the kernel also maps the pages around it.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -12,7 +12,7 @@ use daemon_sys::poll::{Interest, wait};
 
 use crate::{Measured, echo, listen, touch};
 
-/// The maximum number of children, the same as in the daemon.
+/// The maximum number of children, the same as in `daemons/fork.rs`.
 const CHILDREN: u32 = 64;
 
 struct Echo;
@@ -36,8 +36,9 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     let listener = listen()?;
     let mut events = Vec::new();
     loop {
-        // Wait for connections and for reports. A connection ends only when the parent drops its
-        // copy too. The parent does this when it collects the report of the fork.
+        // Wait for connections and for reports of the fork server. A connection ends only when the
+        // parent has dropped its copy of the socket, too. The parent drops it when it collects the
+        // report of the fork.
         let ready = wait(
             &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
             None,

@@ -1,4 +1,4 @@
-//! Accept loops under the prefork manager.
+//! Accept loops in workers that the prefork manager of `daemon-prefork` starts.
 
 use std::io::ErrorKind;
 
@@ -10,7 +10,8 @@ use crate::{Measured, echo, listen, report_running};
 /// The status of a worker with a connection.
 const SERVING: char = 'G';
 
-/// Runs the bare loop with status reports. TERM ends a worker at any point.
+/// Runs workers with the loop of `bare-pool` that also report their status. TERM ends a worker
+/// immediately, even during a connection.
 pub(super) fn pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     manage(workers, |worker| -> Measured<()> {
@@ -25,7 +26,7 @@ pub(super) fn pool(workers: u32) -> Measured<()> {
     })
 }
 
-/// Runs a loop whose workers finish their connection before they stop.
+/// Runs workers that finish their connection before they stop.
 pub(super) fn polite_pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     listener.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The measured dispatcher, and the bare ping-pong that it is compared with.
+//! The measured dispatcher, and the ping-pong over a socketpair that it is compared with.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -185,8 +185,8 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
     })
 }
 
-/// Runs a task that exceeds its hard limit of 50 ms on the only worker, and prints the milliseconds
-/// from the limit until the next task is done.
+/// Runs a task that exceeds its hard time limit of 50 ms on the only worker. Prints the
+/// milliseconds from the end of these 50 ms until the next task is done.
 pub(crate) fn hard(times: usize) -> Measured<()> {
     const LIMIT: Duration = Duration::from_millis(50);
     measure(async move |started| {

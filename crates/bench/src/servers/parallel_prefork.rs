@@ -1,4 +1,5 @@
-//! The accept loop of `prefork-pool` under the original, `Parallel::Prefork` in Perl.
+//! Runs the accept loop of the server `prefork-pool` under `Parallel::Prefork` in Perl, the
+//! original of `daemon-prefork`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

@@ -94,7 +94,7 @@ fn forks_that_fail_at_the_same_time_count_once() {
 }
 
 #[test]
-fn a_large_pool_whose_children_die_together_tries_again_within_a_second() {
+fn a_large_pool_whose_children_die_together_may_fork_again_within_a_second() {
     let mut backoff = backoff();
     for _child in 0..200 {
         backoff.child_died(Death::BeforeReady, CRASH, at(0));

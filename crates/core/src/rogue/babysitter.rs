@@ -13,7 +13,7 @@ use crate::status::Status;
 
 /// The minimum time between two scans.
 const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(20);
-/// If a scan is late by more than this, the machine or this process was suspended.
+/// If a scan is late by more than this, the whole system or this process was suspended.
 const SUSPEND_THRESHOLD: Duration = Duration::from_millis(500);
 
 /// The time after which a child whose heartbeat is missing is checked again. A process may have
@@ -182,8 +182,8 @@ impl Babysitter {
     /// Scans all children, and returns what to do.
     ///
     /// If a scan is more than 500 ms later than the time that [`next_scan`](Babysitter::next_scan)
-    /// returned, the machine or this process was suspended. The request and heartbeat timeouts then
-    /// start again, and the next ladder steps are postponed by the delay.
+    /// returned, the whole system or this process was suspended. The request and heartbeat timeouts
+    /// then start again, and the next ladder steps are postponed by as much as the scan is late.
     pub fn scan(
         &mut self,
         children: impl IntoIterator<Item = ScanResult>,

@@ -32,8 +32,8 @@ pub enum LadderStep {
 /// wait between two steps is twice the interval of the babysitter.
 ///
 /// For a child that is [hung](Violation::Hung) or exceeds the [hard memory
-/// limit](Violation::Memory), the ladder starts at KILL, if it has this step. The former cannot
-/// react to a request to exit, and the latter must not continue.
+/// limit](Violation::Memory), the ladder starts at KILL, if it has this step. A hung child cannot
+/// react to INT or TERM, and a child above its hard memory limit must not continue.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ladder(Vec<(LadderStep, Duration)>);
 

@@ -267,7 +267,7 @@ fn the_number_of_lines_depends_on_the_number_of_slots() {
 }
 
 #[test]
-fn used_memory_can_be_formatted() {
+fn memory_that_contains_other_data_can_be_formatted() {
     let memory = lines(lines_for(2).unwrap());
     for word in memory.iter().flat_map(|line| &line.words) {
         word.store(u64::MAX, Ordering::Relaxed);

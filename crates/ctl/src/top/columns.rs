@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use daemon_core::{Exit, ExitCause, KillReason, RecycleReason, Status, Violation, format};
+use daemon_core::{
+    Exit, ExitCause, KillReason, RecycleReason, Status, Violation, format, signal_name,
+};
 
 use super::rates::Rates;
 use crate::snapshot::Child;
@@ -94,8 +96,8 @@ impl Column {
         Column::Cause,
     ];
 
-    /// Returns the columns that fit into a width with a blank between two columns, from left to
-    /// right. Always returns the most important column.
+    /// Returns the columns that fit into this width, from left to right. There is a blank between
+    /// adjacent columns. The most important column is always returned.
     pub(crate) fn fitting(width: u16) -> Vec<Column> {
         let mut taken = 0;
         let mut fitting = Vec::new();
@@ -271,12 +273,14 @@ fn cause_key(child: &Child) -> Option<(&'static str, i32)> {
     Some((cause.kind(), number))
 }
 
-/// Returns an exit cause in at most twelve characters.
+/// Returns an exit cause in at most twelve characters, with the words of its full text.
 fn short_cause(cause: ExitCause) -> String {
     let exit_text = |exit: Exit| match exit {
         Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal { number, core: false } => format!("signal {number}"),
-        Exit::Signal { number, core: true } => format!("sig {number} core"),
+        Exit::Signal { number, core } => {
+            let name = signal_name(number).map_or_else(|| number.to_string(), str::to_owned);
+            if core { format!("{name}, core") } else { format!("signal {name}") }
+        }
         Exit::Unknown => "unknown".to_owned(),
     };
     let text = match cause {
@@ -288,10 +292,10 @@ fn short_cause(cause: ExitCause) -> String {
         ExitCause::Shutdown => "shutdown",
         ExitCause::KilledByDaemon(KillReason::GraceExpired) => "killed:grace",
         ExitCause::KilledByDaemon(KillReason::Requested) => "killed",
-        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)) => "rogue cpu",
-        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "rogue time",
-        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "rogue memory",
-        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "rogue hung",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)) => "CPU limit",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "timeout",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "memory limit",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "no heartbeat",
         ExitCause::OutOfMemory => "OOM killed",
         ExitCause::Missing => "missing",
         ExitCause::FailedToBoot(_) => "boot failed",

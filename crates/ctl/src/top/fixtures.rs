@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::snapshot::{Child, Snapshot};
 
-/// Returns the snapshot of a pool with 14 of at most 32 children.
+/// Returns the snapshot of a pool with 14 children and a maximum of 32.
 pub(crate) fn busy() -> Snapshot {
     let board = ".wwrrlrFrf rewr";
-    let mut snapshot = with_letters("web", "pre-fork", board, 32);
+    let mut snapshot = with_letters("web", "pre-forking", board, 32);
     snapshot.phase = Phase::Running;
     snapshot.up = Duration::from_secs(11_520);
     snapshot.waiting = Some(0);
@@ -99,7 +99,7 @@ fn child(letter: char, slot: u32) -> Child {
     }
 }
 
-/// Returns the snapshot as it is after the time `by`: each serving child has started this many more
+/// Returns the snapshot as it is after the time `by`: each busy child has started `requests` more
 /// requests, and has used a quarter of a processor.
 pub(crate) fn later(snapshot: &Snapshot, by: Duration, requests: u64) -> Snapshot {
     let mut snapshot = snapshot.clone();

@@ -6,7 +6,7 @@ use daemon_core::MonotonicTime;
 
 use crate::snapshot::{ChildKey, Snapshot};
 
-/// The maximum number of rates in the history: ten minutes at one rate per second.
+/// The maximum number of rates in the history: ten minutes if a snapshot arrives every second.
 const HISTORY: usize = 600;
 
 /// The rates between consecutive snapshots.
@@ -41,7 +41,8 @@ impl Rates {
         }
     }
 
-    /// Returns the latest rate of requests per second; `None` if no snapshots have been compared yet.
+    /// Returns the latest rate of requests per second; `None` if no snapshots have been compared
+    /// yet.
     pub(crate) fn per_second(&self) -> Option<f64> {
         self.per_second.back().copied()
     }

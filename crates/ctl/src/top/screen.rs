@@ -118,7 +118,7 @@ pub(crate) enum ChildCommand {
     Trace(u32),
 }
 
-/// A request of the screen, which the owner of the screen carries out.
+/// A request that the screen returns for a key. The main loop of the live screen carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScreenRequest {
     /// Send this command to the daemon.

@@ -18,7 +18,6 @@ use super::screen::{
     CommandResult, ConnectionState, FallbackView, InputMode, Screen, SourceKind, UpdateMode,
 };
 use crate::events::ColorMode;
-use crate::snapshot;
 use crate::{status, text};
 
 const KEYS: &str = "? help  / filter  s sort  R retire  t trace  K kill  p freeze  q quit";
@@ -72,7 +71,7 @@ impl Screen {
         match &self.snapshot {
             None => words.push("no data yet".to_owned()),
             Some(snapshot) => {
-                words.extend(snapshot.model.map(|model| snapshot::model(model).to_owned()));
+                words.extend(snapshot.model.map(|model| model.word().to_owned()));
                 words.push(snapshot.phase.word().to_owned());
                 words.extend(snapshot.accepting_words().map(str::to_owned));
                 words.extend(status::waiting(snapshot));

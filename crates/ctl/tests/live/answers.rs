@@ -1,4 +1,4 @@
-//! Tests of requests, answers, and the exit codes of failures.
+//! Tests of the commands that daemonctl sends, the answers that it prints, and its exit codes.
 
 use std::fs;
 use std::io::Write;
@@ -106,7 +106,7 @@ fn an_error_of_an_unknown_kind_is_a_failure() {
 }
 
 #[test]
-fn a_refusal_is_printed_even_if_the_daemon_closes_the_connection_before_the_request() {
+fn a_refusal_is_printed_even_if_the_daemon_closes_the_connection_without_reading_the_command() {
     let forbidden =
         line(fault(ControlErrorKind::Forbidden, "user 1000 may not control the daemon"));
     let fake = FakeDaemon::serving(move |mut client| {
@@ -130,7 +130,7 @@ fn another_protocol_version_is_detected_in_every_answer() {
 }
 
 #[test]
-fn an_excerpt_of_an_invalid_answer_is_printed() {
+fn the_error_for_an_invalid_answer_is_short_and_has_no_control_characters() {
     let invalid: [&[u8]; 6] = [
         b"220 mail.example.org ESMTP\n",
         b"\xff\xfe\x00\x1b[2J\n",
@@ -211,7 +211,7 @@ fn an_answer_that_never_ends_is_an_error_after_the_timeout() {
 }
 
 #[test]
-fn a_daemon_with_a_full_backlog_is_an_error_after_the_timeout() {
+fn connecting_to_a_socket_with_a_full_backlog_fails_after_the_timeout() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("socket");
     let address = SockAddr::unix(&path).expect("a short path");
@@ -269,8 +269,8 @@ fn a_missing_daemon_is_an_error_with_the_reason() {
 fn a_socket_without_permission_is_an_error() {
     const NOBODY_UID: u32 = 65_534;
     let fake = FakeDaemon::answering(done("all is well"));
-    // Root needs no permission, so a test that runs as root runs the program as another user. A
-    // test that runs as another user revokes the permission of its own user.
+    // If the test runs as root, which needs no permission, it runs daemonctl as the user `nobody`.
+    // Otherwise the test revokes the permission of its own user.
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let program = elsewhere.path().join("daemonctl");
     fs::copy(env!("CARGO_BIN_EXE_daemonctl"), &program).expect("copying succeeds");

@@ -1,4 +1,4 @@
-//! Tests of scoreboard files without a daemon that answers.
+//! Tests of daemonctl with a scoreboard file while no daemon answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,9 @@ fn the_scoreboard_of_a_daemon_that_hangs_is_printed_with_a_note() {
         decoded(&command.args(["--timeout", "0.2", "status"]).output().expect("daemonctl runs"));
     assert_eq!((output.code, output.out.contains("GET /slow")), (4, true), "{output:?}");
     assert!(
-        output.err.contains("did not answer within 200ms; showing its scoreboard"),
+        output.err.contains(
+            "did not answer within 200ms\ndaemonctl: showing the scoreboard file instead"
+        ),
         "{output:?}"
     );
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::fake::{FakeDaemon, event, fault};
 use crate::run::{daemonctl, decoded};
 
-fn born(pid: u32) -> ControlEvent {
-    ControlEvent::Born { slot: SlotNumber::new(1), pid }
+fn forked(pid: u32) -> ControlEvent {
+    ControlEvent::Forked { slot: SlotNumber::new(1), pid }
 }
 
 /// Returns a channel and a fake daemon. The fake daemon sends the events from the channel to its
@@ -51,9 +51,9 @@ fn each_event_is_printed_at_once_and_the_stop_of_the_daemon_is_not_an_error() {
         line
     };
     // Each line must arrive before the next event is sent.
-    send.send(born(4711)).expect("the fake daemon receives the event");
+    send.send(forked(4711)).expect("the fake daemon receives the event");
     let line = next();
-    assert!(line.ends_with("born    slot 1 pid 4711\n"), "{line}");
+    assert!(line.ends_with("forked  slot 1 pid 4711\n"), "{line}");
     assert_eq!(line.find(' '), Some("14:03:12".len()), "{line}");
     send.send(ControlEvent::Phase { phase: Phase::Stopping })
         .expect("the fake daemon receives the event");
@@ -97,7 +97,7 @@ fn unknown_events_are_printed_unchanged() {
     let mut bytes = crate::fake::line(ResponseBody::Ok(ControlReply::Listening));
     bytes
         .extend_from_slice(b"{\"version\":1,\"event\":{\"event\":\"moved\",\"to\":3},\"new\":0}\n");
-    bytes.extend(crate::fake::line(event(born(7))));
+    bytes.extend(crate::fake::line(event(forked(7))));
     let fake = FakeDaemon::sending(bytes);
     let run = |more: &[&str]| {
         let mut command = daemonctl();
@@ -106,7 +106,7 @@ fn unknown_events_are_printed_unchanged() {
     };
     let shown = run(&[]);
     assert!(shown.contains("other   {\"event\":\"moved\",\"to\":3}\n"), "{shown}");
-    assert!(shown.ends_with("born    slot 1 pid 7\n"), "{shown}");
+    assert!(shown.ends_with("forked  slot 1 pid 7\n"), "{shown}");
     assert!(run(&["--json"]).starts_with("{\"event\":\"moved\",\"to\":3}\n"));
 }
 
@@ -118,11 +118,11 @@ fn a_closed_pipe_ends_the_output_without_an_error() {
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut out = child.stdout.take().expect("piped");
-    send.send(born(1)).expect("the fake daemon receives the event");
+    send.send(forked(1)).expect("the fake daemon receives the event");
     out.read_exact(&mut [0; 10]).expect("a line");
     drop(out);
     let sender = std::thread::spawn(move || {
-        while send.send(born(2)).is_ok() {
+        while send.send(forked(2)).is_ok() {
             std::thread::park_timeout(std::time::Duration::from_millis(10));
         }
     });

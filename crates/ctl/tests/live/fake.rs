@@ -80,7 +80,7 @@ impl ServerConnection {
         let mut stream = BufReader::new(&self.stream);
         stream.read_line(&mut request).expect("a line");
         let request: Value = serde_json::from_str(&request).ok()?;
-        // The test may ignore the requests.
+        // Sending fails only if the test has dropped the fake daemon.
         let _ = self.requests_sender.send(request.clone());
         Some(request)
     }
@@ -129,7 +129,7 @@ pub(crate) fn status(report: Report) -> ResponseBody {
     ResponseBody::Ok(ControlReply::Status { report: Box::new(report) })
 }
 
-/// Returns the report of a pool with two of at most four children.
+/// Returns the report of a pool with two children and a maximum of four.
 pub(crate) fn report() -> Report {
     let child = |slot: u32, letter: &str, label: Option<&str>| {
         json!({
@@ -139,7 +139,7 @@ pub(crate) fn report() -> Report {
         })
     };
     let report = json!({
-        "alias": "web", "model": "pre-fork", "reporter": "parent", "parent": 4700,
+        "alias": "web", "model": "pre-forking", "reporter": "parent", "parent": 4700,
         "fork_server": 4701, "phase": "running", "accepting": null, "operator_pause": null, "up": 75.0, "board": "wr  ",
         "slots": 4, "free": 2, "max_children": 4, "waiting": 0,
         "children": [child(0, "w", None), child(1, "r", Some("GET /"))],

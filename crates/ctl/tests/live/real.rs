@@ -21,7 +21,7 @@ struct DemoDaemon {
 impl DemoDaemon {
     fn start() -> DemoDaemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        // Cargo builds the examples of a package with its tests, in a directory beside the program.
+        // Cargo builds the examples of a package with its tests, in a directory beside daemonctl.
         let program = Path::new(env!("CARGO_BIN_EXE_daemonctl")).with_file_name("examples/demo");
         let mut command = Command::new(program);
         command.arg("0").arg(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -82,7 +82,8 @@ fn a_real_daemon_answers_queries_and_carries_out_commands() {
     events.arg("--socket").arg(daemon.path("control")).arg("events");
     let mut events = events.stdout(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut event_output = events.stdout.take().expect("piped");
-    // The first line shows the present state, so the subscription is active.
+    // The daemon sends its present state to a new subscriber, so the subscription is active as soon
+    // as a byte arrives.
     assert_eq!(event_output.read(&mut [0]).expect("a line"), 1);
 
     let port = std::fs::read_to_string(daemon.path("port")).expect("a port");

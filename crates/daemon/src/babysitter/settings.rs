@@ -57,9 +57,10 @@ impl Default for Babysit {
 }
 
 impl Babysit {
-    /// Creates settings with this interval between two readings of the process table. This is the
-    /// original's `babysit`. Limits that need only the scoreboard, for example the request timeout
-    /// and the heartbeat timeout, are checked when they are due, independently of the interval.
+    /// Creates settings with this interval between two readings of the process table, which is the
+    /// parameter `babysit` of `POE::Component::Daemon`. Limits that need only the scoreboard, for
+    /// example the request timeout and the heartbeat timeout, are checked when they are due,
+    /// independently of the interval.
     ///
     /// By default, a child may use 10 minutes of CPU time in a request and 1 hour in a
     /// [`Long`](crate::UpdateStatus::Long) request. Nothing else is limited.
@@ -99,8 +100,8 @@ impl Babysit {
         self
     }
 
-    /// Sets how much CPU time a child may use in its lifetime, which is the original's rule. No
-    /// limit by default.
+    /// Sets how much CPU time a child may use in its lifetime, as `POE::Component::Daemon` limits
+    /// it. No limit by default.
     #[must_use]
     pub fn total_cpu(mut self, limit: Duration) -> Self {
         self.limits.total_cpu = Some(limit);

@@ -72,6 +72,16 @@ enum ShutdownAck {
     Received,
 }
 
+impl ShutdownAck {
+    fn word(self) -> &'static str {
+        match self {
+            ShutdownAck::NotRequested => "not requested",
+            ShutdownAck::Requested => "awaited",
+            ShutdownAck::Received => "received",
+        }
+    }
+}
+
 impl ChildActor {
     pub(crate) fn new(
         state: Rc<RefCell<ChildState>>,
@@ -101,7 +111,7 @@ impl ChildActor {
         let NextAction::Leave(reason) = self.state.borrow_mut().leave(reason) else {
             return;
         };
-        debug!(self.context.log, "leaving"; "reason" => ?reason);
+        debug!(self.context.log, "leaving"; "reason" => reason.word());
         self.leaving.send_replace(Some(reason));
         if self.shutdown_ack == ShutdownAck::NotRequested {
             self.shutdown_ack = ShutdownAck::Requested;
@@ -193,18 +203,17 @@ impl ChildActor {
         let mut lines = self.sessions.peek(&self.context.alias);
         lines.push(format!("Scoreboard slot: {}", self.state.borrow().slot()));
         lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
-        lines.push(format!("Operator pause: {:?}", *self.operator_pause.borrow()));
+        let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
+        lines.push(format!("Paused by operator: {}", peek::yes_or_no(is_paused)));
+        let request = peek::yes_or_no(self.state.borrow().status().is_busy());
         lines.push(match self.state.borrow().leaving() {
-            None => format!(
-                "State: running, request in progress: {}",
-                self.state.borrow().status().is_busy()
-            ),
+            None => format!("State: running, request in progress: {request}"),
             Some(reason) => format!(
-                "State: leaving ({reason:?}), shutdown acknowledgement {:?}, {} tasks in flight, \
-                 request in progress: {}",
-                self.shutdown_ack,
+                "State: leaving, reason: {}, shutdown acknowledgement: {}, tasks in flight: {}, \
+                 request in progress: {request}",
+                reason.word(),
+                self.shutdown_ack.word(),
                 self.in_flight,
-                self.state.borrow().status().is_busy()
             ),
         });
         lines.extend(peek::unanswered(&self.sessions.unanswered()));
@@ -276,8 +285,8 @@ impl ChildActor {
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
                 if Pid::parent() != self.fork_server {
-                    // The fork server is gone, so nothing else would kill this child after the
-                    // grace period.
+                    // The fork server, which kills children after the grace period, is gone.
+                    // Therefore the child sets an alarm that ends it after this time.
                     terminate_after(self.context.grace);
                 }
                 self.request_leave(reason, ctx);

@@ -73,8 +73,8 @@ pub(crate) fn run_child<P: Program>(
             return EXIT_DATA;
         }
     };
-    // The start index for the jitter, from the generation and the slot. Children that were forked
-    // together have neighbouring slots, so they get different quotas.
+    // The quota computes its jitter from this index. Children that were forked together have
+    // neighbouring slots, so their indices and quotas differ.
     let generation = u64::from(seat.generation().get());
     let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, start_index);
@@ -149,7 +149,7 @@ async fn on_session_panicked<R: Send + 'static>(
 ) {
     loop {
         panics.notified().await;
-        // The hook runs before the stack is unwound. Yield to the event loop once: then the actor
+        // The hook runs before the stack is unwound. After one yield to the event loop, the actor
         // has ended.
         tokio::task::yield_now().await;
         if !session.connected() {

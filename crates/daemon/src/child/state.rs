@@ -148,7 +148,8 @@ impl<B: WakeParent> ChildState<B> {
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         self.leave_state = match self.leave_state {
             LeaveState::Working => LeaveState::Leaving(reason),
-            // A stop of the daemon replaces a retirement, because the backlog has to be served.
+            // A stop of the daemon replaces a retirement, because this child must serve the
+            // listener's backlog.
             LeaveState::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
                 LeaveState::Leaving(reason)
             }
@@ -163,7 +164,7 @@ impl<B: WakeParent> ChildState<B> {
     /// Reports the last status, `Leaving`.
     pub(crate) fn report_leaving(&mut self, now: MonotonicTime) {
         if self.seat.status() != Status::Leaving {
-            // If the scoreboard refuses the status, the parent has taken the slot back already.
+            // If the scoreboard refuses the status, the parent has already closed the slot.
             let _ = self.report(Status::Leaving, now);
         }
     }

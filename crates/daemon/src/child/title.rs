@@ -5,7 +5,7 @@ use std::rc::Rc;
 use daemon_core::{SlotNumber, Status};
 use daemon_sys::title::Title;
 
-/// The capacity in bytes for the text after the prefix.
+/// The capacity in bytes for the text after the prefix `name: child `.
 const ROOM: usize = 128;
 
 /// A placeholder for the status letter, followed by the closing bracket.
@@ -24,7 +24,7 @@ pub(crate) struct ProcessTitle {
 }
 
 impl ProcessTitle {
-    /// Creates the title of a child without a slot.
+    /// Creates the title of a child that has no slot yet.
     pub(crate) fn new(title: Rc<Title>, name: &str) -> Self {
         let begin = [name, ": child "].concat();
         let mut text = String::with_capacity(begin.len() + ROOM);
@@ -70,8 +70,8 @@ impl ProcessTitle {
     }
 }
 
-/// Appends a number without `format!`. A child that serves one request does not need the code of
-/// `format!` otherwise, so this saves page faults.
+/// Appends a number without `format!`. A child that serves one request needs the code of `format!`
+/// for nothing else, so avoiding it saves page faults.
 #[inline]
 fn push_number(text: &mut String, number: u32) {
     let mut unit = 1;

@@ -36,7 +36,7 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Contr
             LineRead::TooLong => {
                 let text = format!("the line is longer than {REQUEST_MAX} bytes");
                 let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
-                // The connection is closed in any case.
+                // The connection is closed even if this write fails.
                 let _ = write_response(&mut write, body).await;
                 return;
             }
@@ -58,7 +58,7 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Contr
 }
 
 /// Sends events until the daemon has stopped or the client disconnects. A client that does not read
-/// its events does not delay others.
+/// its events does not delay other clients.
 async fn send_events<R: Transfer + Send>(
     mut read: BufReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_finished_in_time_ends_the_connection() {
+    fn an_unfinished_line_is_reported_as_the_end_after_the_timeout() {
         use tokio::io::{AsyncWriteExt, BufReader, duplex};
 
         actix::System::new().block_on(async {

@@ -1,4 +1,4 @@
-//! A session that turns broadcasts into events for one client.
+//! A session that turns broadcasts of the daemon into events for one client of the control socket.
 //!
 //! The session exists only while its client is subscribed. Events cost nothing while no client is
 //! subscribed.
@@ -10,12 +10,12 @@ use daemon_forkserver::Transfer;
 use super::protocol::ControlEvent;
 use super::queue::EventQueue;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonOperatorPause, DaemonPause, DaemonPhase,
+    ChildExited, ChildForked, DaemonAccept, DaemonOperatorPause, DaemonPause, DaemonPhase,
     RogueChild, Subscribe,
 };
 use crate::parent::DaemonActor;
 
-/// The name of the session in a peek.
+/// The name of the session in the output of the message `Peek`.
 const NAME: &str = "Control";
 
 /// Forwards broadcasts to the event queue of one client.
@@ -53,9 +53,9 @@ macro_rules! events {
 }
 
 events! {
-    ChildBorn: |born| ControlEvent::Born {
-        slot: born.child.slot,
-        pid: born.pid.as_raw().unsigned_abs(),
+    ChildForked: |forked| ControlEvent::Forked {
+        slot: forked.child.slot,
+        pid: forked.pid.as_raw().unsigned_abs(),
     };
     ChildExited: |exited| ControlEvent::Exited {
         slot: exited.child.slot,
@@ -77,7 +77,7 @@ events! {
     };
 }
 
-/// The client has disconnected.
+/// Ends the subscription: the client has disconnected, or has received the last event.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Unsubscribe;

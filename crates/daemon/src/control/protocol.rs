@@ -74,7 +74,8 @@ pub enum ControlCommand {
     Reload,
     /// Changes the number of children, as [`Resize::To`](crate::Resize::To) does.
     Resize {
-        /// The new `min_spare` or `max_children`.
+        /// The new `min_spare`. In a post-forking daemon and in an on-demand pool, the new
+        /// `max_children`.
         to: u32,
     },
     /// Retires a child: it exits after its current request.
@@ -182,7 +183,7 @@ pub enum ControlErrorKind {
     Malformed,
     /// The client uses another version of the protocol.
     Version,
-    /// The user is not allowed to control the daemon.
+    /// The client's user is not allowed to control the daemon.
     Forbidden,
     /// No child has this pid.
     NoSuchChild,
@@ -198,7 +199,7 @@ pub enum ControlErrorKind {
 #[non_exhaustive]
 pub enum ControlEvent {
     /// A child was forked.
-    Born {
+    Forked {
         /// The child's slot.
         slot: SlotNumber,
         /// The child's pid.

@@ -1,4 +1,5 @@
-//! A bounded queue of events for one client, which counts the events that did not fit.
+//! A bounded queue of events for one client of the control socket. The queue counts the events that
+//! did not fit.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -74,14 +75,14 @@ mod tests {
 
     use super::*;
 
-    fn born(pid: u32) -> ControlEvent {
-        ControlEvent::Born { slot: SlotNumber::new(0), pid }
+    fn forked(pid: u32) -> ControlEvent {
+        ControlEvent::Forked { slot: SlotNumber::new(0), pid }
     }
 
     fn pid(event: ControlEvent) -> u32 {
         match event {
-            ControlEvent::Born { pid, .. } => pid,
-            other => panic!("{other:?} is not a born event"),
+            ControlEvent::Forked { pid, .. } => pid,
+            other => panic!("{other:?} is not a forked event"),
         }
     }
 
@@ -89,10 +90,10 @@ mod tests {
     fn the_number_of_dropped_events_is_reported_in_their_place() {
         let capacity = u32::try_from(EVENT_QUEUE_MAX).unwrap();
         let mut queue = PendingEvents::default();
-        (0..capacity + 3).for_each(|pid| queue.push(born(pid)));
+        (0..capacity + 3).for_each(|pid| queue.push(forked(pid)));
         assert_eq!(pid(queue.pop().unwrap()), 0);
         assert_eq!(pid(queue.pop().unwrap()), 1);
-        queue.push(born(7000));
+        queue.push(forked(7000));
         for expected in 2..capacity {
             assert_eq!(pid(queue.pop().unwrap()), expected);
         }
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn dropped_events_are_reported_even_if_no_event_follows() {
         let mut queue = PendingEvents::default();
-        (0..=EVENT_QUEUE_MAX).for_each(|_event| queue.push(born(1)));
+        (0..=EVENT_QUEUE_MAX).for_each(|_event| queue.push(forked(1)));
         let last = std::iter::from_fn(|| queue.pop()).last();
         assert!(matches!(last, Some(ControlEvent::Missed { events: 1 })));
     }

@@ -62,7 +62,7 @@ impl ControlSocket {
 }
 
 impl ControlServer {
-    /// Returns a line for a peek.
+    /// Returns the line about the control socket for the output of the message `Peek`.
     pub(crate) fn peek(&self) -> String {
         let clients = self.clients.get();
         format!("Control socket: {}, {clients} clients", self.path.path().display())
@@ -107,7 +107,8 @@ async fn accept<R: Transfer + Send>(
                     }
                     Err(fault) => {
                         warn!(log, "client of the control socket refused"; "reason" => %fault);
-                        // One line fits into the buffer of a new socket.
+                        // One line fits into the buffer of a new socket, so this write does not
+                        // have to wait.
                         let _ = stream.try_write(&line(ResponseBody::Error(fault)));
                     }
                 }

@@ -55,8 +55,9 @@ fn text(process: &Process, file: &str) -> Option<String> {
     Some(text)
 }
 
-/// Returns the kernel function in which the process waits. `0` means that the process does not
-/// wait, or that we have no permission to read the function.
+/// Returns the kernel function in which the process waits, given the text of the file `wchan`. The
+/// text `0` means that the process does not wait, or that we have no permission to read the
+/// function.
 fn waiting_in(wchan: &str) -> Option<String> {
     let wchan = wchan.trim();
     (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())

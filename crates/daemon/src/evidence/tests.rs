@@ -1,4 +1,4 @@
-//! Tests the text and the JSON of evidence of an example child, and the inspection of real
+//! Tests the text and the JSON of the evidence about an example child, and the inspection of real
 //! processes.
 
 use std::process::{Command, Stdio};
@@ -73,9 +73,9 @@ fn evidence_prints_the_child_then_its_resources_then_its_stack() {
 
 #[test]
 fn unknown_fields_are_not_printed() {
-    let mut born = ChildReport { pid: None, label: None, ..child() };
-    born.letter = 'F';
-    let mut evidence = Evidence::of(&born, ProcessInfo::default(), Some(born.age), at());
+    let mut forked = ChildReport { pid: None, label: None, ..child() };
+    forked.letter = 'F';
+    let mut evidence = Evidence::of(&forked, ProcessInfo::default(), Some(forked.age), at());
     let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
                  forking for 12s\n    age 5m12s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);
@@ -107,7 +107,7 @@ fn json_contains_the_fields_of_the_evidence_and_can_be_parsed() {
     let json = serde_json::to_value(&evidence).unwrap();
     assert_eq!(json["taken"], 1_795_252_529.5);
     assert_eq!((&json["slot"], &json["generation"]), (&3.into(), &2.into()));
-    assert_eq!(json["request_cpu"]["nanos"], 250_000_000);
+    assert_eq!(json["request_cpu"], 0.25);
     assert_eq!(json["kernel_stack"][1], "ksys_read+0x66/0xe0");
     assert_eq!(json["backtrace"]["frames"][1]["line"], 42);
     assert_eq!(serde_json::from_value::<Evidence>(json).unwrap(), evidence);
@@ -115,7 +115,7 @@ fn json_contains_the_fields_of_the_evidence_and_can_be_parsed() {
 }
 
 #[test]
-fn an_invalid_time_is_rejected_and_a_distant_time_is_printed() {
+fn an_invalid_time_is_rejected_and_a_time_in_the_far_future_is_printed_in_seconds() {
     let mut json = serde_json::to_value(full()).unwrap();
     for nonsense in [-1.0, 1e300] {
         json["taken"] = nonsense.into();

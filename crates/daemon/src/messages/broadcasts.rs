@@ -23,7 +23,7 @@ pub struct DaemonStart;
 /// the daemon starts without children. The original's `daemon_parent`.
 ///
 /// Late subscribers receive this message immediately. If the daemon detaches, the launching process
-/// exits now.
+/// exits at this moment.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonParent;
@@ -95,6 +95,20 @@ pub enum ShutdownReason {
     Done,
 }
 
+impl ShutdownReason {
+    /// Returns the word for it: `stopping`, `stopping now`, `retired`, `recycled` or `done`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            ShutdownReason::Stopping => "stopping",
+            ShutdownReason::StoppingNow => "stopping now",
+            ShutdownReason::Retired => "retired",
+            ShutdownReason::Recycled => "recycled",
+            ShutdownReason::Done => "done",
+        }
+    }
+}
+
 /// Broadcast in the parent when the daemon enters another phase.
 ///
 /// Late subscribers receive the current phase immediately.
@@ -122,7 +136,7 @@ pub enum DaemonReload {
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
-pub struct ChildBorn {
+pub struct ChildForked {
     /// The child's slot and generation.
     pub child: ChildId,
     /// The child's pid.
@@ -146,7 +160,8 @@ pub struct ChildExited {
     pub lifetime: Duration,
 }
 
-/// Broadcast in the parent for each action against a rogue child, and for each slow request.
+/// Broadcast in the parent for each action against a rogue child, when a rogue child has recovered,
+/// and for each slow request.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 #[non_exhaustive]

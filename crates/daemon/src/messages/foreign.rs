@@ -35,6 +35,6 @@ pub struct ForeignChildError {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ForeignExited {
-    /// The pid of the process. The parent of the process has to collect its exit status.
+    /// The pid of the process. The process that started it still has to collect its exit status.
     pub pid: Pid,
 }

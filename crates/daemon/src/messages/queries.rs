@@ -50,7 +50,7 @@ pub struct TraceChild(pub Pid);
 #[non_exhaustive]
 pub enum TraceError {
     /// No child has this pid.
-    #[error("cannot trace process {0}: no child of the daemon has this pid")]
+    #[error("cannot trace process {0}: no child of this daemon has this pid")]
     NoSuchChild(Pid),
     /// The daemon has no children, or has stopped.
     #[error("cannot trace process {0}: the daemon has no children, or has stopped")]

@@ -15,7 +15,7 @@ use super::broadcasts::ShutdownReason;
 pub enum UpdateStatus {
     /// Ready for a request: `w` on the scoreboard, or `.` before the first request.
     Wait,
-    /// Handling a request: `r`. After `Long`, it continues the same request.
+    /// Handling a request: `r`. After `Long`, `Req` continues the same request.
     Req,
     /// Handling a request that takes long: `l`.
     Long,

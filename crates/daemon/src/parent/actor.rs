@@ -1,4 +1,4 @@
-//! The daemon actor in the parent. It turns messages, signals and reports into calls of the
+//! The daemon actor in the parent. It turns messages, signals and reports into calls to the
 //! supervisor, and the supervisor's events into broadcasts, answers and log records.
 
 mod events;
@@ -136,8 +136,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         for event in events {
             self.emit(event, ctx);
         }
-        // The new phase and a lost fork server come last, so that sessions receive every child's
-        // exit before the daemon stops.
+        // The new phase and a lost fork server are handled last, so that sessions receive every
+        // child's exit before the daemon stops.
         self.broadcast_phase(ctx);
         if let Some(lost) = lost {
             self.on_fork_server_lost(&lost, ctx);
@@ -213,7 +213,8 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
                 }
             }
         }
-        // Request the first children before sessions start, so that both start at the same time.
+        // Request the first forks before the sessions start, so that the children start at the same
+        // time as the sessions.
         self.with_supervisor(ctx, Supervisor::reconcile);
         self.arm_wakeup(ctx);
         self.start_babysitter(ctx);

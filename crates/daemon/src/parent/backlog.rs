@@ -52,7 +52,7 @@ pub(crate) struct Backlog<R> {
 /// What to do with the other waiting requests when a fork could not be requested for one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ForkLoop {
-    /// Go on with the next request, because the error concerns only this one.
+    /// Go on with the next request, because the error concerns only the failed request.
     Continue,
     /// Leave them waiting, because no child can be forked now.
     Stop,
@@ -107,8 +107,9 @@ impl<R> Backlog<R> {
 
     /// Adds a request to the backlog, or returns it to its sender.
     ///
-    /// Requests that a session accepted before the daemon began to stop are still served. In
-    /// `Stopping`, requests are therefore added until all sessions have answered the shutdown.
+    /// Requests that a session accepted before the daemon began to stop are still served. In the
+    /// phase `Stopping`, requests are therefore added until all sessions have answered the
+    /// shutdown.
     pub(crate) fn enqueue(
         &mut self,
         mut pending: PendingRequest<R>,

@@ -1,4 +1,4 @@
-//! Carries out the babysitter's actions, and passes requests for backtraces on to the babysitter.
+//! Carries out the babysitter's actions, and passes `TraceChild` messages on to the babysitter.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The parent process: its rules, its actor, and the modules that both use.
+//! The parent process: the supervisor, the actor, and the modules that both use.
 
 mod actor;
 mod backlog;

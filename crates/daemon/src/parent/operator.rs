@@ -1,4 +1,5 @@
-//! Handles the commands of the operator, which the control socket or a session sends.
+//! Handles commands of the operator, which the control socket or a session sends, and the messages
+//! `KillRogue` and `SetQueueDepth`, which the dispatcher sends.
 
 use actix::Context;
 use actix::Handler;

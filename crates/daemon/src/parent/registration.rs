@@ -8,12 +8,12 @@ use daemon_service::{Register, ServiceActor, SetStatusText, SignalOwner};
 
 use super::actor::DaemonActor;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload,
+    ChildExited, ChildForked, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload,
     RegisterWith, Subscribe,
 };
 use crate::service::{ServiceLink, counts};
 
-/// The session name of the service in a peek.
+/// The name of the service in the output of the message `Peek`.
 const NAME: &str = "service";
 
 /// The minimum time between two updates of the status text. A change of the phase and the end of a
@@ -83,7 +83,7 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
         daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonHup>::new(NAME, link.clone()));
-        daemon.do_send(Subscribe::<ChildBorn>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<ChildForked>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<ChildExited>::new(NAME, link.clone()));
         service.do_send(Register {
             recipient: link.clone().recipient(),

@@ -17,7 +17,8 @@ pub(crate) struct Record {
     pub(crate) child: ChildId,
     pub(crate) pid: Option<Pid>,
     /// The status under which the child is counted. A child that was asked to stop counts as
-    /// leaving, even while it still serves a request. A child that was given up counts as empty.
+    /// leaving, even while it still serves a request. A child that was given up is not counted,
+    /// and has the status `Empty` here.
     pub(crate) seen: Status,
     pub(crate) stop_reason: Option<StopReason>,
     pub(crate) requested_at: MonotonicTime,
@@ -126,7 +127,7 @@ impl Registry {
         }
     }
 
-    /// Updates the status of a child from the line of its slot on the scoreboard.
+    /// Updates the status of a child from its slot on the scoreboard.
     pub(crate) fn update_status(&mut self, entry: &SlotEntry) -> StatusChange {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return StatusChange::Other;
@@ -249,7 +250,8 @@ impl Registry {
         Some((ChildExited { child, pid, cause, requests: last.requests, lifetime: lived }, age))
     }
 
-    /// Returns the lines of a peek for children that were asked to stop and still exist.
+    /// Returns lines for the output of the message `Peek`: one for each child that was asked to
+    /// stop and still exists.
     pub(crate) fn peek_stopping(
         &self,
         board: daemon_core::ScoreboardReader,

@@ -1,4 +1,5 @@
-//! The state of a reload: which children are old, and the next step of replacing them.
+//! The state of a reload: which children were forked before it, and the next step of replacing
+//! them.
 
 use daemon_core::{RollingReplace, RollingStep, StatusKind, default_max_unavailable};
 use daemon_forkserver::ChildId;
@@ -19,7 +20,8 @@ pub(crate) enum ReloadStep {
     Fork(u32),
     Retire(Vec<ChildId>),
     Nothing,
-    /// No old child is left. Returned once per reload.
+    /// All children that were forked before the reload have exited or are leaving. Returned once
+    /// per reload.
     Done,
 }
 

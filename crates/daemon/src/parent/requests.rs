@@ -1,4 +1,4 @@
-//! Handles the messages and signals that the parent receives.
+//! Handles the signals that the parent receives, and most of its messages.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -85,8 +85,8 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
             GetStatus::Board => Box::pin(ready(report)),
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
-                // This is slow, because the kernel walks all pages of each process. A separate
-                // thread does it, so that only this query waits.
+                // Reading the usages is slow, because the kernel walks all pages of each process.
+                // A separate thread reads them, so that only this query waits.
                 let usages = blocking(TIMEOUT, move || Usages::of(&pids)).await;
                 report.with(&usages.unwrap_or_default())
             }),
@@ -218,7 +218,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         Ok(resized)
     }
 
-    /// Resizes the pool after a signal. A signal has no answer, so a refusal is logged.
+    /// Changes the number of children after a signal. A signal has no answer, so a refusal is
+    /// logged.
     fn resize_by_signal(&mut self, resize: Resize, by: Origin, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.resize(resize, by, ctx) {
             self.log_refusal(&refusal, by);

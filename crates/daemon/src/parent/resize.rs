@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_of_zero_is_refused() {
+    fn a_post_forking_daemon_is_not_resized_to_zero_children() {
         for (now, resize) in [(1, Resize::Fewer), (4, Resize::To(0))] {
             let refusal = max_children(now, 16, resize).unwrap_err().to_string();
             assert_eq!(refusal, "cannot resize to 0: a post-forking daemon needs at least 1 child");

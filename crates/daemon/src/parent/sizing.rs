@@ -9,7 +9,7 @@ use crate::messages::{CommandError, Resize, Resized};
 pub(crate) enum Sizing {
     /// Keeps the number of spare children between two limits.
     Spares(Pool),
-    /// Follows the queue depth.
+    /// Grows the pool with the number of tasks that wait for a child.
     Demand {
         /// Decides how many children to fork and to retire.
         scaler: DemandScaler,

@@ -1,4 +1,4 @@
-//! Stops the parent: sessions first, then children, then the fork server.
+//! Stops the parent: first its sessions and the children, then the fork server.
 
 use actix::fut::WrapFuture;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
@@ -75,7 +75,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // `SessionsDrained` goes through the mailbox, behind all requests that the sessions
+            // `SessionsDrained` goes through the mailbox, behind all messages that the sessions
             // sent before they answered.
             ctx.spawn(answers.map(move |()| address.do_send(SessionsDrained)).into_actor(self));
             self.reap_foreign_children();
@@ -99,7 +99,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Asks the fork server to exit, because all children are gone, and kills it after a timeout.
+    /// Asks the fork server to exit, because all children are gone. Kills it if it has not exited
+    /// after [`FORK_SERVER_EXIT_MAX`].
     pub(super) fn on_all_children_gone(&mut self, ctx: &mut Context<Self>) {
         self.shutdown_stage = ShutdownStage::ForkServer;
         if let Some(supervision) = &mut self.supervision
@@ -172,7 +173,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
             .as_ref()
             .is_none_or(|supervision| supervision.processes.fork_server.orphaned_are_gone());
         let waited = ORPHAN_CHECK_INTERVAL * checks;
-        // Only zombies that init does not reap can remain after KILL. Do not wait for them.
+        // Only zombies that init does not reap, and processes in uninterruptible sleep, can remain
+        // after KILL. Do not wait longer for them.
         if gone || waited >= self.context.grace + FORK_SERVER_EXIT_MAX {
             self.on_stopped(ctx);
             return;

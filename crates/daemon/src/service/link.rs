@@ -14,7 +14,7 @@ use slog::{Logger, warn};
 
 use super::rules::{CallStep, DaemonEnd, DaemonRequest, DaemonSnapshot, ReloadProgress, health};
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload, GetStatus,
+    ChildExited, ChildForked, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload, GetStatus,
     Pause, Resume, Shutdown, WaitUntilStopped,
 };
 use crate::parent::{DaemonActor, SignalReceived};
@@ -265,10 +265,10 @@ impl<R: Transfer + Send> Handler<DaemonHup> for ServiceLink<R> {
     }
 }
 
-impl<R: Transfer + Send> Handler<ChildBorn> for ServiceLink<R> {
+impl<R: Transfer + Send> Handler<ChildForked> for ServiceLink<R> {
     type Result = ();
 
-    fn handle(&mut self, _born: ChildBorn, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, _forked: ChildForked, _ctx: &mut Context<Self>) {
         self.extend();
     }
 }

@@ -99,7 +99,7 @@ impl DaemonSnapshot {
     }
 
     /// Returns the control that makes the service follow the daemon, if the daemon has changed its
-    /// state first.
+    /// state before the service. Returns `None` if the service needs no control.
     pub(crate) fn control_for(&self, state: ServiceState) -> Option<Control> {
         match (state, self.phase) {
             (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
@@ -151,7 +151,7 @@ impl DaemonSnapshot {
 }
 
 /// Returns whether the daemon is healthy. A running pool is healthy if at least one child is idle
-/// or busy. A pool in another phase is healthy, and so are the other models.
+/// or busy. A pool in another phase and a daemon of another model are always healthy.
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (ModelKind::PreFork, Phase::Running) => {

@@ -1,4 +1,5 @@
-//! Tests subscriptions, broadcasts, pending answers to a broadcast, and the sessions in a peek.
+//! Tests subscriptions, broadcasts, pending answers to a broadcast, and the list of sessions in the
+//! answer to `Peek`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,7 +59,7 @@ where
 }
 
 #[test]
-fn late_subscribers_receive_only_retained_events() {
+fn new_subscribers_receive_past_events_only_if_they_are_retained() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
         let recorder = Recorder::default();
@@ -104,7 +105,7 @@ fn a_stopped_session_is_removed_and_not_waited_for() {
 }
 
 #[test]
-fn a_peek_lists_sessions_by_number_with_their_subscriptions() {
+fn the_answer_to_peek_lists_sessions_by_number_with_their_subscriptions() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
         let actor = Recorder::default().start();
@@ -118,15 +119,15 @@ fn a_peek_lists_sessions_by_number_with_their_subscriptions() {
             [
                 "session 1 (Daemon)",
                 "session 2 (one)",
-                "    Signals: DaemonPause DaemonShutdown",
+                "    Messages: DaemonPause DaemonShutdown",
                 "session 3 (two)",
-                "    Signals: DaemonHup",
+                "    Messages: DaemonHup",
             ]
         );
     });
 }
 
-/// Answers `DaemonShutdown` when the channel delivers or is closed.
+/// Answers `DaemonShutdown` when the channel delivers a value or is closed.
 struct Slow(Option<futures::channel::oneshot::Receiver<()>>);
 
 impl Actor for Slow {

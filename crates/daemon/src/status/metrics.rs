@@ -36,8 +36,8 @@ impl Report {
     /// Returns the report in the text format of OpenMetrics 1.0. All names start with
     /// `actix_daemon_`. Each sample has the label `daemon` with the alias.
     ///
-    /// Metrics that this process does not know are left out. Only the parent has counters, and
-    /// memory is included only if the process table was read
+    /// Metrics that the reporting process does not know are left out. Only a report of the parent
+    /// contains counters, and memory is included only if the process table was read
     /// ([`GetStatus::Processes`](crate::GetStatus::Processes)).
     #[must_use]
     pub fn open_metrics(&self) -> String {
@@ -136,7 +136,7 @@ impl Report {
     }
 }
 
-/// Escapes the value of a label for OpenMetrics, because the library does not.
+/// Escapes the value of a label for OpenMetrics, because `prometheus_client` does not escape it.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -52,7 +52,7 @@ fn report(reporter: Reporter) -> Report {
 }
 
 #[test]
-fn the_report_of_the_parent_prints_the_text_of_the_original() {
+fn the_report_of_the_parent_prints_the_status_text_of_the_perl_original() {
     assert_eq!(
         report(Reporter::Parent).to_string(),
         "echo\n    \
@@ -90,7 +90,7 @@ fn the_report_contains_the_age_status_time_and_label_of_each_child() {
 fn json_contains_the_fields_of_the_report() {
     let json = serde_json::to_value(report(Reporter::Parent)).unwrap();
     assert_eq!(json["alias"], "echo");
-    assert_eq!(json["model"], "pre-fork");
+    assert_eq!(json["model"], "pre-forking");
     assert_eq!(json["board"], "Fr. ");
     assert_eq!((&json["slots"], &json["free"]), (&4.into(), &1.into()));
     assert_eq!(json["children"][1]["letter"], "r");
@@ -148,7 +148,7 @@ fn full() -> Report {
 #[test]
 fn the_table_is_aligned() {
     let lines = [
-        "echo: Pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests waiting",
+        "echo: pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests waiting",
         "108 requests, 12 forks (1 failed), 1 clean exits, 1 failed exits, paused 1 times by the \
          operator and 3 times because the pool was full, 4 requests returned",
         "SLOT  PID  S  FOR  AGE  REQS    CPU   RSS   PSS  LABEL",
@@ -170,10 +170,10 @@ fn control_characters_in_a_label_are_replaced() {
 }
 
 #[test]
-fn without_children_only_the_summary_is_printed() {
+fn the_table_of_a_daemon_without_children_is_only_the_summary() {
     let mut report = report(Reporter::Parent);
     (report.model, report.children, report.max_children) = (ModelKind::Solo, Vec::new(), 0);
-    assert_eq!(report.table().to_string(), "echo: Non-forking server, running\n");
+    assert_eq!(report.table().to_string(), "echo: non-forking server, running\n");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn durations_are_numbers_of_seconds_in_json() {
 }
 
 #[test]
-fn json_of_an_older_version_that_lacks_the_processes_is_parsed() {
+fn json_of_an_older_version_without_the_newer_fields_is_parsed() {
     let mut json = serde_json::to_value(full()).unwrap();
     for later in ["processes", "fork_server"] {
         json.as_object_mut().unwrap().remove(later);

@@ -32,8 +32,8 @@ pub(crate) const IDLE_MAX: Duration = Duration::from_secs(1);
 const SEGMENTS_MAX: usize = 16 * 1024;
 
 /// Returns the maximum number of files for a descriptor limit: a quarter of the limit, and at most
-/// [`SEGMENTS_MAX`]. The remaining descriptors are for links, for received bodies, and for the
-/// program itself.
+/// [`SEGMENTS_MAX`]. The remaining descriptors are for the links to workers, for received bodies,
+/// and for the program itself.
 fn segments_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / 4).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX)
 }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_not_used_are_released() {
+    fn files_that_have_not_been_used_for_idle_max_are_released() {
         let mut buffer_pool = BufferPool::new();
         for time in [0, 500, 1200] {
             buffer_pool.put(SEGMENT_MIN, at(time));

@@ -90,13 +90,14 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 thread_local! {
-    /// Whether values are only validated. Their byte strings are then not copied.
+    /// Whether values are only validated. If so, their byte strings are not copied.
     static VALIDATE_ONLY: Cell<bool> = const { Cell::new(false) };
     /// The bytes that are being decoded, if decoded values may share them.
     static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
 }
 
-/// Calls the function on drop, to restore a thread-local variable even if the decoder panics.
+/// Calls its closure on drop. The closure restores a thread-local variable even if a decoder
+/// panics.
 struct Restore<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Restore<F> {
@@ -120,8 +121,8 @@ pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T)
     decode(source)
 }
 
-/// Returns decoded bytes that share the memory of the source if they are more than half of the
-/// source. Otherwise returns a copy, so that a small value does not keep a large allocation alive.
+/// Returns decoded bytes that share the memory of `SOURCE` if they are more than half of `SOURCE`.
+/// Otherwise returns a copy, so that a small value does not keep a large allocation alive.
 fn share_or_copy(bytes: &[u8]) -> Bytes {
     let share = SOURCE.with_borrow(|source| {
         let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_decoders_share_their_own_sources() {
+    fn a_decoder_within_another_decoder_shares_its_own_source() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
             let second = sharing(&inner, share_or_copy);

@@ -1,4 +1,5 @@
-//! Buffers in memory files. After another process has read a buffer, its memory file is reused.
+//! Buffers in memory files. After another process has read a buffer, the memory file of the buffer
+//! can be reused for another buffer.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
@@ -9,7 +10,7 @@ use super::buffer_pool::{self, Segment};
 /// Bytes in a memory file whose descriptor can be sent. The bytes do not change while the buffer
 /// exists.
 ///
-/// On drop, the memory file goes back to the pool, unless
+/// On drop, the memory file goes back to the buffer pool of this process, unless
 /// [`prevent_reuse`](SharedBuffer::prevent_reuse) was called or the file is too large for the pool.
 #[derive(Debug)]
 pub(crate) struct SharedBuffer {

@@ -1,4 +1,5 @@
-//! Records which requests were cancelled before they arrived, and which requests can still arrive.
+//! Records which requests were cancelled before they arrived at the dispatcher, and which requests
+//! can still arrive.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,8 +16,8 @@ pub(super) enum CancelStatus {
     Recorded,
     /// The cancellation had been recorded before.
     AlreadyRecorded,
-    /// The request has arrived already. It has been answered, or the parent or the fallback runs
-    /// it.
+    /// The request has arrived already. It has been answered, or it runs in the parent, or it was
+    /// passed to the recipient of requests for unknown methods.
     AlreadyTaken,
 }
 

@@ -1,5 +1,5 @@
 //! Intake of requests: a request is validated, then queued, run in this process, passed to the
-//! fallback, or rejected.
+//! fallback (the recipient of requests for unknown methods), or rejected.
 
 use std::rc::Rc;
 
@@ -128,7 +128,7 @@ impl Engine {
         let dropped_futures = std::sync::Arc::clone(&self.dropped_futures);
         for key in dropped_futures.take() {
             let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
-            // The waker can be woken for another reason.
+            // The waker can also be woken although the future was not dropped.
             if job.reply.is_gone(key, &dropped_futures) {
                 self.scheduler.cancel(key, None, time);
             }

@@ -42,8 +42,9 @@ impl Engine {
         link.into_iter().chain(former).find(|link| link.child == child)
     }
 
-    /// Handles the start of a worker process. The original's `_fork_postinit` runs here.
-    pub(crate) fn worker_born(&mut self, child: ChildId, pid: Pid) {
+    /// Handles the start of a worker process. Calls the hook `fork_postinit`, which is called
+    /// `_fork_postinit` in `POE::Component::PreforkDispatch`.
+    pub(crate) fn worker_forked(&mut self, child: ChildId, pid: Pid) {
         if let Some(link) = self.link_of(child) {
             link.pid = Some(pid);
         }
@@ -70,7 +71,8 @@ impl Engine {
         self.worker_gone(exited.child, exited.cause, exited.requests);
     }
 
-    /// Handles the exit of a worker. The messages that it sent before are handled first.
+    /// Handles the exit of a worker. The messages that the worker sent before its exit are handled
+    /// first.
     pub(super) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, requests: u64) {
         let slot = child.slot.index();
         let Some(pid) = self.link_of(child).map(|link| link.pid) else { return };
@@ -90,8 +92,8 @@ impl Engine {
         }
         report!(self.events, debug, "worker closed"; "slot" => slot);
         if !cause.is_expected() {
-            // This line is only for talkback, because the daemon has already logged the exit with
-            // more details.
+            // This line is only sent to the talkback recipient, not logged, because the daemon has
+            // already logged the exit with more details.
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
         self.former_links.retain(|link| link.child != child);

@@ -1,8 +1,8 @@
-//! Reports that workers are created, and why requests wait although no further worker is created.
+//! Reports that workers are created, and why no further worker is created although requests wait.
 
 use std::time::Duration;
 
-use daemon_core::MonotonicTime;
+use daemon_core::{MonotonicTime, format};
 use daemon_forkserver::now;
 
 use super::{Engine, ExecutionMode};
@@ -102,7 +102,7 @@ impl Engine {
             ),
             WorkerShortage::TooSoon => report!(
                 self.events, debug, "delaying the next worker";
-                "interval" => format!("{interval:?}")
+                "interval" => format::duration(interval).to_string()
             ),
         }
     }
@@ -113,10 +113,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_shortage_if_requests_wait_and_no_worker_can_be_created() {
+    fn there_is_a_worker_shortage_if_requests_wait_and_no_worker_can_be_created() {
         let second = Some(Duration::from_secs(1));
         let table = [
-            // waiting, workers, starting, time since the last worker was created
+            // waiting, workers, starting, time since the last worker was created, expected
             (0, 4, 0, None, WorkerShortage::None),
             (1, 4, 0, None, WorkerShortage::AllBusy),
             (2, 4, 2, None, WorkerShortage::None),

@@ -136,7 +136,7 @@ async fn cancel_dropped(shared: SharedEngine) {
     }
 }
 
-/// Reports a lower demand after a delay.
+/// Reports a lower demand for workers to the daemon after a delay.
 async fn report_lower_demand(shared: SharedEngine) {
     let signals = shared.borrow().signals();
     loop {

@@ -1,4 +1,4 @@
-//! Classifies the errors of sends over a link.
+//! Classifies the errors of sends over the link between the parent and a worker.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) enum SendFailure {
     /// The other end is closed, so nothing more can be sent.
     PeerClosed,
-    /// The system is short of a resource. No data is lost, and the send is retried.
+    /// Any other error, for example because the system is short of memory or descriptors. No data
+    /// is lost, and the send is retried.
     Transient,
 }
 
@@ -26,7 +27,8 @@ impl SendFailure {
 /// The first and the longest retry delay.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
-/// Returns the delay before the next retry, after this number of failed sends.
+/// Returns the delay before a failed send is retried. `failed_sends` is the number of sends that
+/// failed consecutively before this send.
 pub(crate) fn retry_delay(failed_sends: u32) -> Duration {
     let (first, longest) = PAUSES;
     first.saturating_mul(2_u32.saturating_pow(failed_sends)).min(longest)
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_peer_is_distinguished_from_a_shortage_of_resources() {
+    fn errors_of_a_closed_link_are_distinguished_from_shortages_of_system_resources() {
         let table = [
             (Errno::EPIPE, SendFailure::PeerClosed),
             (Errno::ECONNRESET, SendFailure::PeerClosed),

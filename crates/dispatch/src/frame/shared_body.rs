@@ -63,7 +63,7 @@ impl AsFd for Descriptor<'_> {
 }
 
 /// The maximum number of memory files that are created for one send. A send creates memory files
-/// only for bodies that were encoded while descriptors were short.
+/// only for bodies that were encoded while no memory file was available.
 const CREATED_AT_ONCE: usize = 8;
 
 /// Returns the descriptors of the first bodies, in order, and at least one if there are bodies.

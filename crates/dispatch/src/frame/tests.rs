@@ -88,7 +88,7 @@ fn large_bodies_without_a_memory_file_get_one_when_they_are_sent() {
 }
 
 #[test]
-fn a_full_link_accepts_the_remaining_data_later() {
+fn data_that_a_full_link_did_not_accept_is_sent_after_the_receiver_has_read() {
     let (near, far) = link::pair().expect("a link");
     let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::default());
     let body = Body::Heap(vec![1; 60_000].into());
@@ -105,7 +105,7 @@ fn a_full_link_accepts_the_remaining_data_later() {
 }
 
 #[test]
-fn a_closed_link_is_reported() {
+fn sending_fails_and_reading_returns_closed_if_the_other_end_is_closed() {
     let (near, far) = link::pair().expect("a link");
     drop(far);
     let mut outbox = FrameWriter::default();
@@ -147,7 +147,7 @@ fn missing_or_too_short_shared_memory_is_an_error() {
 }
 
 #[test]
-fn the_number_of_waiting_descriptors_is_limited_on_a_full_link() {
+fn no_more_descriptors_than_those_of_one_send_wait_for_their_frames() {
     let mut outbox = FrameWriter::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
     let small = Body::Heap(small.into());
@@ -159,7 +159,7 @@ fn the_number_of_waiting_descriptors_is_limited_on_a_full_link() {
 }
 
 #[test]
-fn descriptors_without_a_frame_are_an_error_and_are_closed() {
+fn too_many_descriptors_without_their_frames_are_an_error_and_are_closed() {
     let (near, far) = link::pair().expect("a link");
     let mut inbox = FrameReader::default();
     // The start of a frame that is never completed.

@@ -136,7 +136,7 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     /// Schedules the next check of a worker whose tasks in flight have changed.
     pub(super) fn schedule_check(&mut self, slot: usize, now: MonotonicTime) {
-        // At this time, `tick` checks whether the worker has started its oldest task.
+        // The time at which `tick` checks whether the worker has started its oldest task.
         let unresponsive = self.workers.oldest(slot).map(|_oldest| now + UNRESPONSIVE_AFTER);
         self.wake_at =
             self.wake_at.into_iter().chain(self.check_at(slot, now)).chain(unresponsive).min();

@@ -1,4 +1,4 @@
-//! Estimates the run times of methods from their answers.
+//! Estimates the run times of methods from the run times that workers report with their answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ impl LatencyEstimates {
         LatencyEstimates(vec![None; methods])
     }
 
-    /// Returns the expected run time of a method, or `None` if it has not run yet.
+    /// Returns the expected run time of a method, or `None` if no call of the method has been
+    /// answered yet.
     pub(super) fn of(&self, method: u16) -> Option<Duration> {
         self.0.get(usize::from(method)).copied().flatten()
     }

@@ -19,12 +19,13 @@ pub enum CancelOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests that were accepted: queued, run in the parent process, or passed to the fallback.
+    /// Requests that were accepted: queued, run in the parent process, or passed to the
+    /// [fallback](crate::DispatcherBuilder::fallback).
     pub admitted: u64,
     /// Requests that a method or the fallback answered with a value, an error or a panic.
     pub answered: u64,
-    /// Requests that failed otherwise: lost, dead-lettered, stopped at the hard limit, cancelled,
-    /// or rejected while they were queued.
+    /// Requests that failed without such an answer: lost, dead-lettered, stopped at the hard limit,
+    /// cancelled, or rejected while they were queued.
     pub failed: u64,
     /// Retries because a worker died.
     pub retried: u64,

@@ -12,6 +12,7 @@ use super::{IN_FLIGHT_MAX, JobKey};
 /// A task that has been sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
+    /// The number of this task among the tasks of its slot. It selects the task's claim.
     pub(super) turn: u64,
     pub(super) key: JobKey,
     /// The expected run time, if it is known.
@@ -349,7 +350,8 @@ impl WorkerTable {
         if self.unresponsive == 0 { Vec::new() } else { self.sent(from) }
     }
 
-    /// Returns each worker's tasks in flight from this position on, in the order of their ids.
+    /// Returns the tasks in flight at all workers, except the first `from` tasks of each worker, in
+    /// the order of their ids.
     fn sent(&self, from: impl Fn(&WorkerRecord) -> usize) -> Vec<(usize, InFlight)> {
         let tasks = self.all().flat_map(|(slot, worker)| {
             worker.in_flight.iter().skip(from(worker)).map(move |sent| (slot, *sent))
@@ -364,7 +366,7 @@ impl WorkerTable {
         self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.oldest_since))
     }
 
-    /// Returns the slots of workers whose oldest task has been the oldest for at least this time,
+    /// Returns the slots of workers whose oldest task has been the oldest for at least `limit`,
     /// while other tasks wait behind it.
     pub(super) fn stalled(&self, now: MonotonicTime, limit: Duration) -> Vec<usize> {
         let is_stalled = |worker: &WorkerRecord| {
@@ -373,8 +375,8 @@ impl WorkerTable {
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
 
-    /// Returns when this worker's oldest task will have been the oldest for this time. Returns
-    /// `None` if no other task waits behind it.
+    /// Returns when this worker's oldest task will have been the oldest for `limit`. Returns `None`
+    /// if no other task waits behind it.
     pub(super) fn stalled_at(&self, slot: usize, limit: Duration) -> Option<MonotonicTime> {
         self.get(slot)
             .filter(|worker| worker.in_flight.len() > 1)

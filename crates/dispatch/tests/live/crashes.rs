@@ -153,7 +153,8 @@ fn causes() {
     });
 }
 
-/// Runs `echo` often enough that the dispatcher expects it to be short and sends its tasks ahead.
+/// Runs `echo` often enough that the dispatcher expects it to be short and sends its tasks ahead:
+/// to a worker that is still running another task.
 async fn warm(test: &TestDispatcher) {
     for _time in 0..50 {
         test.call::<String>("echo", "warm").await.unwrap();

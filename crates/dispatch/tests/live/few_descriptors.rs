@@ -1,5 +1,6 @@
-//! With a low limit of open files, large requests wait in heap memory, and all of them are
-//! answered. Also tests which limit the dispatcher sets.
+//! At most a quarter of the limit of open files is used for the memory files of large requests. If
+//! the limit is low, the other large requests wait in heap memory, and are answered too. Also tests
+//! which limit of open files the dispatcher sets.
 
 use std::collections::HashMap;
 

@@ -180,7 +180,7 @@ impl Handler<Talkback> for Collector<String> {
     }
 }
 
-/// A fallback that answers two methods and drops the others.
+/// A fallback that answers requests for two methods and drops all other requests.
 pub(crate) struct TestFallback;
 
 impl Actor for TestFallback {

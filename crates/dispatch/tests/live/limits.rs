@@ -17,8 +17,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("an_async_handler_can_wait_for_its_soft_limit", soft_async),
     ("a_hard_limit_kills_the_worker_and_the_next_task_runs", hard),
     ("the_hard_limit_is_measured_from_the_start_of_the_task", hard_queued),
-    ("another_worker_runs_the_tasks_of_a_stopped_worker", stopped),
-    ("a_lone_stopped_worker_is_replaced_for_a_request_with_a_hard_limit", stopped_alone),
+    ("another_worker_runs_the_tasks_of_a_worker_stopped_by_sigstop", stopped),
+    (
+        "the_only_worker_is_replaced_if_sigstop_stops_it_until_the_hard_limit_of_its_task",
+        stopped_alone,
+    ),
     ("dropping_a_future_cancels_a_queued_request_but_not_a_running_one", dropped),
     ("terminate_if_dropped_kills_the_worker_of_a_running_task", terminated),
     ("a_request_is_cancelled_by_its_id_in_each_state", cancelled),

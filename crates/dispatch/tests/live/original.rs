@@ -228,7 +228,7 @@ fn talkback_of_delay() {
         }
         let position = |wanted: &str| received.borrow().iter().position(|line| line == wanted);
         let created = position("creating worker, slot: 0").unwrap();
-        let delayed = position("delaying the next worker, interval: 3600s").unwrap();
+        let delayed = position("delaying the next worker, interval: 1h00m").unwrap();
         assert!(created < delayed, "{:?}", received.borrow());
     });
 }

@@ -1,5 +1,5 @@
-//! The output of workers is sent as lines with the method's name, and is never mixed into the
-//! protocol.
+//! The output of workers is sent to `talkback` as lines with the method's name. It is never mixed
+//! into the protocol, which is the messages between workers and dispatcher.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::fixture::{Collector, builder, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("output_of_a_method_is_sent_as_a_line_with_the_method_s_name", printed),
+    ("output_of_a_method_is_sent_to_talkback_with_the_method_s_name", printed),
     ("output_of_a_task_s_subprocesses_does_not_affect_the_protocol", subprocess),
     ("the_protocol_never_uses_the_standard_streams", descriptors),
 ];

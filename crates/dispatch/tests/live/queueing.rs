@@ -155,7 +155,7 @@ fn cancelled_when_full() {
         }
         let cancelled = |state| Failure::Cancelled { state };
         for nth in [3, 2] {
-            // The request has not reached the dispatcher, so its state is unknown.
+            // The request is not in the queue yet, so its state is unknown.
             assert_eq!(cancel(ids[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
         }
         for nth in [2, 3] {
@@ -219,8 +219,8 @@ fn no_head_of_line_blocking() {
         for _time in 0..50 {
             test.call::<String>("echo", "warm").await.unwrap();
         }
-        // The dispatcher expects `echo` to be short and sends its tasks ahead. One long task is
-        // among them.
+        // The dispatcher now expects `echo` to be short, and sends its tasks to a worker that is
+        // still running another task. One long task is among the following requests.
         let mut pending = Vec::new();
         for nth in 0..500 {
             if nth == 200 {

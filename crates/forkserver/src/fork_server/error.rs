@@ -4,7 +4,7 @@ use daemon_sys::process::Pid;
 
 use crate::transfer::TransferError;
 
-/// Why the fork server could not be spawned, or a call of its handle failed.
+/// Why the fork server could not be spawned, or why a call of its handle failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkServerError {

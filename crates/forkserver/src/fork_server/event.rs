@@ -11,7 +11,7 @@ use crate::transfer::Transfer;
 #[derive(Debug)]
 pub enum ForkServerEvent<R> {
     /// A child was forked. The parent's copy of its request has been dropped.
-    Born {
+    Forked {
         /// The child.
         child: ChildId,
         /// The child's pid.
@@ -49,10 +49,10 @@ impl<R: Transfer> ForkServer<R> {
     /// preload step, and if the slot no longer belongs to the child that the report names.
     pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
-            Report::ChildBorn { slot, generation, pid } => {
+            Report::ChildForked { slot, generation, pid } => {
                 let child = self.child_in_slot(slot, generation)?;
                 self.pending.get_mut(child.slot.index())?.take()?;
-                Some(ForkServerEvent::Born { child, pid: Pid::from_raw(pid)? })
+                Some(ForkServerEvent::Forked { child, pid: Pid::from_raw(pid)? })
             }
             Report::ForkFailed { slot, generation, error } => {
                 let child = self.child_in_slot(slot, generation)?;

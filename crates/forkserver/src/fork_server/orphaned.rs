@@ -10,7 +10,7 @@ use crate::transfer::Transfer;
 
 impl<R: Transfer> ForkServer<R> {
     /// Returns the requests of the children that a lost fork server has not reported as
-    /// [`Born`](crate::ForkServerEvent::Born).
+    /// [`Forked`](crate::ForkServerEvent::Forked).
     ///
     /// Such a child may exist nevertheless: the fork server may have died between the fork and the
     /// report.

@@ -19,7 +19,10 @@ use super::support::{
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("each_child_is_reported_once_as_born_and_then_once_as_exited", born_is_reported_before_exited),
+    (
+        "each_child_is_reported_once_as_forked_and_then_once_as_exited",
+        forked_is_reported_before_exited,
+    ),
     ("the_exit_code_is_the_return_value_and_a_panic_exits_with_101", exit_codes),
     ("a_child_has_the_fork_server_as_parent_and_process_group", parent_and_process_group),
     (
@@ -34,7 +37,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_report_of_a_child_wakes_a_sleeping_parent", a_report_wakes_the_parent),
 ];
 
-fn born_is_reported_before_exited() {
+fn forked_is_reported_before_exited() {
     const CHILDREN: usize = 300;
     let mut server = TestServer::new(8, closure_program(|_start: ChildStart<()>| 0));
     let (mut requested, mut gone) = (0, 0);
@@ -45,12 +48,12 @@ fn born_is_reported_before_exited() {
             requested += 1;
         }
         match server.next_event() {
-            ForkServerEvent::Born { child, pid } => {
+            ForkServerEvent::Forked { child, pid } => {
                 assert!(alive.insert((child, pid)));
                 pids.insert(pid);
             }
             ForkServerEvent::Exited { child, pid, .. } => {
-                assert!(alive.remove(&(child, pid)), "exited was reported before born");
+                assert!(alive.remove(&(child, pid)), "exited was reported before forked");
                 gone += 1;
             }
             _ => panic!("unexpected ForkFailed"),
@@ -107,8 +110,8 @@ fn a_killed_child_frees_its_slot() {
     let mut server = TestServer::new(4, closure_program(report_serving));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    let (born, pid) = server.next_born();
-    assert_eq!(born, child);
+    let (forked, pid) = server.next_forked();
+    assert_eq!(forked, child);
     assert!(receive_byte(&far));
     let entry = server.fork_server.board().read(child.slot);
     assert_eq!(i64::from(entry.pid), i64::from(pid.as_raw()));
@@ -143,7 +146,7 @@ fn a_torn_label_is_repaired() {
     let mut server = TestServer::with_builder(builder, closure_program(report_serving));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.next_born();
+    server.next_forked();
     assert!(receive_byte(&far));
 
     let file = OpenOptions::new().write(true).open(&path).expect("the file opens");
@@ -171,7 +174,7 @@ fn scoreboard_file() {
     let mut server = TestServer::with_builder(builder, closure_program(report_serving));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork(near);
-    server.next_born();
+    server.next_forked();
     assert!(receive_byte(&far));
     server.fork_server.scoreboard().set_phase(Phase::Running);
 
@@ -203,7 +206,7 @@ fn a_report_wakes_the_parent() {
     );
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.next_born();
+    server.next_forked();
     let mut changed = Vec::new();
     let armed = |server: &TestServer<UnixStream>, changed: &mut Vec<_>| {
         let scoreboard = server.fork_server.scoreboard();

@@ -263,8 +263,8 @@ fn exits_are_noticed_if_preload_ignores_chld() {
 fn a_child_reaped_by_other_code_is_detected() {
     let mut server = TestServer::new(2, IgnoresChildSignal { from: IgnoredSince::ReopenLogs });
     let (lost, alive) = (server.fork(()), server.fork(()));
-    let (_, pid) = server.next_born();
-    server.next_born();
+    let (_, pid) = server.next_forked();
+    server.next_forked();
     server.fork_server.reopen_logs().expect("the command is sent");
     server.fork_server.signal(lost, Signal::Kill).expect("the command is sent");
     eventually("the kernel has reaped the child", || !process::exists(pid));
@@ -276,7 +276,7 @@ fn a_child_reaped_by_other_code_is_detected() {
     // The slot of the lost child is free again.
     server.fork_server.check_child(lost).expect("the command is sent");
     let next = server.fork(());
-    let (born, _pid) = server.next_born();
-    assert_eq!((born, born.slot), (next, lost.slot));
+    let (forked, _pid) = server.next_forked();
+    assert_eq!((forked, forked.slot), (next, lost.slot));
     server.shut_down();
 }

@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_that_blocks_term_is_killed_after_the_grace_period", a_stubborn_child_is_killed),
     ("dropping_the_handle_stops_the_fork_server", dropping_the_handle_stops_all),
     (
-        "after_the_parent_is_killed_the_children_get_the_grace_period",
+        "when_the_parent_is_killed_children_receive_term_and_kill_after_the_grace_period",
         a_killed_parent_leaves_no_children,
     ),
     (
@@ -61,12 +61,13 @@ fn a_shutdown_reports_every_exit() {
         })
         .collect();
     for _each in 0..20 {
-        server.next_born();
+        server.next_forked();
     }
     assert!(lines.iter().all(receive_byte));
     server.fork_server.shut_down().expect("the command is sent");
     let mut gone = 0;
-    // All reports and the end of the link may be read together: the end must not hide the reports.
+    // When the fork server has exited, its last reports and the closed link are detected together.
+    // The reports must be returned first.
     eventually("the fork server has exited", || has_exited(server.fork_server.pid()));
     let lost = loop {
         match server.fork_server.wait(None) {
@@ -92,7 +93,7 @@ fn a_stubborn_child_is_killed() {
     let mut server = TestServer::new(2, closure_program(run_until_signal));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(true)));
-    server.next_born();
+    server.next_forked();
     assert!(receive_byte(&far));
     let started = Instant::now();
     server.fork_server.shut_down().expect("the command is sent");
@@ -105,7 +106,7 @@ fn dropping_the_handle_stops_all() {
     let mut server = TestServer::new(2, closure_program(run_until_signal));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(false)));
-    let (_child, pid) = server.next_born();
+    let (_child, pid) = server.next_forked();
     assert!(receive_byte(&far));
     let fork_server = server.fork_server.pid();
     drop(server);
@@ -127,7 +128,7 @@ fn a_killed_parent_leaves_no_children() {
         for stubborn in [false, true] {
             let (near, far) = UnixStream::pair().expect("a socket pair opens");
             server.fork((near, Serde(stubborn)));
-            pids = format!("{pids} {}", server.next_born().1);
+            pids = format!("{pids} {}", server.next_forked().1);
             assert!(receive_byte(&far));
             lines.push(far);
         }
@@ -157,8 +158,8 @@ fn a_killed_fork_server_is_reported() {
     server.fork((end, Serde(false)));
     let (stubborn, end) = UnixStream::pair().expect("a socket pair opens");
     server.fork((end, Serde(true)));
-    server.next_born();
-    let (_child, pid) = server.next_born();
+    server.next_forked();
+    let (_child, pid) = server.next_forked();
     assert!(receive_byte(&obedient) && receive_byte(&stubborn));
 
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
@@ -227,7 +228,7 @@ fn releasing_closes_the_listener() {
     let mut server = TestServer::with_builder(builder, program);
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(false)));
-    let (_child, pid) = server.next_born();
+    let (_child, pid) = server.next_forked();
     assert!(receive_byte(&far));
     TcpStream::connect(address).expect("the fork server holds the listener");
 

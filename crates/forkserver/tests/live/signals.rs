@@ -45,7 +45,7 @@ fn term_is_delivered_at_the_release() {
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
     server.fork_server.signal(child, Signal::Term).expect("the command is sent");
-    server.next_born();
+    server.next_forked();
     // The child replies, so it is still running, although TERM was sent before.
     send_byte(&far);
     assert!(receive_byte(&far));
@@ -69,7 +69,7 @@ fn a_hundred_terms_arrive() {
     let mut gone = 0;
     while gone < 100 {
         match server.next_event() {
-            ForkServerEvent::Born { .. } => {}
+            ForkServerEvent::Forked { .. } => {}
             ForkServerEvent::Exited { exit, .. } => {
                 assert_eq!(exit, exit_by(Signal::Term));
                 gone += 1;
@@ -96,7 +96,7 @@ fn a_queue_reads_blocked_signals() {
     let child = server.fork(near);
     server.fork_server.signal(child, Signal::Term).expect("the command is sent");
     server.fork_server.signal_all(Signal::Hup).expect("the command is sent");
-    let (_child, pid) = server.next_born();
+    let (_child, pid) = server.next_forked();
     crate::scenarios::eventually("HUP and TERM are pending", || count_pending(pid.as_raw()) == 2);
     send_byte(&far);
     assert_eq!(server.next_exited().1, Exit::Code(0));
@@ -150,7 +150,7 @@ fn signal_to_the_previous_owner() {
     let owner = server.fork(near);
     assert_eq!(owner.slot, previous.slot);
     server.fork_server.signal(previous, Signal::Kill).expect("the command is sent");
-    server.next_born();
+    server.next_forked();
     send_byte(&far);
     assert_eq!(server.next_exited().1, Exit::Code(0));
     server.shut_down();

@@ -84,10 +84,10 @@ impl<R: Transfer> TestServer<R> {
         }
     }
 
-    pub(crate) fn next_born(&mut self) -> (ChildId, Pid) {
+    pub(crate) fn next_forked(&mut self) -> (ChildId, Pid) {
         match self.next_event() {
-            ForkServerEvent::Born { child, pid } => (child, pid),
-            _ => panic!("expected Born"),
+            ForkServerEvent::Forked { child, pid } => (child, pid),
+            _ => panic!("expected Forked"),
         }
     }
 
@@ -98,9 +98,9 @@ impl<R: Transfer> TestServer<R> {
         }
     }
 
-    /// Waits until the next child is born and has exited, and returns how it exited.
+    /// Waits until the next child is forked and has exited, and returns how it exited.
     pub(crate) fn exit_of_next_child(&mut self) -> Exit {
-        let (child, _pid) = self.next_born();
+        let (child, _pid) = self.next_forked();
         let (gone, exit, _last) = self.next_exited();
         assert_eq!(gone, child);
         exit
@@ -146,8 +146,8 @@ pub(crate) fn sleep_until_killed() -> ! {
     exit_now(99)
 }
 
-/// Forks a process that runs the closure, and returns its pid. Scenarios that kill the parent start
-/// the fork server in this process.
+/// Forks a process that runs the closure, and returns the pid of that process. A scenario that
+/// kills the parent of a fork server uses the forked process as this parent.
 pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     match fork().expect("the fork succeeds") {
         ForkResult::Parent(pid) => pid,

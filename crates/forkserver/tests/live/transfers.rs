@@ -40,7 +40,7 @@ fn a_connection_reaches_its_child() {
         .expect("the connection is made");
     let (stream, _peer) = listener.accept().expect("the connection is accepted");
     server.fork(stream);
-    let (_child, pid) = server.next_born();
+    let (_child, pid) = server.next_forked();
     let mut received = String::new();
     // The read ends only when the parent's and the fork server's copies of the socket are closed
     // too.
@@ -179,7 +179,7 @@ fn a_request_without_a_free_slot_is_returned() {
     };
     assert_eq!(request, "second");
     assert_eq!(reason.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");
-    server.next_born();
+    server.next_forked();
     server.fork_server.signal(first, Signal::Term).expect("the command is sent");
     server.next_exited();
     let second = server.fork(request);
@@ -239,10 +239,10 @@ fn a_thousand_commands_wait() {
     assert!(server.fork_server.has_unsent_commands());
     assert_eq!(server.fork_server.board().letters(), "F".repeat(1000));
     assert!(signal(fork_server, Signal::Cont).is_ok());
-    let (mut born, mut gone) = (0, 0);
+    let (mut forked, mut gone) = (0, 0);
     while gone < CHILDREN {
         match server.next_event() {
-            ForkServerEvent::Born { .. } => born += 1,
+            ForkServerEvent::Forked { .. } => forked += 1,
             ForkServerEvent::Exited { exit, last, .. } => {
                 assert_eq!((exit, last.status), (Exit::Code(0), Some(Status::Forked)));
                 gone += 1;
@@ -250,7 +250,7 @@ fn a_thousand_commands_wait() {
             _ => panic!("unexpected ForkFailed"),
         }
     }
-    assert_eq!(born, CHILDREN);
+    assert_eq!(forked, CHILDREN);
     let mut received = Vec::new();
     reader.read_to_end(&mut received).expect("read until the end");
     let mut numbers: Vec<u32> =

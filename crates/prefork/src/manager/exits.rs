@@ -1,7 +1,7 @@
 //! Reaping of workers, and the grace period of the shutdown.
 
 use daemon_core::{
-    ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, classify_exit,
+    ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, classify_exit, format,
 };
 use daemon_sys::reap::{self, ExitedChild};
 use daemon_sys::{Pid, Signal};
@@ -35,7 +35,7 @@ impl PreforkManager {
     ) {
         let time = now();
         let last = self.board.close_slot(slot, time);
-        // Exit code 0 counts as success in every case, as in the original.
+        // Exit code 0 counts as success in every case, as in `Parallel::Prefork`.
         let last = match exit {
             Some(reap::Exit::Code(0)) => Status::Leaving,
             Some(_) | None => last.status.unwrap_or(Status::Empty),
@@ -59,7 +59,7 @@ impl PreforkManager {
             ExitKind::Failure => warn!(
                 self.log, "worker exited";
                 "worker" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause,
-                "lifetime" => ?lifetime
+                "lifetime" => %format::duration(lifetime)
             ),
         }
         if self.hooks.on_child_reap.is_some() {

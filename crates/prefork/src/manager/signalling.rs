@@ -1,6 +1,6 @@
 //! Signals to workers.
 
-use daemon_core::{SlotNumber, StopReason};
+use daemon_core::{SlotNumber, StopReason, format};
 use daemon_sys::Signal;
 use slog::{debug, info, warn};
 
@@ -44,7 +44,7 @@ impl PreforkManager {
             SignalForward::OneByOne(forwarded, interval) => {
                 info!(
                     self.log, "signal received, forwarding to one worker after another";
-                    "signal" => %signal, "forwarded" => %forwarded, "interval" => ?interval,
+                    "signal" => %signal, "forwarded" => %forwarded, "interval" => %format::duration(interval),
                     "workers" => workers
                 );
                 let targets = self.rolling_targets(forwarded);

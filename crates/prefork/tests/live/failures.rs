@@ -1,4 +1,4 @@
-//! Scenarios of failures: workers that fail, forks that are refused.
+//! Scenarios of workers that fail, and of forks that the system refuses.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,11 +14,11 @@ use super::support::{Counters, discard_logs, send, sleep_until_killed, until_ter
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_worker_that_fails_in_a_loop_delays_no_other_slot", failure_loop),
-    ("a_worker_that_succeeds_in_a_loop_is_replaced_at_once", success_loop),
-    ("a_failure_of_an_old_generation_does_not_delay_the_new_one", old_generation),
-    ("a_failure_during_the_wait_does_not_delay_the_next_start", during_the_wait),
-    ("workers_killed_after_err_respawn_interval_are_replaced_at_once", killed),
+    ("repeated_failures_in_one_slot_do_not_delay_forks_in_other_slots", failure_loop),
+    ("workers_that_exit_with_code_0_are_replaced_at_once", success_loop),
+    ("a_failure_in_the_old_generation_does_not_delay_forks_of_the_new_generation", old_generation),
+    ("a_failure_during_wait_all_children_does_not_delay_forks_of_the_next_start", during_the_wait),
+    ("killed_workers_that_ran_longer_than_err_respawn_interval_are_replaced_at_once", killed),
     ("refused_forks_are_retried_until_they_succeed", refused),
 ];
 
@@ -50,7 +50,7 @@ fn failure_loop() {
     pm.wait_all_children().expect("the wait succeeds");
     let bad = bad.take();
     let took = bad[3] - bad[0];
-    // The four forks are an interval apart; each exit is a little later.
+    // The workers' forks are at least an interval apart, and each worker exits soon after its fork.
     assert!(took >= INTERVAL * 3 - INTERVAL / 2, "{took:?}");
     assert!(others.get() > 40, "the other slot had only {} workers", others.get());
 }

@@ -1,5 +1,5 @@
-//! One scenario for each test file of the original. The scenario's name begins with the file's
-//! name.
+//! Ports of the test files of `Parallel::Prefork`, one scenario for each file. The scenario's name
+//! begins with the file's name.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,8 +18,8 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("01_base_each_of_ten_workers_receives_term_and_is_reaped", base),
-    ("02_reconfigure_a_second_generation_follows_hup", reconfigure),
-    ("03_spareworkers_follow_the_number_of_active_workers", spare_workers),
+    ("02_reconfigure_hup_starts_a_second_generation", reconfigure),
+    ("03_spareworkers_the_number_of_workers_follows_the_number_of_active_workers", spare_workers),
     ("04_interval_forks_and_signals_are_an_interval_apart", interval),
     ("05_before_and_after_fork_are_called_for_each_worker", before_after_fork),
     ("06_wait_all_children_with_timeout_returns_the_number_of_workers_left", wait_with_timeout),

@@ -13,9 +13,9 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_rolling_signal_continues_while_workers_start_and_signals_arrive", continues),
+    ("a_rolling_signal_continues_while_new_workers_start_and_another_one_is_sent", continues),
     ("a_repeated_rolling_signal_reaches_every_worker", repeated),
-    ("a_worker_that_receives_the_stop_signal_late_gets_the_full_grace_period", asked_late),
+    ("each_worker_has_the_full_grace_period_after_a_rolling_stop_signal_reaches_it", asked_late),
 ];
 
 const INTERVAL: Duration = Duration::from_millis(60);
@@ -49,7 +49,7 @@ fn continues() {
         wait_for_stop(worker);
     });
     assert_success(driver);
-    assert_eq!(counters.get(0), 6, "another worker was replaced");
+    assert_eq!(counters.get(0), 6, "more than the first three workers were replaced");
 }
 
 fn repeated() {

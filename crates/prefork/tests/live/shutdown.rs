@@ -1,4 +1,4 @@
-//! Scenarios of the shutdown: workers that do not stop, a manager that is killed.
+//! Scenarios of the shutdown, with workers that do not stop and with a manager that is killed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,14 +15,17 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("workers_that_ignore_term_still_run_after_the_timeout", left),
+    ("wait_all_children_for_returns_while_workers_that_ignore_term_still_run", left),
     ("workers_that_ignore_term_are_killed_after_the_grace_period", killed_after_grace),
-    ("a_killed_manager_leaves_no_worker", no_orphan),
-    ("a_killed_manager_leaves_no_worker_that_checks_for_signals", no_orphan_that_checks),
-    ("with_kill_as_death_signal_no_worker_outlives_the_manager", no_stubborn_orphan),
+    ("workers_exit_when_the_manager_is_killed", no_orphan),
+    ("workers_that_check_for_signals_exit_when_the_manager_is_killed", no_orphan_that_checks),
+    (
+        "workers_that_ignore_term_exit_when_the_manager_is_killed_if_the_death_signal_is_kill",
+        no_stubborn_orphan,
+    ),
     ("a_worker_that_is_asked_to_stop_finishes_its_current_work", finishes),
     (
-        "a_killed_manager_leaves_no_worker_that_changes_its_user_and_calls_watch_manager",
+        "workers_that_call_watch_manager_after_a_user_change_exit_when_the_manager_is_killed",
         no_orphan_of_another_user,
     ),
 ];

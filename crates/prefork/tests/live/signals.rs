@@ -1,4 +1,5 @@
-//! Scenarios of signals: many at once, before the start, during the wait, ignored and blocked.
+//! Scenarios of signals that arrive in large numbers, before `start` or during `wait_all_children`,
+//! and of signals that were ignored or blocked before.
 
 use std::time::Duration;
 
@@ -14,16 +15,19 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_signal_received_before_the_start_is_not_lost", before_the_start),
-    ("term_is_handled_before_other_received_signals_and_none_is_lost", term_first),
+    ("a_signal_received_between_build_and_start_is_not_lost", before_the_start),
+    ("term_is_handled_before_other_received_signals_and_no_signal_is_lost", term_first),
     ("a_signal_that_is_no_longer_trapped_has_its_default_action", no_longer_trapped),
-    ("many_hups_cause_no_failures", many_hups),
-    ("many_terms_stop_the_workers_gracefully", many_terms),
+    ("no_worker_fails_when_the_manager_receives_many_hups", many_hups),
+    ("workers_stop_gracefully_when_the_manager_receives_many_terms", many_terms),
     ("a_worker_that_does_not_check_for_stop_signals_is_terminated_by_term", not_checked),
     ("a_signal_that_does_not_stop_workers_is_forwarded", another_signal),
-    ("workers_finish_their_work_when_the_process_group_is_interrupted", interrupted),
-    ("signals_received_during_the_wait_are_forwarded", two_during_the_wait),
-    ("a_term_during_the_wait_stays_recorded_although_a_hup_follows", term_and_hup_during_the_wait),
+    ("workers_finish_their_work_when_the_process_group_receives_int", interrupted),
+    ("signals_received_during_wait_all_children_are_forwarded", two_during_the_wait),
+    (
+        "signal_received_still_returns_term_if_a_hup_follows_during_wait_all_children",
+        term_and_hup_during_the_wait,
+    ),
     ("a_manager_can_daemonize_between_build_and_start", daemonized),
     ("a_stop_signal_that_was_ignored_before_the_manager_started_stops_a_worker", ignored),
     ("a_stop_signal_that_was_blocked_before_the_manager_started_stops_a_worker", blocked),
@@ -288,12 +292,12 @@ fn stops_by_quit(work: impl FnOnce(&Worker)) {
     let left = pm.wait_all_children_for(Duration::from_secs(10)).expect("the wait succeeds");
     pm.signal_all_children(Signal::Kill).expect("the signal is sent");
     pm.wait_all_children().expect("the wait succeeds");
-    assert_eq!(left, 0, "the worker has not stopped by itself");
+    assert_eq!(left, 0, "QUIT has not stopped the worker");
     assert_eq!(reaped.take()[0].cause, ExitCause::Shutdown);
 }
 
 fn ignored() {
-    // A shell also ignores QUIT for processes that it starts in the background.
+    // A shell does the same for processes that it starts in the background.
     ignore(Signal::Quit).expect("the signal is ignored");
     stops_by_quit(|worker| {
         send(worker.manager_pid(), Signal::Hup);

@@ -13,10 +13,10 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_status_is_any_character_except_the_reserved_ones", any_character),
+    ("a_status_is_any_character_except_the_reserved_one_and_control_characters", any_character),
     ("statuses_returns_the_status_of_each_slot", shown),
     ("the_scoreboard_file_of_a_killed_manager_is_readable_and_can_be_replaced", after_kill),
-    ("killed_active_and_idle_workers_of_a_spare_pool_are_replaced", refilled),
+    ("killed_workers_are_replaced_if_min_spare_workers_is_set", refilled),
 ];
 
 fn any_character() {
@@ -130,8 +130,8 @@ fn refilled() {
                 let all = workers(board);
                 let busy = all.iter().filter(|w| w.status.is_some_and(Status::is_busy)).count();
                 let idle = all.iter().filter(|w| w.status.is_some_and(Status::is_idle)).count();
-                // A worker is idle before it increments the counter, so wait until all four workers
-                // have done so.
+                // A new worker is idle before it increments the counter, so also wait until all
+                // four workers have incremented the counter.
                 (busy, idle) == (2, 2) && counters.get(0) == 4
             });
             counters.set(0, 0);

@@ -95,7 +95,7 @@ pub(crate) fn wait_for_stop(worker: &Worker) {
     assert!(ready.expect("the wait succeeds")[0].is_readable() && worker.should_stop());
 }
 
-/// Calls `start` repeatedly until TERM, and waits for all workers.
+/// Calls `start` repeatedly until the manager has received TERM, and then waits for all workers.
 pub(crate) fn until_term(pm: &mut Prefork, mut work: impl FnMut(&Worker)) {
     while pm.signal_received() != Some(Signal::Term) {
         pm.start(&mut work).expect("start succeeds");

@@ -31,7 +31,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("values_owned_by_hooks_are_dropped_in_the_manager_only", hooks_belong_to_the_manager),
     ("other_children_of_the_process_are_not_reaped", other_children),
     ("output_before_a_fork_and_in_a_worker_is_written_once", printed_once),
-    ("a_manager_and_its_worker_print", printing),
+    ("a_manager_and_its_worker_print_text_for_another_scenario", printing),
 ];
 
 fn other_threads() {
@@ -158,7 +158,7 @@ fn settings() {
         })
         .expect("start succeeds");
         assert_success(driver);
-        // In the last round, workers that have exited are possibly not reaped yet.
+        // In the last round, some of the exited workers may not be reaped yet.
         if wanted != 1 {
             seen.push(pm.num_workers());
         }
@@ -334,7 +334,7 @@ fn other_children() {
     assert_eq!(other_child.wait().expect("a child of this process").code(), Some(3));
 }
 
-/// Prints the text that the scenario `printed_once` checks.
+/// Prints the text that [`printed_once`] checks.
 fn printing() {
     print!("before ");
     let mut pm = Prefork::builder().max_workers(1).build().expect("valid settings");
@@ -348,7 +348,7 @@ fn printing() {
 }
 
 fn printed_once() {
-    let mut process = again("a_manager_and_its_worker_print")
+    let mut process = again("a_manager_and_its_worker_print_text_for_another_scenario")
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the scenario starts");

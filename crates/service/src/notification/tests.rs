@@ -41,7 +41,7 @@ fn each_state_is_reported_with_its_own_lines() {
 }
 
 #[test]
-fn the_end_of_a_reload_is_reported_in_every_state_except_stop_pending() {
+fn the_end_of_a_reload_is_reported_with_ready_unless_the_service_stops() {
     let table = [
         (ServiceState::Running, "READY=1\nSTATUS=running\n"),
         (ServiceState::PausePending, "READY=1\nSTATUS=pausing\n"),

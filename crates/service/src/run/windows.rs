@@ -91,7 +91,7 @@ fn scm_error(error: windows_service::Error) -> ServiceError {
 }
 
 /// The entry point that the SCM calls. Ignores the arguments of the start request. The arguments
-/// that were set at the installation are on the command line.
+/// that were set when the service was installed are on the command line.
 extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
     let ServiceRun::Requested { name, start } = set(ServiceRun::Running) else { return };
     let reporter = match service_manager::connect(&name) {

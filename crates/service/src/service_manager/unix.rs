@@ -25,7 +25,7 @@ pub(crate) struct ServiceManager {
     listeners: Vec<JoinHandle<()>>,
 }
 
-/// Installed signal handlers: none of these signals has its default effect any more.
+/// The installed signal handlers. They replace the default actions of these signals.
 pub(crate) struct ControlSignals(Vec<(Control, Signal)>);
 
 impl ServiceManager {

@@ -35,7 +35,7 @@ struct ScmConnection {
     controls: UnboundedReceiver<Control>,
 }
 
-/// Reports to the SCM that the service has stopped.
+/// Reports to the SCM, after the actix System has ended, that the service has stopped.
 #[derive(Debug)]
 pub(crate) struct StoppedReporter(ServiceStatusHandle);
 
@@ -101,7 +101,8 @@ fn status(current_state: ScmState, controls_accepted: ServiceControlAccept) -> S
 }
 
 /// Returns the SCM's value for a state, and the controls that the service accepts in this state.
-/// Returns `None` for `Stopped`, which is reported after the System has ended.
+/// Returns `None` for `Stopped`, which [`StoppedReporter`] reports after the actix System has
+/// ended.
 fn scm_state(state: ServiceState) -> Option<(ScmState, ServiceControlAccept)> {
     let end = ServiceControlAccept::STOP
         | ServiceControlAccept::SHUTDOWN

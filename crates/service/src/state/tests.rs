@@ -71,7 +71,7 @@ fn a_code_converts_back_to_its_state() {
 }
 
 #[test]
-fn system_codes_are_not_user_controls() {
+fn codes_below_128_are_not_user_controls() {
     assert!(UserControl::new(127).is_err());
     assert_eq!(UserControl::new(255).map(UserControl::get), Ok(255));
 }

@@ -53,7 +53,7 @@ pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
         ServiceError::System { action: "take the inherited descriptors (LISTEN_FDS)", source }
     })?;
     for descriptor in &descriptors {
-        // The previous run of this program may have set the backlog to 0 when the program stopped.
+        // The previous run of this program may have set the backlog to 0 before it stopped.
         if getsockopt(descriptor, sockopt::AcceptConn) == Ok(true) {
             listen(descriptor, Backlog::MAXCONN).map_err(|error| ServiceError::System {
                 action: "listen on the inherited descriptors (LISTEN_FDS)",

@@ -1,4 +1,4 @@
-//! Counting threads is not supported, so every fork is refused.
+//! Refuses every fork, on systems on which this crate cannot count the threads of a process.
 
 use super::Thread;
 use crate::error::{Error, Result};

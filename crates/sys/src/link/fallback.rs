@@ -1,5 +1,5 @@
-//! Passes no flags to sendmsg(2) and recvmsg(2). Close-on-exec is set after recvmsg(2), and Rust's
-//! runtime already ignores `SIGPIPE`.
+//! Passes no flags to send(2), sendmsg(2) and recvmsg(2). Close-on-exec is set after recvmsg(2),
+//! and Rust's runtime already ignores `SIGPIPE`.
 
 use std::io;
 use std::os::fd::OwnedFd;

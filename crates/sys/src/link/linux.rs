@@ -1,4 +1,5 @@
-//! Flags of sendmsg(2) and recvmsg(2) on Linux: no `SIGPIPE`, and close-on-exec descriptors.
+//! Flags for send(2), sendmsg(2) and recvmsg(2) on Linux: sending raises no `SIGPIPE`, and received
+//! descriptors are close-on-exec.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,8 @@
-//! Changes user and group ids on macOS, where setuid and setgid of root change the real, the
-//! effective and the saved id.
+//! Changes user and group ids on macOS. There, setuid and setgid change the real, the effective and
+//! the saved id if root calls them.
 //!
-//! macOS keeps supplementary groups in its directory service, so only the main group is set.
+//! macOS keeps supplementary groups in its directory service, so this module sets only the user's
+//! main group.
 
 use std::io;
 

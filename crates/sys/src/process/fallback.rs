@@ -1,5 +1,5 @@
-//! Sets no parent death signal. Callers detect the parent's exit with a link instead: when the
-//! parent exits, its end of the link is closed.
+//! Sets no parent death signal. Callers detect the parent's exit with a [link](crate::link)
+//! instead: when the parent exits, the parent's end of the link is closed.
 
 use super::Signal;
 use crate::error::Result;

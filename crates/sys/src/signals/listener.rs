@@ -100,7 +100,7 @@ impl SignalListener {
 
 /// Restores the default action of the handled signals and discards the signals that
 /// [`drain`](SignalListener::drain) has not returned. A forked child that drops its copy therefore
-/// does not handle its parent's signals.
+/// does not handle its parent's signals. Does nothing if a later listener has replaced this one.
 impl Drop for SignalListener {
     fn drop(&mut self) {
         let fd = self.wakeup.writer();
@@ -128,8 +128,8 @@ extern "C" fn on_signal(number: c_int) {
     PENDING.fetch_or(bit(number), Ordering::SeqCst);
     let increment = 1_u64.to_ne_bytes();
     let errno = Errno::last_raw();
-    // SAFETY: write(2) is async-signal-safe, the pointer is to eight bytes, and a descriptor that
-    // is closed or full is only an error.
+    // SAFETY: write(2) is async-signal-safe, the pointer is to eight bytes, and a write to a
+    // descriptor that is closed or full only returns an error.
     unsafe {
         libc::write(
             WAKEUP_FD.load(Ordering::SeqCst),

@@ -71,8 +71,9 @@ impl TitleMemory {
         let end = (*length).max(title.len());
         memory[title.len()..=end].fill(0);
         memory[..title.len()].copy_from_slice(title.as_bytes());
-        // The last byte of the arguments' memory must not be zero, or the kernel shows no title. If
-        // the title ends before this byte, the byte is not shown, because it follows a zero byte.
+        // If the last byte of the arguments' memory is zero, the kernel shows this whole memory,
+        // with the zero bytes after a short title. If it is not zero, the kernel stops at the first
+        // zero byte, so the '.' itself is not shown.
         if title.len() + 1 < *arguments_end {
             memory[*arguments_end - 1] = b'.';
         }

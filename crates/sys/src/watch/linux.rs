@@ -1,10 +1,11 @@
 //! Exclusive wakeups with `EPOLLEXCLUSIVE`.
 //!
-//! tokio registers descriptors without `EPOLLEXCLUSIVE` and has no option for this flag, so a new
-//! connection would wake all waiting processes. `/proc/self/fdinfo` shows which epoll instance
-//! contains the registration, and the registration's token (proc(5)). This module removes tokio's
-//! registration. While this process waits, the listener is registered again with the same token and
-//! the flag. `EPOLL_CTL_MOD` cannot be used, because it does not accept the flag.
+//! tokio registers descriptors without `EPOLLEXCLUSIVE` and has no option for this flag. With
+//! tokio's registration, a new connection wakes all waiting processes. `/proc/self/fdinfo` shows
+//! which epoll instance contains the registration, and the registration's token (proc(5)). This
+//! module removes tokio's registration. While this process waits, the listener is registered again
+//! with the same token and `EPOLLEXCLUSIVE`. `EPOLL_CTL_MOD` cannot be used, because it does not
+//! accept this flag.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

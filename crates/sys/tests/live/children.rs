@@ -27,14 +27,14 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "forking_with_other_threads_is_refused_with_their_names",
+        "forking_with_other_threads_is_refused_and_the_error_names_them",
         forking_with_other_threads_is_refused,
     ),
     ("a_joined_thread_does_not_count_as_running", a_joined_thread_does_not_count),
     ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
-    ("a_peeked_exit_can_still_be_reaped", a_peeked_exit_can_still_be_reaped),
+    ("a_child_can_still_be_reaped_after_peek_exit", a_peeked_exit_can_still_be_reaped),
     ("only_the_exited_children_of_a_set_are_reaped", only_exited_children_are_reaped),
-    ("a_child_reaped_by_other_code_is_reported_without_an_exit", reaped_by_other_code),
+    ("the_exit_status_of_a_child_reaped_by_other_code_is_unknown", reaped_by_other_code),
     ("a_child_without_a_pidfd_is_reaped_by_its_pid", without_a_descriptor),
     ("a_group_is_empty_when_its_last_process_is_reaped", a_group_is_empty),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),

@@ -24,10 +24,13 @@ use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_launcher_succeeds_when_the_daemon_is_ready", the_launcher_succeeds),
-    ("the_launcher_prints_the_reason_of_a_failure", the_launcher_prints_the_reason),
-    ("the_launcher_prints_the_exit_code_of_the_daemon", the_launcher_prints_the_exit_code),
+    ("the_launcher_prints_the_reason_of_a_failed_start", the_launcher_prints_the_reason),
     (
-        "the_exit_of_a_daemon_is_reported_while_its_child_runs",
+        "the_launcher_prints_the_exit_code_of_a_daemon_that_exits_before_it_is_ready",
+        the_launcher_prints_the_exit_code,
+    ),
+    (
+        "the_launcher_reports_an_exited_daemon_whose_child_runs",
         an_exit_is_reported_while_a_child_runs,
     ),
     ("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", a_detached_daemon),
@@ -84,7 +87,7 @@ fn program() -> String {
 }
 
 fn the_launcher_prints_the_reason() {
-    let launched = launch("the_launcher_prints_the_reason_of_a_failure", |readiness| {
+    let launched = launch("the_launcher_prints_the_reason_of_a_failed_start", |readiness| {
         readiness.notify_failure("cannot bind 0.0.0.0:80: permission denied");
         exit_now(0);
     });
@@ -97,8 +100,10 @@ fn the_launcher_prints_the_reason() {
 }
 
 fn the_launcher_prints_the_exit_code() {
-    let launched =
-        launch("the_launcher_prints_the_exit_code_of_the_daemon", |_readiness| exit_now(101));
+    let launched = launch(
+        "the_launcher_prints_the_exit_code_of_a_daemon_that_exits_before_it_is_ready",
+        |_readiness| exit_now(101),
+    );
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
@@ -108,7 +113,7 @@ fn the_launcher_prints_the_exit_code() {
 }
 
 fn an_exit_is_reported_while_a_child_runs() {
-    let launched = launch("the_exit_of_a_daemon_is_reported_while_its_child_runs", |_readiness| {
+    let launched = launch("the_launcher_reports_an_exited_daemon_whose_child_runs", |_readiness| {
         let orphan = child(|| {
             all_to_null().expect("redirected");
             sleep_until_killed()

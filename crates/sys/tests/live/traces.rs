@@ -21,12 +21,12 @@ use crate::scenarios::{Scenario, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_backtrace_contains_the_function_of_a_busy_child", the_function_of_a_busy_child_is_found),
     ("a_child_blocked_in_read_is_traced_and_continues", a_child_blocked_in_read_is_traced),
-    ("children_inherit_the_handler_of_the_fork_server", a_handler_is_inherited),
+    ("children_inherit_the_backtrace_handler_of_the_fork_server", a_handler_is_inherited),
     (
         "a_child_that_continues_after_a_stop_does_not_respond_to_an_outdated_request",
         a_stopped_child,
     ),
-    ("a_child_that_blocks_the_signal_does_not_respond", a_child_that_blocks_the_signal),
+    ("a_child_that_blocks_sigurg_does_not_respond", a_child_that_blocks_the_signal),
     (
         "a_request_does_not_affect_a_child_without_a_handler",
         a_child_without_a_handler_is_not_affected,
@@ -41,7 +41,7 @@ fn is_unsupported() -> bool {
 
 const SKIPPED: &str = "skipped: this system has no backtraces";
 
-/// Forks a child that responds to requests, and returns when its handler is installed.
+/// Forks a child that responds to backtrace requests, and returns when its handler is installed.
 fn traceable(run: impl FnOnce() -> i32) -> (Pid, BacktraceRequester) {
     let (mut reader, mut writer) = io::pipe().expect("a pipe");
     let channel = BacktraceChannel::open().expect("opened");
@@ -85,7 +85,7 @@ fn trace(requester: &mut BacktraceRequester, pid: Pid) -> Vec<usize> {
 /// from this function on.
 fn trace_until(requester: &mut BacktraceRequester, pid: Pid, part: &str) -> Vec<StackFrame> {
     let mut frames = Vec::new();
-    eventually(part, || {
+    eventually(&format!("a backtrace contains {part}"), || {
         frames = symbolise(&trace(requester, pid));
         let position = frames.iter().position(|frame| matches(frame, part));
         frames.drain(..position.unwrap_or(frames.len()));

@@ -1,6 +1,6 @@
-//! Tests the shipped units, which are installed as the comments at their top describe. The tests
-//! run only on a dedicated test machine, where `SYSTEMD_MACHINE` is set in the environment.
-//! `make test-systemd` creates such a machine.
+//! Tests the shipped unit files of `docs/systemd`. They are installed as the comments at the top of
+//! each service file describe. The tests run only on a dedicated test machine, where
+//! `SYSTEMD_MACHINE` is set in the environment. `make test-systemd` creates such a machine.
 
 use std::fs;
 use std::path::Path;
@@ -144,7 +144,7 @@ fn a_reload_ends_when_only_new_children_accept_requests() {
     let is_old = |child: &Process| before.contains(child);
     let mut client = LineClient::connect(PORT);
     assert_eq!(client.ask("hello"), "hello");
-    // systemd waits for the end of the reload: RELOADING, then READY.
+    // The service sends RELOADING, and READY at the end of the reload. systemctl waits for READY.
     unit.command(&["reload"]);
     assert_eq!((unit.show("ActiveState"), unit.parent()), ("active".into(), parent));
     let new = unit.fork_server().children().into_iter().filter(|child| !is_old(child));

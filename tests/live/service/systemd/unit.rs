@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use crate::harness::{Process, until};
 
-/// A systemd instance: the machine's or the user's own.
+/// A systemd instance: that of the system or that of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SystemdInstance {
     System,
@@ -78,7 +78,7 @@ impl SystemdUnit {
     /// Waits until a property begins with this value.
     #[track_caller]
     pub(super) fn until(&self, property: &str, value: &str) {
-        until(&format!("{}: {property} begins with {value:?}", self.name), || {
+        until(&format!("{property} of {} begins with {value:?}", self.name), || {
             self.show(property).starts_with(value).then_some(())
         });
     }
@@ -127,7 +127,11 @@ impl SystemdUnit {
 }
 
 impl Drop for SystemdUnit {
-    #[expect(clippy::print_stdout, reason = "the journal is lost with the machine")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "prints the journal of a failed test, because the test container does not \
+                  outlive the run"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.journal());

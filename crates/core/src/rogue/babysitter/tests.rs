@@ -164,14 +164,15 @@ fn a_child_is_missing_after_two_samples_without_its_process_unless_the_process_i
 }
 
 #[test]
-fn after_a_suspension_the_timeouts_start_again() {
+fn the_timeouts_start_again_after_the_babysitter_was_suspended() {
     let limits =
         Limits { heartbeat_timeout: Some(SECOND), request_timeout: Some(2 * SECOND), ..free() };
     let mut babysitter = babysitter(limits);
     let serving = SlotEntry { heartbeat: Some(at(0)), ..entry(Status::Serving, 0, 1) };
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(5));
     assert_eq!(due, at(10));
-    // The scan is five seconds late, because the machine was suspended. So there are no heartbeats.
+    // The scan is five seconds late, because the system was suspended. For the same reason the
+    // child has sent no heartbeat.
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 60), []);
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(60));
     assert_eq!(due, at(70), "the timeout starts again");
@@ -186,7 +187,7 @@ fn after_a_suspension_the_timeouts_start_again() {
 }
 
 #[test]
-fn the_next_scan_is_when_a_limit_or_step_is_due_or_could_become_due() {
+fn the_next_scan_is_when_a_limit_or_step_is_due_or_when_a_new_request_could_time_out() {
     let mut idle = babysitter(free());
     let waiting = entry(Status::Waiting, 0, 0);
     assert_eq!(idle.next_scan([waiting], SLOTS, at(300), at(1)), at(300));
@@ -203,8 +204,8 @@ fn a_child_is_hung_only_if_its_heartbeat_is_missing_at_two_checks() {
     let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
     let beat = |now| SlotEntry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
     assert_eq!(scan(&mut babysitter, beat(0), Presence::NotChecked, 10), []);
-    // If the machine was frozen just before the scan was due, the children send heartbeats as soon
-    // as they resume.
+    // This child was frozen together with the babysitter just before the scan was due, and sends a
+    // heartbeat as soon as it resumes.
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 12), []);
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 21), []);
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 22), []);
@@ -257,7 +258,7 @@ proptest! {
     /// forward, no step is repeated without a recovery in between, and the next scan is in the
     /// future.
     #[test]
-    fn steps_follow_each_other_until_recovery(
+    fn ladder_steps_follow_each_other_until_the_child_recovers(
         scans in prop::collection::vec((any_status(), 0_u64..30, 0_u64..40), 1..80)
     ) {
         let limits = Limits {

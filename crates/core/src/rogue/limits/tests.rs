@@ -64,7 +64,7 @@ fn only_requests_that_take_too_long_violate_a_timeout() {
 }
 
 #[test]
-fn a_later_deadline_replaces_the_timeout() {
+fn a_deadline_after_the_end_of_the_timeout_replaces_the_timeout() {
     let limits = Limits { request_timeout: Some(5 * SECOND), ..free() };
     for (deadline, late_from) in [(12, 15), (15, 15), (40, 40)] {
         let entry = SlotEntry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
@@ -90,7 +90,7 @@ fn a_missing_heartbeat_is_found_in_any_status_with_a_process() {
 }
 
 #[test]
-fn the_time_of_a_suspension_does_not_count() {
+fn timeouts_count_from_the_end_of_a_suspension_of_the_babysitter() {
     let limits =
         Limits { heartbeat_timeout: Some(3 * SECOND), request_timeout: Some(5 * SECOND), ..free() };
     let entry = SlotEntry { heartbeat: Some(at(10)), ..entry(Status::Serving) };
@@ -152,7 +152,7 @@ fn lifetimes_are_reduced_by_at_most_the_jitter() {
 }
 
 #[test]
-fn the_worst_violation_is_found_and_slow_requests_are_found_independently() {
+fn the_worst_finding_is_returned_and_slow_requests_are_found_independently_of_it() {
     let limits = Limits {
         slowlog_after: Some(2 * SECOND),
         request_timeout: Some(5 * SECOND),

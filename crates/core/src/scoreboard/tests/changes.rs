@@ -20,7 +20,7 @@ fn each_slot_that_a_child_changed_is_reported_once() {
 }
 
 #[test]
-fn each_arming_wakes_the_parent_once() {
+fn an_armed_wakeup_wakes_the_parent_once() {
     let scoreboard = scoreboard(2);
     let waker = counter();
     let seats = [0, 1].map(|number| take_seat(&scoreboard, number, waker));

@@ -44,7 +44,8 @@ fn the_arrows_select_a_child_and_stop_at_the_ends() {
 
 #[test]
 fn the_selected_row_is_always_visible() {
-    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", &"r".repeat(200), 200));
+    let mut screen =
+        screen_of(&fixtures::with_letters("web", "pre-forking", &"r".repeat(200), 200));
     for key in [KeyCode::Down, KeyCode::PageDown, KeyCode::End, KeyCode::PageUp, KeyCode::Home] {
         for height in [24, 8, 5, 40] {
             hit(&mut screen, key);
@@ -201,7 +202,7 @@ fn commands_need_a_running_child_and_a_daemon() {
     let result = |screen: &Screen| {
         screen.status_message.as_ref().map(|status_message| status_message.result.clone())
     };
-    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", "F", 4));
+    let mut screen = screen_of(&fixtures::with_letters("web", "pre-forking", "F", 4));
     press(&mut screen, "K");
     assert_eq!(screen.mode, InputMode::Table);
     assert_eq!(
@@ -209,7 +210,7 @@ fn commands_need_a_running_child_and_a_daemon() {
         Some(CommandResult::Failed("the child has not been forked yet".to_owned()))
     );
 
-    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", "", 4));
+    let mut screen = screen_of(&fixtures::with_letters("web", "pre-forking", "", 4));
     press(&mut screen, "R");
     assert_eq!(screen.mode, InputMode::Table);
     assert!(
@@ -248,7 +249,7 @@ fn p_freezes_and_unfreezes_the_screen() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "p");
     assert_eq!(screen.update_mode, UpdateMode::Frozen);
-    let later = fixtures::report(&fixtures::with_letters("other", "pre-fork", "w", 8));
+    let later = fixtures::report(&fixtures::with_letters("other", "pre-forking", "w", 8));
     screen.on_report(&later, at(30));
     let shown = screen_text(&mut screen, 80, 24);
     assert!(shown.contains("web") && shown.contains("FROZEN"), "{shown}");
@@ -293,7 +294,7 @@ fn control_c_quits_in_every_mode() {
 
 #[test]
 fn the_requests_per_second_include_those_of_former_children() {
-    let mut snapshot = fixtures::with_letters("web", "pre-fork", "rr", 4);
+    let mut snapshot = fixtures::with_letters("web", "pre-forking", "rr", 4);
     let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, at(0));
     screen.on_report(&fixtures::report(&snapshot), at(0));
     assert_eq!(screen.rates.per_second(), None);
@@ -306,7 +307,7 @@ fn the_requests_per_second_include_those_of_former_children() {
     screen.on_report(&fixtures::report(&snapshot), at(5));
     assert_eq!(screen.rates.per_second(), Some(10.0));
     // A restarted daemon is not compared with the former daemon.
-    let fresh = fixtures::with_letters("web", "pre-fork", "r", 4);
+    let fresh = fixtures::with_letters("web", "pre-forking", "r", 4);
     let mut report = fixtures::report(&fresh);
     report.parent += 1;
     report.up = Duration::from_secs(1);
@@ -321,7 +322,7 @@ fn without_a_daemon_the_rate_counts_only_current_children() {
     screen.on_board(snapshot.clone(), at(0));
     snapshot.up += Duration::from_secs(2);
     snapshot.children[0].requests += 8;
-    // The next child of the slot starts with 0 requests.
+    // The slot has a new child, whose requests are counted from 0.
     snapshot.children[1].generation += 1;
     snapshot.children[1].requests = 2;
     screen.on_board(snapshot, at(2));
@@ -331,10 +332,10 @@ fn without_a_daemon_the_rate_counts_only_current_children() {
 #[test]
 fn the_scoreboard_is_ignored_while_the_daemon_answers() {
     let mut screen = screen_of(&fixtures::busy());
-    screen.on_board(fixtures::with_letters("x", "pre-fork", "w", 2), at(12));
+    screen.on_board(fixtures::with_letters("x", "pre-forking", "w", 2), at(12));
     assert_eq!(slots(&screen).len(), 14);
     screen.on_disconnected("timeout".to_owned(), at(13));
-    screen.on_board(fixtures::with_letters("x", "pre-fork", "w", 2), at(14));
+    screen.on_board(fixtures::with_letters("x", "pre-forking", "w", 2), at(14));
     assert_eq!(slots(&screen).len(), 1);
     assert!(screen_text(&mut screen, 80, 24).contains("web"), "the name of the daemon is kept");
 }

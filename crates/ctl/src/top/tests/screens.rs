@@ -48,20 +48,20 @@ fn a_busy_pool_is_shown_on_a_tiny_screen() {
 
 #[test]
 fn an_empty_pool_is_shown() {
-    let mut empty = fixtures::with_letters("web", "pre-fork", "", 8);
+    let mut empty = fixtures::with_letters("web", "pre-forking", "", 8);
     empty.phase = Phase::Starting;
     assert_snapshot!(screen_text(&mut screen_of(&empty), 80, 24));
 }
 
 #[test]
 fn a_daemon_without_children_is_shown() {
-    let solo = fixtures::with_letters("cron", "solo", "", 0);
+    let solo = fixtures::with_letters("cron", "non-forking", "", 0);
     assert_snapshot!(screen_text(&mut screen_of(&solo), 80, 12));
 }
 
 #[test]
 fn a_post_forking_daemon_with_a_full_pool_is_shown() {
-    let mut full = fixtures::with_letters("mail", "post-fork", "rrlrrrff", 8);
+    let mut full = fixtures::with_letters("mail", "post-forking", "rrlrrrff", 8);
     full.accepting = Some(AcceptState::Paused);
     full.waiting = Some(17);
     assert_snapshot!(screen_text(&mut screen_of(&full), 80, 24));
@@ -145,7 +145,7 @@ fn a_scoreboard_file_is_shown_without_its_daemon() {
 
 #[test]
 fn a_large_scoreboard_is_truncated_with_the_number_of_omitted_slots() {
-    let large = fixtures::with_letters("web", "pre-fork", &"wr".repeat(1_000), 2_500);
+    let large = fixtures::with_letters("web", "pre-forking", &"wr".repeat(1_000), 2_500);
     let screen = screen_text(&mut screen_of(&large), 80, 24);
     let board: String = screen.lines().skip(3).take(5).map(|line| line.trim_matches('"')).collect();
     let (letters, more) = board.split_once(" +").expect("a truncated scoreboard");
@@ -159,7 +159,7 @@ fn the_status_of_a_child_has_a_colour_unless_colours_are_disabled() {
     let cell = |color_mode| {
         let mut screen = Screen::new(SourceKind::Daemon, color_mode, at(0));
         screen.on_report(
-            &fixtures::report(&fixtures::with_letters("web", "pre-fork", "wr", 8)),
+            &fixtures::report(&fixtures::with_letters("web", "pre-forking", "wr", 8)),
             at(0),
         );
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
@@ -187,8 +187,8 @@ fn draw(screen: &mut Screen, width: u16, height: u16) {
 
 #[test]
 fn every_screen_can_be_drawn_in_every_size() {
-    let large = fixtures::with_letters("web", "pre-fork", &"wrl?".repeat(50), 300);
-    let empty = fixtures::with_letters("web", "pre-fork", "", 8);
+    let large = fixtures::with_letters("web", "pre-forking", &"wrl?".repeat(50), 300);
+    let empty = fixtures::with_letters("web", "pre-forking", "", 8);
     let sizes =
         [(0, 0), (1, 1), (2, 30), (20, 5), (5, 2), (80, 24), (300, 100), (1, 100), (300, 1)];
     for snapshot in [fixtures::busy(), large, empty, fixtures::board_only()] {

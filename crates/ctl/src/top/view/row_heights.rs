@@ -33,7 +33,7 @@ impl RowHeights {
         let legend = take(board.min(1));
         let rate = take(1);
         // Reserve six more rows for the table, because they are more important than the gap and the
-        // other lines of the scoreboard.
+        // scoreboard's lines after the first.
         take(6);
         let gap = take(1);
         let more_of_board = take((board - first_of_board).min(height / 5));

@@ -82,8 +82,8 @@ impl Handler<Shutdown> for ChildActor {
 impl Handler<GetStatus> for ChildActor {
     type Result = MessageResult<GetStatus>;
 
-    /// Does not read the process table, because that would delay a request. Only the parent reads
-    /// the table.
+    /// Does not read the process table, because the child cannot serve a request during the read.
+    /// Only the parent reads the table.
     fn handle(&mut self, _status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.report())
     }

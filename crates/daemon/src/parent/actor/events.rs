@@ -8,8 +8,9 @@ use slog::{debug, error, info, o, warn};
 use super::DaemonActor;
 use crate::error::DaemonError;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonReload,
+    ChildExited, ChildForked, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonReload,
 };
+use crate::model::ModelKind;
 use crate::parent::supervisor::SupervisorEvent;
 
 impl<R: Transfer + Send> DaemonActor<R> {
@@ -37,9 +38,9 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 self.retained.pause = None;
                 self.sessions.accept.broadcast(&DaemonAccept);
             }
-            SupervisorEvent::ChildBorn(child, pid) => {
+            SupervisorEvent::ChildForked(child, pid) => {
                 debug!(self.log, "child forked"; "slot" => child.slot.get(), "child" => pid.as_raw());
-                self.sessions.born.broadcast(&ChildBorn { child, pid });
+                self.sessions.forked.broadcast(&ChildForked { child, pid });
             }
             SupervisorEvent::ChildExited(exited) => {
                 if let Some(supervision) = &self.supervision {
@@ -62,10 +63,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 "reason" => %state.reason
             ),
             SupervisorEvent::MaxChildrenReached { max_children, spare, min_spare } => {
-                warn!(
-                    self.log, "max_children reached";
-                    "max_children" => max_children, "spare" => spare, "min_spare" => min_spare
-                );
+                match self.context.model {
+                    ModelKind::PreFork => warn!(
+                        self.log, "max_children reached";
+                        "max_children" => max_children, "spare" => spare, "min_spare" => min_spare
+                    ),
+                    // Without a pool there are no spare children.
+                    ModelKind::PostFork | ModelKind::Solo => {
+                        warn!(self.log, "max_children reached"; "max_children" => max_children);
+                    }
+                }
             }
             SupervisorEvent::StartFailed(reason) => self.fail(DaemonError::NotReady(reason), ctx),
             SupervisorEvent::ReloadStarted(children) => {

@@ -92,7 +92,7 @@ enum Changes {
     Some,
 }
 
-/// Passes the changed lines of the scoreboard to the supervisor. Returns whether there were any.
+/// Passes the changed slots of the scoreboard to the supervisor. Returns whether there were any.
 fn read_changes<R: Transfer>(
     supervisor: &mut Supervisor<R>,
     processes: &ForkServerControl<R>,

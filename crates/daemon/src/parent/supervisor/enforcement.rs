@@ -9,8 +9,8 @@ use crate::parent::process_control::ProcessControl;
 
 impl<R: 'static> Supervisor<R> {
     /// Takes a step against a rogue. From the first step on, the rogue counts as leaving, so
-    /// another child replaces it if `max_children` allows. After giving up, the rogue is not
-    /// counted at all.
+    /// another child replaces it if `max_children` allows. After the step [`LadderStep::GiveUp`],
+    /// the rogue is not counted at all.
     pub(crate) fn enforce(
         &mut self,
         child: ChildId,

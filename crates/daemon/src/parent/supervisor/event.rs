@@ -14,14 +14,14 @@ pub(crate) enum SupervisorEvent {
     /// The daemon pauses or resumes accepting.
     AcceptChange(AcceptChange),
     /// A child was forked.
-    ChildBorn(ChildId, Pid),
+    ChildForked(ChildId, Pid),
     /// A child has exited.
     ChildExited(ChildExited),
     /// A fork failed.
     ForkFailed(String),
     /// Forks are delayed after failures.
     ForkBackoff(BackoffState),
-    /// The pool is at its maximum and needs more children.
+    /// The daemon has `max_children` children and needs more.
     MaxChildrenReached {
         /// The maximum number of children.
         max_children: u32,

@@ -143,7 +143,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Counts and reports that the pool is at its maximum and has too few idle children.
+    /// If the pool is at its maximum and has too few idle children, counts and reports this.
     pub(super) fn check_max_children(
         &mut self,
         max_children: u32,

@@ -25,7 +25,7 @@ impl<R: 'static> Supervisor<R> {
         now: MonotonicTime,
     ) {
         match event {
-            ForkServerEvent::Born { child, pid } => {
+            ForkServerEvent::Forked { child, pid } => {
                 self.counters.forks += 1;
                 self.backoff.fork_succeeded();
                 self.registry.set_pid(child, pid);
@@ -34,7 +34,7 @@ impl<R: 'static> Supervisor<R> {
                     self.registry.mark_serving(child);
                     backlog.forked(child, pid);
                 }
-                self.events.push(SupervisorEvent::ChildBorn(child, pid));
+                self.events.push(SupervisorEvent::ChildForked(child, pid));
             }
             ForkServerEvent::ForkFailed { child, request, refusal } => {
                 self.counters.failed_forks += 1;
@@ -106,7 +106,7 @@ impl<R: 'static> Supervisor<R> {
         self.events.push(SupervisorEvent::ChildExited(exited));
     }
 
-    /// Handles a changed line of the scoreboard.
+    /// Handles a changed slot of the scoreboard.
     pub(crate) fn on_status_change(&mut self, entry: &SlotEntry) {
         if self.registry.update_status(entry) == StatusChange::BecameReady {
             self.backoff.child_ready();

@@ -1,5 +1,5 @@
-//! Stops the children: TERM, the grace period, KILL. Requests that were accepted before the stop
-//! still get a child.
+//! Stops the children: TERM, the grace period, KILL. Requests that were accepted before a graceful
+//! stop still get a child.
 
 use daemon_core::{MonotonicTime, Phase, StopMode, StopReason};
 use daemon_forkserver::ChildId;

@@ -1,4 +1,5 @@
-//! Tests which answers, requests and controls the states of the daemon and the service lead to.
+//! Tests which answers, requests and controls follow from the states of the daemon and the service,
+//! and tests the health and the numbers that the service reports.
 
 use daemon_core::SlotNumber;
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn the_state_of_the_daemon_decides_whether_a_callback_is_answered() {
 }
 
 #[test]
-fn the_service_follows_a_daemon_that_changes_its_state_first() {
+fn the_service_receives_a_control_when_the_daemon_has_changed_its_state() {
     for state in ServiceState::ALL {
         for phase in Phase::ALL {
             for operator_pause in [OperatorPause::Off, OperatorPause::On] {

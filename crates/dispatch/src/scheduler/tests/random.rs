@@ -30,7 +30,7 @@ enum RandomEvent {
     SetOperatorPause(bool),
     /// A worker sends its last answer again.
     Repeat(usize),
-    /// The pause ends, and each worker starts and finishes a task.
+    /// The operator's pause ends, and each worker starts and finishes a task.
     Resume,
 }
 

@@ -1,4 +1,4 @@
-//! Fixed scenarios with an expected result.
+//! Fixed sequences of events, each with the decisions that the scheduler must make.
 
 use daemon_core::StopMode;
 
@@ -17,8 +17,8 @@ fn failure(sim: &Simulation, key: JobKey) -> &Failure {
     }
 }
 
-/// Runs a request that takes no time. The scheduler then expects the method to be short and sends
-/// its tasks ahead.
+/// Runs a request that takes no time. Afterwards the scheduler expects further tasks of the method
+/// to be short, and sends them ahead: to a worker that is still running another task.
 fn run_short_request(sim: &mut Simulation) {
     sim.admit(Simulation::default_options());
     sim.start(0);
@@ -150,7 +150,7 @@ fn a_hard_limit_kills_the_worker_and_fails_the_request_immediately() {
 }
 
 #[test]
-fn the_hard_limit_of_a_task_that_was_sent_ahead_is_checked_in_time() {
+fn a_task_that_was_sent_ahead_times_out_at_its_hard_limit() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     run_short_request(&mut sim);
@@ -191,7 +191,7 @@ fn a_task_is_cancelled_in_each_state() {
 }
 
 #[test]
-fn a_late_answer_is_dropped() {
+fn an_answer_of_an_earlier_attempt_is_dropped() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(JobOptions { attempts: 2, ..Simulation::default_options() });
@@ -346,7 +346,7 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_worker_runs_th
 }
 
 #[test]
-fn a_worker_that_starts_its_task_at_the_last_moment_is_not_killed() {
+fn a_worker_that_starts_its_task_just_before_the_hard_limit_is_checked_is_not_killed() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited =

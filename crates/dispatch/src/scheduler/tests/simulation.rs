@@ -255,7 +255,7 @@ impl Simulation {
                 }
             }
         }
-        // The scheduled check is early enough for every worker.
+        // The scheduler wakes up no later than the earliest check that any worker needs.
         let due = self.scheduler.next_check(self.now);
         assert!(
             due.is_none_or(|due| self.scheduler.wake_at().is_some_and(|wake_at| wake_at <= due))

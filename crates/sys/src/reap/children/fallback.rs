@@ -1,4 +1,4 @@
-//! Watching children is not supported, so a wait call is made for each child.
+//! Without pidfds children cannot be watched, so `ChildSet` makes a wait call for each child.
 
 use std::os::fd::BorrowedFd;
 

@@ -112,7 +112,7 @@ fn a_recycled_child_that_becomes_a_rogue_is_reported_with_its_violation() {
 }
 
 #[test]
-fn a_recycled_child_is_asked_to_exit_and_its_exit_is_clean() {
+fn a_recycled_child_is_asked_to_exit_and_its_exit_is_counted_as_clean() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
@@ -125,7 +125,7 @@ fn a_recycled_child_is_asked_to_exit_and_its_exit_is_clean() {
 }
 
 #[test]
-fn an_unrequested_kill_is_reported_as_out_of_memory_if_the_counter_has_increased() {
+fn an_unrequested_kill_is_reported_as_out_of_memory_if_the_count_of_oom_kills_has_increased() {
     for (memory, asked_to_stop, expected) in [
         (OomKills::Unchanged, false, ExitCause::Killed { signal: 9, core: false }),
         (OomKills::New, false, ExitCause::OutOfMemory),

@@ -74,7 +74,7 @@ fn waiting_requests_are_served_in_order_of_arrival() {
 }
 
 #[test]
-fn a_request_beyond_the_backlog_is_returned_with_the_limits() {
+fn a_request_beyond_the_backlog_is_returned_with_an_error_that_contains_both_limits() {
     let mut sim = sim(1, 2);
     let _kept: Vec<_> = (0..3).map(|request| sim.hand_over(request)).collect();
     let mut answer = sim.hand_over(3);
@@ -165,7 +165,7 @@ fn a_crashed_child_frees_its_slot() {
 }
 
 #[test]
-fn after_a_resize_to_fewer_children_none_is_forked_until_enough_have_exited() {
+fn after_a_resize_to_fewer_children_forks_wait_until_enough_children_have_exited() {
     let mut sim = sim(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| sim.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| sim.fork_next()).collect();

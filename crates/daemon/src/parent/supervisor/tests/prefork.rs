@@ -207,7 +207,7 @@ fn the_start_fails_after_five_children_died_before_they_were_ready() {
 }
 
 #[test]
-fn each_death_after_the_fifth_delays_the_next_fork_for_twice_as_long() {
+fn each_death_after_the_sixth_doubles_the_delay_before_the_next_fork() {
     let mut sim = Simulator::of(PreFork::new(1).max_children(1));
     sim.reconcile();
     let mut pauses = Vec::new();

@@ -1,7 +1,8 @@
 //! Tests with random events in random order. There are never too many children, no request is lost,
 //! and every stop completes.
 //!
-//! The simulator checks the invariants at every step.
+//! After every step, [`Simulator::act`] checks the number of children and the counts of the
+//! registry.
 
 use daemon_core::{AcceptChange, Exit, Phase, Status, StopMode};
 use daemon_forkserver::ChildId;
@@ -17,7 +18,7 @@ use crate::parent::supervisor::{Supervisor, SupervisorEvent};
 /// An event that a test applies to the simulator.
 #[derive(Debug, Clone)]
 enum RandomEvent {
-    ChildBorn,
+    ChildForked,
     ForkFails,
     ReportStatus(Index, Status),
     Leave(Index),
@@ -37,7 +38,7 @@ fn random_event() -> impl Strategy<Value = RandomEvent> {
         Just(Status::Long),
     ];
     prop_oneof![
-        6 => Just(RandomEvent::ChildBorn),
+        6 => Just(RandomEvent::ChildForked),
         1 => Just(RandomEvent::ForkFails),
         8 => (any::<Index>(), status).prop_map(|(index, status)| RandomEvent::ReportStatus(index, status)),
         2 => any::<Index>().prop_map(RandomEvent::Leave),
@@ -59,13 +60,13 @@ impl<R: 'static> Simulator<R> {
 
     fn apply(&mut self, random_event: &RandomEvent) {
         match random_event {
-            RandomEvent::ChildBorn if !self.processes.pending_forks.is_empty() => {
+            RandomEvent::ChildForked if !self.processes.pending_forks.is_empty() => {
                 self.fork_next();
             }
             RandomEvent::ForkFails if !self.processes.pending_forks.is_empty() => {
                 self.fork_fails(AGAIN);
             }
-            RandomEvent::ChildBorn | RandomEvent::ForkFails | RandomEvent::Request => {}
+            RandomEvent::ChildForked | RandomEvent::ForkFails | RandomEvent::Request => {}
             RandomEvent::ReportStatus(index, status) => {
                 if let Some(child) = self.any_child(index) {
                     self.report_status(child, *status);
@@ -97,8 +98,8 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Advances the simulation until no timer is set. All forks succeed, and children that were
-    /// asked to stop exit.
+    /// Advances the simulation until no timer is set. All forks succeed, and children exit if they
+    /// were asked to stop.
     fn settle_down(&mut self) {
         for _turn in 0..200 {
             while !self.processes.pending_forks.is_empty() {
@@ -211,7 +212,7 @@ proptest! {
                 Ok(None) | Err(_) => prop_assert!(false, "request {} was lost", request),
             }
         }
-        let births = sim.take_events_of(|event| matches!(event, SupervisorEvent::ChildBorn(..)).then_some(())).len();
+        let births = sim.take_events_of(|event| matches!(event, SupervisorEvent::ChildForked(..)).then_some(())).len();
         prop_assert!(births <= served.len());
     }
 }

@@ -30,7 +30,7 @@ fn largest_drop(max_children: u32, busy: usize) -> u32 {
         let counts = sim.supervisor.registry().counts();
         worst = worst.min(counts.idle() + counts.busy());
         for child in sim.signalled(Signal::Term) {
-            assert!(left.remove(&child), "a new child is retired");
+            assert!(left.remove(&child), "a new child was retired");
             sim.leave(child);
         }
         sim.all_ready();

@@ -69,7 +69,7 @@ impl<R> FakeProcesses<R> {
         }
     }
 
-    /// Returns the number of children that are pending or alive.
+    /// Returns the number of pending forks plus the number of living children.
     pub(super) fn children(&self) -> u32 {
         u32::try_from(self.pending_forks.len() + self.alive.len()).unwrap()
     }
@@ -127,7 +127,7 @@ pub(super) struct Simulator<R> {
 }
 
 impl<R: 'static> Simulator<R> {
-    /// Creates a supervisor that has not been reconciled yet.
+    /// Creates a simulator whose supervisor has not been reconciled yet.
     pub(super) fn of(model: impl Model<R>) -> Self {
         let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
         let rules = model.check().unwrap().0;
@@ -141,7 +141,8 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Runs `act` on the supervisor, checks the invariants, and collects the events.
+    /// Runs `act` on the supervisor, checks the number of children and the counts of the registry,
+    /// and collects the events.
     pub(super) fn act<T>(
         &mut self,
         act: impl FnOnce(&mut Supervisor<R>, &mut FakeProcesses<R>, MonotonicTime) -> T,
@@ -199,7 +200,7 @@ impl<R: 'static> Simulator<R> {
         )
         .unwrap();
         self.processes.alive.insert(child, (pid, seat));
-        self.event(ForkServerEvent::Born { child, pid });
+        self.event(ForkServerEvent::Forked { child, pid });
         child
     }
 

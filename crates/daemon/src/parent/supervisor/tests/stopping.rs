@@ -169,7 +169,7 @@ fn an_immediate_stop_returns_waiting_requests() {
 }
 
 #[test]
-fn a_fork_that_fails_after_the_kill_is_not_retried() {
+fn a_fork_that_fails_after_the_children_were_killed_is_not_retried() {
     let mut sim = sim(2, 10);
     let mut first = sim.hand_over(0);
     sim.stop(StopMode::Graceful);
@@ -199,7 +199,7 @@ fn the_fork_server_is_released_only_when_no_fork_is_pending() {
 }
 
 #[test]
-fn requests_whose_child_is_not_forked_are_returned_when_the_fork_server_is_lost() {
+fn requests_without_a_child_are_returned_when_the_fork_server_is_lost() {
     let mut sim = sim(1, 10);
     let mut first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
