@@ -1,5 +1,5 @@
 //! An echo server that is a Windows service and a systemd service: one program with one set of
-//! callbacks. Under systemd it has a pool of children.
+//! callbacks. On Unix it has a pool of children.
 //!
 //! On Linux run
 //!

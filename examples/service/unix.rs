@@ -19,7 +19,10 @@ use crate::callbacks::{ServiceSession, SetService, Workload};
 /// The name of the listener in systemd's descriptor store.
 const NAME: &str = "echo";
 
-#[expect(clippy::print_stderr, reason = "errors of the start go to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "errors that end the program are printed to standard error"
+)]
 pub(crate) fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -30,7 +33,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The options of `service [PORT] [--step MILLISECONDS] [--control PATH]`.
+/// The options of `service [PORT [--step MILLISECONDS] [--control PATH]]`.
 struct Options {
     step: Duration,
     control: Option<PathBuf>,

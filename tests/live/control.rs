@@ -300,7 +300,10 @@ fn a_daemon_without_children_answers_an_immediate_stop_before_it_exits() {
     for _time in 0..5 {
         let mut daemon = start_with_control(TestProgram::solo(), "");
         let mut operator = control(&daemon);
-        assert_eq!(operator.expect_done("stop", "\"now\":true"), "the daemon is stopping");
+        assert_eq!(
+            operator.expect_done("stop", "\"now\":true"),
+            "the daemon is stopping immediately"
+        );
         daemon.wait_until_gone();
     }
 }

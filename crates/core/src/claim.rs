@@ -81,7 +81,7 @@ pub enum FinishResult {
 
 /// Whether a worker was aborted because of its task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a worker that has finished its task must not be killed for it"]
+#[must_use = "a worker that is not aborted must not be killed: it may have finished the task"]
 pub enum AbortResult {
     /// The worker was aborted, and will start no other task.
     Aborted,
@@ -107,7 +107,8 @@ impl Claim {
     /// Offers a task; called by the sender. The cell's previous task must have been revoked or
     /// finished, or its worker must have been aborted.
     pub fn offer(&self, task: u64) {
-        // The message that carries the task orders this store before the worker's load.
+        // The worker loads the cell only after it has received the message with the task, so it
+        // sees this store.
         self.word.store(word(task, OFFERED), Ordering::Release);
     }
 

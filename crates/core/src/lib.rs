@@ -114,9 +114,9 @@
 //! - The scoreboard needs 64-bit atomics. Its layout depends on the byte order of the processor.
 //!   Another program on the same system can read a scoreboard file. On a system with another byte
 //!   order, opening the file fails with an error.
-//! - Only correct writers are isolated from each other. If a faulty child overwrites the slots of
-//!   other children, only an invalid status is detected. Other damage makes readers return wrong
-//!   statuses, times, counters or labels, but makes no reader panic.
+//! - The slots are not protected from other children: a faulty child can overwrite the slots of
+//!   other children. Then only an invalid status is detected. Other damage makes readers return
+//!   wrong statuses, times, counters or labels, but makes no reader panic.
 
 mod accepting;
 mod atomics;

@@ -205,7 +205,7 @@ impl fmt::Display for Evidence {
             Some(pid) => write!(f, "process {pid}")?,
             None => f.write_str("no process yet")?,
         }
-        write!(f, ", generation {}) is ", self.generation.get())?;
+        write!(f, ", generation {}), status ", self.generation.get())?;
         match Status::from_letter(self.letter) {
             Some(status) => write!(f, "{status}")?,
             None => write!(f, "damaged ({})", self.letter.escape_debug())?,

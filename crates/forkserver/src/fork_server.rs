@@ -91,7 +91,7 @@ impl<R: Transfer> ForkServer<R> {
                 Some(other) => return Err(self.lost(format!("its first report is {other:?}"))),
                 None if received? == ReadProgress::Hangup => {
                     let exit = reap::wait_for(self.pid)?;
-                    return Err(self.lost(format!("it exited before it was ready: {exit}")));
+                    return Err(self.lost(format!("it ended before it was ready: {exit}")));
                 }
                 None => {}
             }

@@ -64,12 +64,12 @@ pub enum ConfigError {
         /// The signal.
         signal: Signal,
     },
-    /// The signal does not terminate a process, so it cannot stop a worker.
+    /// This signal does not terminate a process by default, so it cannot stop a worker.
     #[error(
-        "{setting} must not be {signal}: it does not terminate a process, so workers would not stop"
+        "{setting} must not be {signal}: it does not terminate a process, so workers would not exit"
     )]
     NotTerminating {
-        /// The setting: `death_signal`, or the signal that TERM is forwarded as.
+        /// Which signal it is: `death_signal`, or the signal sent to workers for TERM.
         setting: &'static str,
         /// The signal.
         signal: Signal,
@@ -79,7 +79,7 @@ pub enum ConfigError {
     #[error("cannot create a manager: this process already has a manager or is a worker")]
     AlreadyManaged,
     /// No signal is trapped, so `start` would never return.
-    #[error("trap_signals must not be empty: start returns only when a trapped signal is received")]
+    #[error("trap_signals must not be empty: without a trapped signal, start() would never return")]
     NoTrappedSignal,
     /// This process is a worker.
     #[error(transparent)]
@@ -99,7 +99,7 @@ fn trap_refusal_reason(signal: Signal) -> &'static str {
     }
 }
 
-/// Why a call of the manager failed. Running workers are not affected.
+/// Why a method of [`Prefork`](crate::Prefork) failed. Running workers are not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -13,8 +13,8 @@ use daemon_sys::reap::Exit;
 pub struct Overview {
     /// The manager's pid.
     pub manager_pid: Pid,
-    /// The current generation: the number of the current [`start`](crate::Prefork::start), counted
-    /// from 1.
+    /// The current generation, which is the number of calls of [`start`](crate::Prefork::start) so
+    /// far.
     pub generation: u32,
     /// The number of workers. As in `Parallel::Prefork`, both fork hooks get the number without the
     /// new worker, and the reap hook gets the number without the reaped worker.
@@ -29,7 +29,7 @@ pub struct Overview {
 pub struct Reaped {
     /// The pid that the worker had.
     pub pid: Pid,
-    /// Its scoreboard slot.
+    /// The worker's scoreboard slot.
     pub slot: SlotNumber,
     /// The generation in which the worker was forked.
     pub generation: u32,

@@ -4,13 +4,14 @@
 //! # Theory of operation
 //!
 //! A *manager* forks *workers*, which are copies of the program at the time of the fork, and
-//! replaces workers that exit. The manager must have one thread and no runtime, because it forks
-//! directly. If other threads run, [`start`](Prefork::start) returns an error that names them.
-//! Otherwise `start` returns in the manager when a [trapped](PreforkBuilder::trap_signals) signal
-//! has been received. The trap specifies whether the manager also forwards the signal to the
-//! workers. On TERM the program waits for the workers and exits. On HUP the program reads its
-//! configuration again and calls `start` again, while the old workers finish their current work.
-//! Each call of `start` begins a *generation* of workers.
+//! replaces workers that exit. The manager forks from its own process, so it must have one thread
+//! and no runtime. If other threads run, [`start`](Prefork::start) returns an error that names
+//! them. Otherwise `start` returns in the manager when a
+//! [trapped](PreforkBuilder::trap_signals) signal has been received. The setting `trap_signals`
+//! also specifies whether the manager forwards the signal to the workers. On TERM, a typical
+//! program waits for the workers and exits. On HUP, it reads its configuration again and calls
+//! `start` again, while the old workers finish their current work. Each call of `start` begins a
+//! *generation* of workers.
 //!
 //! ```text
 //! manager   load configuration -> start ... HUP -> load configuration -> start ... TERM -> wait
@@ -20,19 +21,20 @@
 //! ```
 //!
 //! - **The number of workers** is `max_workers`. If `min_spare_workers` is set, the manager runs
-//!   only as many workers as it needs to keep that number idle. Each worker reports its
-//!   [status](Worker::set_status) on a scoreboard in shared memory.
+//!   only as many workers as it needs to keep `min_spare_workers` workers idle. Each worker reports
+//!   its [status](Worker::set_status) on a scoreboard in shared memory.
 //! - **The manager is event-driven**: it replaces a worker within about a millisecond of its exit,
 //!   and sleeps between events.
-//! - **A worker that fails** is replaced at once if it had run for
-//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), otherwise when that time has
-//!   passed since its fork. Other slots do not wait.
+//! - **A worker that fails** is replaced at once if it ran for at least
+//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval). Otherwise it is replaced when
+//!   this time has passed since its fork. The failure does not delay the replacement of other
+//!   workers.
 //! - **A worker is asked to stop** by a signal. The signal terminates the worker, unless the worker
 //!   [checks](Worker::should_stop) for the signal and finishes its current work first. If the
 //!   manager is killed, the kernel sends the [death signal](PreforkBuilder::death_signal) to the
 //!   workers (on Linux). By default, the death signal is the signal that asks workers to stop.
-//! - **Other children of the process are not touched**, because the manager holds a pidfd for each
-//!   worker, and reaps workers by pid.
+//! - **Other children of the process are not touched**, because the manager reaps only its
+//!   workers, each by its pid.
 //!
 //! # Examples
 //!
@@ -89,8 +91,9 @@
 //!
 //! # Limitations
 //!
-//! - Unix only. On systems other than Linux, workers receive no signal when the manager is killed,
-//!   and the manager checks its workers one by one after CHLD.
+//! - The crate supports only Unix. On systems other than Linux, workers receive no signal when the
+//!   manager is killed. On these systems the manager also has to check all its workers when it
+//!   receives CHLD, because it cannot detect otherwise which of them have exited.
 //! - The kernel clears the [death signal](PreforkBuilder::death_signal) of a worker that changes
 //!   its user or group. Such a worker must call [`watch_manager`](Worker::watch_manager) after the
 //!   change.

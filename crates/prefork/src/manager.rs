@@ -224,7 +224,7 @@ impl PreforkManager {
         take_most_severe(&mut self.pending_signals)
     }
 
-    /// Collects signals, exits and reports, and sends signals that are due. Does not wait.
+    /// Collects signals, exits and reports, and sends rolling signals that are due. Does not wait.
     pub(crate) fn collect_events(&mut self) -> Result<(), Error> {
         let mut pending_exits = std::mem::take(&mut self.pending_exits);
         for signal in self.signals.drain() {
@@ -274,15 +274,15 @@ impl PreforkManager {
             self.wakeup.clear();
             self.ignore_reports_until = now() + REPORT_THROTTLE;
         }
-        // With pidfds the exit is detected without CHLD, which a library may have consumed.
+        // A pidfd reports an exit even if a library has consumed the CHLD signal.
         if children.is_readable() {
             self.pending_exits = PendingExits::Some;
         }
         Ok(())
     }
 
-    /// Polls for a signal, a wakeup or the exit of a child, and returns the readiness of the last
-    /// two.
+    /// Waits for a signal, a wakeup or the exit of a child. Returns the readiness of the wakeup and
+    /// of the children's descriptor, if there is one.
     fn sleep(&self, timeout: Option<Duration>) -> Result<(Ready, Ready), Error> {
         let signals = (self.signals.as_fd(), Interest::Read);
         let wakeup = (self.wakeup.as_fd(), Interest::Read);

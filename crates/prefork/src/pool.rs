@@ -295,7 +295,7 @@ impl PoolSizing {
             Size::Fixed { max_workers } => PoolSizing::Fixed { max_workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
                 let rules = PoolRules {
-                    // The spare rule forks the other workers, up to `min_spare`, right afterwards.
+                    // Right after the first worker, the pool forks more workers, up to `min_spare`.
                     start: 1,
                     min_spare: min_spare_workers,
                     max_spare: max_spare_workers,

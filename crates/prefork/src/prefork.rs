@@ -40,7 +40,8 @@ enum ProcessRole {
 #[derive(Debug)]
 #[must_use = "start_fork returns in the manager and in each worker, which must continue differently"]
 pub enum StartResult {
-    /// The manager, because this trapped signal was received and forwarded.
+    /// The manager. `start_fork` has returned because this trapped signal was received and
+    /// forwarded.
     Manager(Signal),
     /// A new worker. It does its work and then calls [`finish`](Worker::finish).
     Worker(Worker),
@@ -73,9 +74,10 @@ impl Prefork {
     /// [`trap_signals`](PreforkBuilder::trap_signals), and workers may still be running.
     ///
     /// Each call starts a generation. Workers of earlier generations are replaced when they exit,
-    /// and count towards `max_workers` until then. Their failures do not delay forks. A signal
-    /// that was received between two calls makes the next call return at once. If several signals
-    /// were received, TERM is handled first, then INT, QUIT, and all others.
+    /// and count towards `max_workers` until then. Their failures do not delay forks. A trapped
+    /// signal that was received between two calls makes the next call return at once. If several
+    /// signals were received, each call handles one of them: first TERM, then INT, QUIT, and all
+    /// others.
     ///
     /// A closure that never returns must state a return type, `|worker| -> () { loop { .. } }`,
     /// because the compiler cannot infer one.
@@ -162,7 +164,7 @@ impl Prefork {
     ///
     /// # Errors
     ///
-    /// If this process is a worker.
+    /// If this process is a worker, or if a system call fails permanently.
     pub fn wait_all_children(&mut self) -> Result<u32, Error> {
         self.wait_until(None)
     }
@@ -172,7 +174,7 @@ impl Prefork {
     ///
     /// # Errors
     ///
-    /// If this process is a worker.
+    /// If this process is a worker, or if a system call fails permanently.
     pub fn wait_all_children_for(&mut self, time: Duration) -> Result<u32, Error> {
         self.wait_until(Some(time))
     }
@@ -264,8 +266,8 @@ impl Prefork {
         self.signal_received
     }
 
-    /// Sets the value of [`signal_received`](Prefork::signal_received), to end a loop without a
-    /// signal.
+    /// Sets the value of [`signal_received`](Prefork::signal_received), for example to end the
+    /// program's main loop without a signal.
     pub fn set_signal_received(&mut self, signal: Option<Signal>) {
         self.signal_received = signal;
     }
@@ -288,7 +290,7 @@ impl Prefork {
     ///
     /// [`ConfigError`] if the numbers are inconsistent, if the scoreboard has too few slots, or if
     /// this process is a worker. A scoreboard is created with twice as many slots as the initial
-    /// `max_workers`, but at least 16.
+    /// `max_workers`, but with at least 16 and at most 65536.
     pub fn set_max_workers(&mut self, workers: u32) -> Result<(), ConfigError> {
         let manager = self.role.manager("set max_workers")?;
         manager.set_size(match manager.size() {
@@ -296,7 +298,7 @@ impl Prefork {
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
                 min_spare_workers,
                 // If `max_spare_workers` equals `max_workers`, the number of idle workers is not
-                // limited. Keep the two equal, so that it stays unlimited.
+                // limited. Keep both settings equal, so that the number stays unlimited.
                 max_spare_workers: match max_spare_workers == max_workers {
                     true => workers,
                     false => max_spare_workers,

@@ -9,9 +9,9 @@ use daemon_sys::Signal;
 /// Identifies a worker by its slot and the slot's generation.
 pub(crate) type WorkerId = (SlotNumber, Generation);
 
-/// A signal that the manager is sending to its workers, one after another at an interval. It goes
-/// to the workers that existed when the manager received a trapped signal that it forwards as this
-/// signal.
+/// A signal that the manager is sending to its workers, one after another at an interval, because
+/// it has received a trapped signal. Workers that were forked after the trapped signal was received
+/// are not included.
 #[derive(Debug, Clone)]
 pub(crate) struct RollingSignal {
     signal: Signal,
@@ -35,7 +35,8 @@ impl RollingSignal {
         self.signal
     }
 
-    /// Changes the interval, and appends the workers that are not waiting for the signal yet.
+    /// Changes the interval, and appends those of the workers that are not waiting for the signal
+    /// yet.
     pub(crate) fn extend(
         &mut self,
         interval: Duration,
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signal_is_due_at_once_for_the_first_worker_and_then_at_each_interval() {
+    fn a_rolling_signal_is_due_for_the_first_worker_at_once_and_for_another_after_each_interval() {
         let mut rolling = rolling_signal();
         let mut received = Vec::new();
         for second in 10..16 {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exited_worker_is_skipped_without_waiting() {
+    fn an_exited_worker_is_skipped_without_waiting_for_the_interval() {
         let mut rolling = rolling_signal();
         assert_eq!(rolling.take(at(10), |id| id != worker(0)), Some(worker(1)));
         assert_eq!(rolling.due(), Some(at(12)));

@@ -30,29 +30,30 @@ sentences! {
             ConfigError::MaxSpareBelowMinSpare { min_spare_workers: 5, max_spare_workers: 2 },
             "max_spare_workers (2) must not be less than min_spare_workers (5)";
         ConfigError::CannotTrap { .. } => ConfigError::CannotTrap { signal: Signal::Kill },
-            "cannot trap SIGKILL: the system does not allow it";
+            "cannot trap KILL: the system does not allow it";
         ConfigError::NotTerminating { .. } =>
             ConfigError::NotTerminating { setting: "death_signal", signal: Signal::Cont },
-            "death_signal must not be SIGCONT: it does not terminate a process, so workers would not stop";
+            "death_signal must not be CONT: it does not terminate a process, so workers would not exit";
         ConfigError::AlreadyManaged => ConfigError::AlreadyManaged,
             "cannot create a manager: this process already has a manager or is a worker";
         ConfigError::NoTrappedSignal => ConfigError::NoTrappedSignal,
-            "trap_signals must not be empty: start returns only when a trapped signal is received";
-        ConfigError::InWorker(_) => ConfigError::InWorker(InWorkerError { operation: "create a manager" }),
-            "cannot create a manager in a worker: only the manager can";
+            "trap_signals must not be empty: without a trapped signal, start() would never return";
+        ConfigError::InWorker(_) => ConfigError::InWorker(InWorkerError { operation: "set max_workers" }),
+            "cannot set max_workers in a worker: only the manager can";
         ConfigError::Scoreboard(_) => ConfigError::Scoreboard("too few lines".into()),
             "cannot create the scoreboard: too few lines";
         ConfigError::System(_) => ConfigError::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
     manager_errors: Error {
-        Error::InWorker(_) => Error::InWorker(InWorkerError { operation: "fork" }),
-            "cannot fork in a worker: only the manager can";
+        Error::InWorker(_) => Error::InWorker(InWorkerError { operation: "start workers" }),
+            "cannot start workers in a worker: only the manager can";
         Error::System(_) => Error::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
     in_worker_errors: InWorkerError {
-        InWorkerError { .. } => InWorkerError { operation: "fork" }, "cannot fork in a worker: only the manager can";
+        InWorkerError { .. } => InWorkerError { operation: "wait for workers" },
+            "cannot wait for workers in a worker: only the manager can";
     }
     status_errors: StatusError {
         StatusError::Reserved => StatusError::Reserved,

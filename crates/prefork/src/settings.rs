@@ -15,9 +15,10 @@ use crate::signal_forward::{SignalForward, Traps};
 /// The number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// A fixed number.
+    /// Exactly `max_workers` workers.
     Fixed { max_workers: u32 },
-    /// As many as needed to keep a number of workers idle.
+    /// As many workers as needed to keep at least `min_spare_workers` of them idle, up to
+    /// `max_workers`.
     Spare { min_spare_workers: u32, max_spare_workers: u32, max_workers: u32 },
 }
 
@@ -96,7 +97,7 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets the maximum number of idle workers. If there are more for a whole
+    /// Sets the maximum number of idle workers. If more workers are idle for a whole
     /// [`heartbeat`](PreforkBuilder::heartbeat), the excess workers are asked to stop. Default:
     /// `max_workers`.
     pub fn max_spare_workers(mut self, workers: u32) -> Self {
@@ -104,9 +105,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long there must be too many idle workers before the excess ones are asked to stop.
-    /// Default: 250 ms. (In the original, the heartbeat is the interval at which workers are
-    /// counted. Here a change of status wakes the manager.)
+    /// Sets how long the number of idle workers must stay above `max_spare_workers` before the
+    /// excess workers are asked to stop. Default: 250 ms. (In the original, the heartbeat is the
+    /// interval at which workers are counted. Here a change of status wakes the manager.)
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.intervals.heartbeat = heartbeat;
         self
@@ -118,13 +119,14 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long a slot stays empty after its worker failed, that is, was terminated by a
-    /// signal or exited with a code other than 0. The time is counted from the worker's fork.
-    /// Default: one second.
+    /// Sets the minimum time between the fork of a worker that fails and the fork of its
+    /// replacement. A worker fails if it was not asked to stop, and is terminated by a signal or
+    /// exits with a code other than 0. Default: one second.
     ///
-    /// Other slots do not wait (in the original they do). A worker that had run longer than this
-    /// time is replaced at once, and a new [start](Prefork::start) ends the wait of all slots. If
-    /// the system refuses to fork, all slots wait for this time, but at least 100 ms.
+    /// A worker that ran longer than this time is replaced at once. A failure does not delay the
+    /// replacement of other workers (in the original it does). The next call of
+    /// [`start`](Prefork::start) ends all delays after failures. After the system has refused a
+    /// fork, the manager waits for this time, and at least 100 ms, before the next fork.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.err_respawn_interval = interval;
         self
@@ -202,7 +204,8 @@ impl PreforkBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with the setting and its value.
+    /// [`ConfigError`] if a setting is invalid, if this process already has a manager or is a
+    /// worker, or if a system call fails.
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.size()?;
         checked_traps(&self.traps)?;
@@ -272,8 +275,8 @@ impl Size {
     }
 }
 
-/// Returns an error for a signal that cannot be trapped or that the manager uses itself, for an
-/// empty set, and for a stop signal that does not terminate a process.
+/// Returns an error if a trapped signal is KILL, STOP or CHLD, if no signal is trapped, or if TERM
+/// is forwarded as a signal that does not terminate a process by default.
 pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
     let signals = traps.signals();
     let refused =
@@ -281,7 +284,7 @@ pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
     match refused {
         Some(signal) => Err(ConfigError::CannotTrap { signal: *signal }),
         None if signals.is_empty() => Err(ConfigError::NoTrappedSignal),
-        None => check_terminates("the signal that TERM is forwarded as", traps.stop_signal()),
+        None => check_terminates("the signal sent to workers for TERM", traps.stop_signal()),
     }
 }
 
@@ -348,31 +351,31 @@ mod tests {
         let traps = |signal| Prefork::builder().trap_signals([(signal, SignalForward::Nothing)]);
         assert_eq!(
             build_error(traps(Signal::Kill)),
-            "cannot trap SIGKILL: the system does not allow it"
+            "cannot trap KILL: the system does not allow it"
         );
         assert_eq!(
             build_error(traps(Signal::Child)),
-            "cannot trap SIGCHLD: the manager uses it to detect the exit of workers"
+            "cannot trap CHLD: the manager uses it to detect the exit of workers"
         );
         assert_eq!(
             build_error(
                 Prefork::builder()
                     .trap_signals([(Signal::Term, SignalForward::ToAll(Signal::Stop))])
             ),
-            "the signal that TERM is forwarded as must not be SIGSTOP: it does not terminate a process, so workers would not stop"
+            "the signal sent to workers for TERM must not be STOP: it does not terminate a process, so workers would not exit"
         );
         assert_eq!(
             build_error(Prefork::builder().death_signal(Signal::Winch)),
-            "death_signal must not be SIGWINCH: it does not terminate a process, so workers would not stop"
+            "death_signal must not be WINCH: it does not terminate a process, so workers would not exit"
         );
         assert_eq!(
             build_error(Prefork::builder().trap_signals([])),
-            "trap_signals must not be empty: start returns only when a trapped signal is received"
+            "trap_signals must not be empty: without a trapped signal, start() would never return"
         );
     }
 
     #[test]
-    fn a_scoreboard_has_two_slots_for_each_worker_within_the_limits_16_and_max_slots() {
+    fn a_scoreboard_has_two_slots_for_each_worker_but_at_least_16_and_at_most_max_slots() {
         assert_eq!(Size::Fixed { max_workers: 3 }.slots(), 16);
         assert_eq!(Size::Fixed { max_workers: 200 }.slots(), 400);
         assert_eq!(Size::Fixed { max_workers: MAX_SLOTS }.slots(), MAX_SLOTS);

@@ -24,16 +24,18 @@ use daemon_sys::Signal;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalForward {
-    /// Nothing: [`start`](crate::Prefork::start) returns, and the workers continue. The original's
-    /// `undef`.
+    /// Sends no signal: [`start`](crate::Prefork::start) returns, and the workers continue. In the
+    /// original, the value is `undef`.
     Nothing,
-    /// This signal, to all workers at once.
+    /// Sends this signal to all workers at once.
     ToAll(Signal),
-    /// This signal, to one worker after another at this interval, beginning at once. Sending
-    /// continues while the manager starts new workers or waits for workers to exit. If the manager
-    /// receives the same trapped signal again before all workers have had their turn, it also
-    /// queues the workers that are not waiting for a turn. If this signal asks workers to stop, the
-    /// manager does not queue workers that were already asked to stop.
+    /// Sends this signal to the first worker at once, and then to one more worker after each
+    /// interval. This continues while the manager starts new workers or waits for workers to exit.
+    ///
+    /// If the manager receives the trapped signal again before it has sent this signal to all
+    /// workers, it first continues with the workers that still wait for this signal, and then sends
+    /// this signal to all other workers. If this signal asks workers to stop, these other workers
+    /// do not include those that were already asked to stop.
     OneByOne(Signal, Duration),
 }
 
@@ -59,7 +61,7 @@ impl Default for Traps {
 }
 
 impl Traps {
-    /// Creates the set. If a signal is given twice, the last entry counts.
+    /// Creates the set of trapped signals. If a signal is given twice, the last entry counts.
     pub(crate) fn of(named: impl IntoIterator<Item = (Signal, SignalForward)>) -> Traps {
         let mut traps: Vec<(Signal, SignalForward)> = Vec::new();
         for (signal, forward) in named {

@@ -22,10 +22,11 @@ use crate::worker_result::WorkerResult;
 /// The status of an idle worker, as in the original, `Parallel::Prefork::SpareWorkers`.
 pub const STATUS_IDLE: char = '_';
 
-/// The status of a slot without a worker, which no worker may set. The original's `STATUS_NEXIST`.
+/// The status of a slot without a worker. No worker may set it. The original,
+/// `Parallel::Prefork::SpareWorkers`, uses the same name and character.
 pub const STATUS_NEXIST: char = '.';
 
-/// Exit code of a worker that panicked, the same as Rust's default.
+/// Exit code of a worker that panicked. It is the exit code of any Rust program that panics.
 const EXIT_PANIC: i32 = 101;
 
 /// A worker's handle. [`start`](crate::Prefork::start) passes it to the closure that runs in the
@@ -33,12 +34,13 @@ const EXIT_PANIC: i32 = 101;
 ///
 /// # Stopping
 ///
-/// The manager asks a worker to stop by a signal, TERM for example. By default the signal
-/// terminates the worker at once, as in the original. After the first call of
-/// [`should_stop`](Worker::should_stop) or [`as_fd`](Worker::as_fd) the worker handles the signal
-/// instead, and can finish its current work before it exits. The same applies to signals that the
-/// manager traps and forwards as a stop signal, because workers can receive them directly: Ctrl-C
-/// in a terminal sends INT to all workers too.
+/// The manager asks a worker to stop by a *stop signal*, for example TERM. By default the stop
+/// signal terminates the worker at once, as in the original. After the first call of
+/// [`should_stop`](Worker::should_stop), [`wait_for`](Worker::wait_for) or
+/// [`as_fd`](Worker::as_fd), the worker handles the stop signal instead, and can finish its current
+/// work before it exits. The same applies to signals that the manager traps and forwards as a stop
+/// signal, because workers can receive them directly: Ctrl-C in a terminal sends INT to all workers
+/// too.
 ///
 /// # Examples
 ///
@@ -68,7 +70,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum WaitResult {
-    /// The descriptor is readable: data, a connection, or the end of the stream.
+    /// The descriptor is readable: data or a connection has arrived, or the stream has ended.
     Ready,
     /// The worker was asked to stop.
     Stop,
@@ -109,8 +111,8 @@ impl Worker {
         self.seat.slot()
     }
 
-    /// Returns the worker's generation: the number of the manager's
-    /// [`start`](crate::Prefork::start) in which it was forked, counted from 1.
+    /// Returns the worker's generation: 1 if the worker was forked in the manager's first call of
+    /// [`start`](crate::Prefork::start), 2 if in the second call, and so on.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
@@ -129,8 +131,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has exited: the worker
-    /// should exit too.
+    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has exited. The worker
+    /// should then exit too.
     pub fn watch_manager(&self) -> Result<(), daemon_sys::Error> {
         die_with_parent(self.death_signal, self.manager)
     }

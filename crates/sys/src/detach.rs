@@ -166,7 +166,7 @@ fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>
                 return Ok(Some(String::from_utf8_lossy(reason).into_owned()));
             }
             (None, Some(exit)) => {
-                return Ok(Some(format!("the daemon exited before it was ready: {exit}")));
+                return Ok(Some(format!("the daemon ended before it was ready: {exit}")));
             }
             (None, None) => {}
         }

@@ -43,7 +43,8 @@ pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
 ///
 /// fcntl(2) documents no error for an open descriptor.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
-    let action = || format!("set descriptor {} nonblocking", fd.as_raw_fd());
+    let mode = if on { "nonblocking" } else { "blocking" };
+    let action = || format!("set descriptor {} {mode}", fd.as_raw_fd());
     let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| Error::os(action(), errno))?;
     let mut flags = OFlag::from_bits_retain(flags);
     flags.set(OFlag::O_NONBLOCK, on);

@@ -158,10 +158,10 @@ impl Signal {
         }
     }
 
-    /// Returns the signal's name, for example `SIGTERM`.
+    /// Returns the signal's name without `SIG`, for example `TERM`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.nix().as_str()
+        self.nix().as_str().trim_start_matches("SIG")
     }
 
     /// Returns the signal's number on this system.
@@ -328,7 +328,7 @@ mod tests {
             assert_eq!(Signal::from_number(signal.number()), Some(signal));
         }
         assert_eq!(Signal::from_number(0), None);
-        assert_eq!(Signal::Term.name(), "SIGTERM");
+        assert_eq!(Signal::Term.name(), "TERM");
     }
 
     #[test]

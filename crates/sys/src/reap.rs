@@ -40,13 +40,16 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Code(code) => write!(f, "exited with code {code}"),
             Exit::Signal { number, core } => {
                 match nix::sys::signal::Signal::try_from(number) {
-                    Ok(signal) => f.write_str(signal.as_str())?,
-                    Err(_) => write!(f, "signal {number}")?,
+                    Ok(signal) => {
+                        let name = signal.as_str().trim_start_matches("SIG");
+                        write!(f, "killed by signal {name}")?;
+                    }
+                    Err(_) => write!(f, "killed by signal {number}")?,
                 }
-                f.write_str(if core { " (core dumped)" } else { "" })
+                f.write_str(if core { ", core dumped" } else { "" })
             }
         }
     }
@@ -157,13 +160,13 @@ mod tests {
 
     #[test]
     fn an_exit_displays_its_code_or_its_signal() {
-        assert_eq!(Exit::Code(3).to_string(), "exit code 3");
+        assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
         let killed = Exit::Signal { number: libc::SIGKILL, core: false };
-        assert_eq!(killed.to_string(), "SIGKILL");
+        assert_eq!(killed.to_string(), "killed by signal KILL");
         assert_eq!(killed, Signal::Kill);
         let dumped = Exit::Signal { number: libc::SIGSEGV, core: true };
-        assert_eq!(dumped.to_string(), "SIGSEGV (core dumped)");
-        assert_eq!(Exit::Signal { number: 50, core: false }.to_string(), "signal 50");
+        assert_eq!(dumped.to_string(), "killed by signal SEGV, core dumped");
+        assert_eq!(Exit::Signal { number: 50, core: false }.to_string(), "killed by signal 50");
     }
 
     #[test]

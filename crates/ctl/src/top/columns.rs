@@ -112,8 +112,9 @@ impl Column {
     }
 
     /// Returns the widths of these columns on a screen of this width. Each column gets its minimum
-    /// width, and the label gets the rest. If the rest is wider than 15 cells, the exit cause gets
-    /// half of the excess, but at most 20 cells.
+    /// width. Of the characters left over, the first 15 go to the label. The rest is divided
+    /// equally between the label and the exit cause, but the exit cause gets at most 20 more
+    /// characters.
     pub(crate) fn widths(columns: &[Column], width: u16) -> Vec<u16> {
         let minimum: u16 = columns.iter().map(|column| column.width()).sum();
         let blanks = u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX);
@@ -273,7 +274,7 @@ fn cause_key(child: &Child) -> Option<(&'static str, i32)> {
     Some((cause.kind(), number))
 }
 
-/// Returns an exit cause in at most twelve characters, with the words of its full text.
+/// Returns a short text for an exit cause, at most twelve characters long.
 fn short_cause(cause: ExitCause) -> String {
     let exit_text = |exit: Exit| match exit {
         Exit::Code(code) => format!("exit {code}"),

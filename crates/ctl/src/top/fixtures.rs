@@ -38,7 +38,8 @@ pub(crate) fn busy() -> Snapshot {
     snapshot
 }
 
-/// Returns the snapshot of the scoreboard file of the pool that [`busy`] returns.
+/// Returns the snapshot of the same pool as [`busy`], but with only the data that the scoreboard
+/// file contains.
 pub(crate) fn board_only() -> Snapshot {
     let full = busy();
     let without_resources = |child: Child| Child { cpu: None, rss: None, pss: None, ..child };

@@ -14,7 +14,7 @@ const SHOWN: &str = " ]";
 /// The process title of a child. Setting the title copies memory and needs no system call.
 ///
 /// The fork server allocates the text with enough capacity, so that a child can complete the text
-/// without an allocation.
+/// without an allocation, unless its label is long.
 #[derive(Debug)]
 pub(crate) struct ProcessTitle {
     title: Rc<Title>,

@@ -122,9 +122,13 @@ impl<R: Transfer + Send> ControlHandler<R> {
             }
             ControlCommand::Stop { now } => {
                 let mode = if now { StopMode::Immediate } else { StopMode::Graceful };
-                Ok(done(match self.ask(Shutdown(mode)).await? {
-                    ShutdownStarted::Now => "the daemon is stopping",
-                    ShutdownStarted::Already => "the daemon was stopping already",
+                Ok(done(match (mode, self.ask(Shutdown(mode)).await?) {
+                    // This replaces a graceful shutdown.
+                    (StopMode::Immediate, _) => "the daemon is stopping immediately",
+                    (StopMode::Graceful, ShutdownStarted::Now) => "the daemon is stopping",
+                    (StopMode::Graceful, ShutdownStarted::Already) => {
+                        "the daemon was stopping already"
+                    }
                 }))
             }
             ControlCommand::Reopen => match self.ask(Reopen).await? {

@@ -56,7 +56,7 @@ fn full() -> Evidence {
 fn evidence_prints_the_child_then_its_resources_then_its_stack() {
     assert_eq!(
         full().to_string(),
-        "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is long for 12s: \
+        "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2), status long for 12s: \
          GET /slow\n    \
          age 5m12s, 17 requests\n    \
          cpu 9s, 250ms of it in this request, rss 40M, pss 12M\n    \
@@ -76,7 +76,7 @@ fn unknown_fields_are_not_printed() {
     let mut forked = ChildReport { pid: None, label: None, ..child() };
     forked.letter = 'F';
     let mut evidence = Evidence::of(&forked, ProcessInfo::default(), Some(forked.age), at());
-    let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
+    let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2), status \
                  forking for 12s\n    age 5m12s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);
     evidence.backtrace = Trace::NoAnswer;
@@ -88,7 +88,7 @@ fn unknown_fields_are_not_printed() {
 fn a_damaged_slot_is_printed_as_damaged() {
     let mut evidence = full();
     evidence.letter = '?';
-    assert!(evidence.to_string().contains("generation 2) is damaged (?) for 12s"));
+    assert!(evidence.to_string().contains("generation 2), status damaged (?) for 12s"));
 }
 
 #[test]

@@ -128,7 +128,8 @@ impl Engine {
         let dropped_futures = std::sync::Arc::clone(&self.dropped_futures);
         for key in dropped_futures.take() {
             let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
-            // The waker can also be woken although the future was not dropped.
+            // The key can be in the list although the future was not dropped, because a waker can
+            // be woken without a reason. So check again.
             if job.reply.is_gone(key, &dropped_futures) {
                 self.scheduler.cancel(key, None, time);
             }

@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_that_blocks_term_is_killed_after_the_grace_period", a_stubborn_child_is_killed),
     ("dropping_the_handle_stops_the_fork_server", dropping_the_handle_stops_all),
     (
-        "when_the_parent_is_killed_children_receive_term_and_kill_after_the_grace_period",
+        "when_the_parent_is_killed_children_receive_term_at_once_and_kill_after_the_grace_period",
         a_killed_parent_leaves_no_children,
     ),
     (
@@ -113,7 +113,10 @@ fn dropping_the_handle_stops_all() {
     assert!(!receive_byte(&far), "the child's end of the socket is still open");
     // The fork server exits only after it has reaped its children. Their sockets are closed a
     // little earlier.
-    assert_eq!(wait_for(fork_server).expect("a child of this process").to_string(), "exit code 0");
+    assert_eq!(
+        wait_for(fork_server).expect("a child of this process").to_string(),
+        "exited with code 0"
+    );
     assert!(has_exited(pid));
 }
 

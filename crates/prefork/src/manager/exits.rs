@@ -88,7 +88,7 @@ impl PreforkManager {
     }
 
     /// Sets the time at which a worker that was asked to stop is killed. Does nothing if there is
-    /// no grace period, or while the manager is not waiting.
+    /// no grace period, or if the manager is not in the phase [`Waiting`](ManagerPhase::Waiting).
     pub(super) fn set_kill_deadline(&mut self, slot: SlotNumber) {
         if let (ManagerPhase::Waiting, Some(grace)) = (self.phase, self.grace)
             && let Some(entry) = self.pool.entry(slot)
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exit_by_the_stop_signal_is_reported_as_term() {
+    fn an_exit_by_the_stop_signal_is_converted_to_an_exit_by_term() {
         let stop_request = |signal| Some(StopRequest { reason: StopReason::Stopping, signal });
         let exit =
             |signal: Signal| Some(reap::Exit::Signal { number: signal.number(), core: false });

@@ -1,4 +1,4 @@
-//! Signals to workers.
+//! Sends signals to workers.
 
 use daemon_core::{SlotNumber, StopReason, format};
 use daemon_sys::Signal;

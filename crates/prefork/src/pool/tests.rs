@@ -200,7 +200,7 @@ fn setting_the_size_does_not_end_the_wait_of_a_slot_after_a_failure() {
 }
 
 #[test]
-fn a_new_generation_waits_only_after_a_refused_fork() {
+fn a_new_generation_forks_at_once_after_a_failure_but_waits_after_a_refused_fork() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(10));
@@ -234,7 +234,7 @@ fn any_pool_event() -> impl Strategy<Value = PoolEvent> {
 
 proptest! {
     #[test]
-    fn the_number_of_workers_stays_in_its_limits_and_becomes_stable(
+    fn the_number_of_workers_stays_within_its_limits_and_becomes_stable(
         size in prop_oneof![Just(FIXED), Just(SPARE)],
         events in prop::collection::vec(any_pool_event(), 0..200),
     ) {
@@ -271,7 +271,7 @@ proptest! {
                 prop_assert!(pool.workers() <= pool.max_workers());
             }
         }
-        // Each worker that was asked to stop exits, and the others become idle.
+        // All leaving workers exit, also those that were not asked to stop. The others become idle.
         for _round in 0..10 {
             now = now + ms(2000);
             for number in 0..10 {

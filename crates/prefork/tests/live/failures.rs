@@ -65,7 +65,7 @@ fn success_loop() {
         }
     });
     assert!(counters.get(0) >= 200);
-    // With a delay of a second before each fork, or even of 100 ms, this would take longer.
+    // With a delay of 100 ms before each replacement, 200 workers in two slots would take longer.
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
 
@@ -153,7 +153,7 @@ fn refused() {
         println!("skipped: the process limit cannot be set on this system");
         return;
     };
-    // The limit does not apply to root.
+    // The process limit does not apply to root.
     if Uid::effective().is_root() {
         setuid(Uid::from_raw(65_534)).expect("root can change the user");
     }

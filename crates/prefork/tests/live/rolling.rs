@@ -13,7 +13,10 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_rolling_signal_continues_while_new_workers_start_and_another_one_is_sent", continues),
+    (
+        "a_rolling_signal_continues_while_new_workers_start_and_another_rolling_signal_is_sent",
+        continues,
+    ),
     ("a_repeated_rolling_signal_reaches_every_worker", repeated),
     ("each_worker_has_the_full_grace_period_after_a_rolling_stop_signal_reaches_it", asked_late),
 ];

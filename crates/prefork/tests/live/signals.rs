@@ -1,5 +1,5 @@
 //! Scenarios of signals that arrive in large numbers, before `start` or during `wait_all_children`,
-//! and of signals that were ignored or blocked before.
+//! and of signals that were ignored or blocked before the manager started.
 
 use std::time::Duration;
 
@@ -297,7 +297,7 @@ fn stops_by_quit(work: impl FnOnce(&Worker)) {
 }
 
 fn ignored() {
-    // A shell does the same for processes that it starts in the background.
+    // A shell also ignores QUIT in processes that it starts in the background.
     ignore(Signal::Quit).expect("the signal is ignored");
     stops_by_quit(|worker| {
         send(worker.manager_pid(), Signal::Hup);

@@ -13,7 +13,10 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_status_is_any_character_except_the_reserved_one_and_control_characters", any_character),
+    (
+        "a_worker_can_set_any_status_except_the_reserved_character_and_control_characters",
+        any_character,
+    ),
     ("statuses_returns_the_status_of_each_slot", shown),
     ("the_scoreboard_file_of_a_killed_manager_is_readable_and_can_be_replaced", after_kill),
     ("killed_workers_are_replaced_if_min_spare_workers_is_set", refilled),

@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-/// Runs a part of the scenario in a separate process.
+/// Runs this closure in a forked process, and returns the pid of the process.
 pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     match fork().expect("the fork succeeds") {
         ForkResult::Parent(pid) => pid,

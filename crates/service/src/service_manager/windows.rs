@@ -201,8 +201,8 @@ impl ServiceManager {
         }
     }
 
-    /// Does nothing: Windows has no signals that a participant could listen to, and the service
-    /// always receives the controls of the SCM.
+    /// Called when a participant handles the signals instead of the service. Does nothing: Windows
+    /// has no such signals, and the service always receives the controls of the SCM.
     pub(crate) fn stop_listening(&mut self) {}
 
     pub(crate) fn report(&mut self, reported: &ServiceStatus) -> io::Result<()> {

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 const TASKS: &str = "/proc/self/task";
 
 pub(super) fn is_alone() -> Result<bool> {
-    // SAFETY: with CLONE_THREAD alone unshare changes nothing: it fails, or the process has one
+    // SAFETY: with CLONE_THREAD alone, unshare changes nothing: it fails, or the process has one
     // thread and shares nothing that could be unshared (unshare(2)).
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
         return Ok(true);

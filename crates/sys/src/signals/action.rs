@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn ignoring_sigkill_and_restoring_the_default_of_sigstop_are_refused() {
         let refused = ignore(Signal::Kill).expect_err("refused");
-        assert_eq!(refused.to_string(), "cannot ignore SIGKILL: invalid argument");
+        assert_eq!(refused.to_string(), "cannot ignore KILL: invalid argument");
         let refused = restore_default(Signal::Stop).expect_err("refused").to_string();
         assert!(refused.ends_with(": invalid argument"), "{refused}");
     }

@@ -108,7 +108,8 @@ fn the_launcher_prints_the_exit_code() {
         return;
     };
     assert_eq!(status.code(), Some(1));
-    let expected = format!("{}: the daemon exited before it was ready: exit code 101\n", program());
+    let expected =
+        format!("{}: the daemon ended before it was ready: exited with code 101\n", program());
     assert_eq!(String::from_utf8_lossy(&stderr), expected);
 }
 
@@ -130,7 +131,10 @@ fn an_exit_is_reported_while_a_child_runs() {
     let orphan = orphan.parse().ok().and_then(Pid::from_raw).expect("a pid");
     signal(orphan, Signal::Kill).map(|_| ()).expect("permitted");
     assert_eq!(status.code(), Some(1));
-    assert_eq!(error, format!("{}: the daemon exited before it was ready: SIGKILL\n", program()));
+    assert_eq!(
+        error,
+        format!("{}: the daemon ended before it was ready: killed by signal KILL\n", program())
+    );
 }
 
 fn a_detached_daemon() {

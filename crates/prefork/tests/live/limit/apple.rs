@@ -1,4 +1,4 @@
-//! The process limit, which nix does not support on macOS.
+//! The limit on the number of processes, which nix cannot set on Apple systems.
 
 use nix::sys::resource::Resource;
 

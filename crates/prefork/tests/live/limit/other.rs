@@ -1,4 +1,4 @@
-//! The process limit, where nix supports it.
+//! The limit on the number of processes, for systems on which nix can set it.
 
 use nix::sys::resource::Resource;
 
