@@ -11,15 +11,15 @@
 //!
 //! - `spin` starts an endless loop. After 2 seconds of processor time the child gets INT, TERM and
 //!   KILL.
-//! - `sleep` exceeds the request timeout of 8 seconds. `more` moves the deadline of the request to
-//!   a minute from now.
+//! - `sleep` exceeds the request timeout of 8 seconds. `more`, typed before `sleep`, moves the
+//!   deadline of the request to a minute from then, so the child is not stopped.
 //! - `block` blocks the event loop. The child is killed after 2 seconds without a heartbeat.
 //! - `leak` allocates 100 MB each time. The child is recycled above 150 MB and killed above 400 MB.
 //! - Any other word is only echoed.
 //!
 //! `babysit.log` beside the program lists the steps that were taken. `babysit.slow` contains
-//! evidence, usually with a backtrace. It is collected about each rogue before the first step, and
-//! about each request that takes longer than a second.
+//! evidence, usually with a backtrace. Evidence is collected about each rogue before the first
+//! step, and about each request that takes longer than a second.
 //! `daemonctl --socket target/release/examples/babysit.control top` shows the pool live: `t` traces
 //! a child, and `K` kills a child. Ctrl-C stops the daemon.
 

@@ -1,4 +1,4 @@
-//! A server that forks for each connection: `eg/forking` of POE::Component::Daemon.
+//! A server that forks for each connection, a port of `eg/forking` of POE::Component::Daemon.
 //!
 //! Type
 //!
@@ -9,8 +9,8 @@
 //!
 //! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three
 //! connections are served at a time, and further connections wait. The daemon detaches and logs to
-//! `forking.log` beside its program. Stop the daemon with `kill` and the pid that `PARENT` returns.
-//! With port 0 the daemon takes a free port and prints `PORT=<n>`.
+//! `forking.log` in the directory of its program. Stop the daemon with `kill` and the pid that
+//! `PARENT` returns. With port 0 the daemon takes a free port and prints `PORT=<n>`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;

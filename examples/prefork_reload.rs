@@ -93,8 +93,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // The workers have the listener too, and a worker may serve its client for a long time. Without
     // `shutdown`, new connections would wait in the listener's backlog until the last worker exits.
-    // With `shutdown`, Linux refuses them, although the workers still have the listener. On other
-    // systems they may wait nevertheless.
+    // With `shutdown`, Linux refuses new connections, although the workers still have the listener.
+    // On other systems, new connections may wait nevertheless.
     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     pm.wait_all_children()?;

@@ -1,4 +1,5 @@
-//! The shortest program: a pre-forking echo server, from a listener and an async function.
+//! The shortest way to write a daemon: a pre-forking echo server, from a listener and an async
+//! function.
 //!
 //! Type
 //!

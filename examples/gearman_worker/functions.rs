@@ -1,4 +1,4 @@
-//! The functions of this worker.
+//! The functions that this example offers to Gearman clients.
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ pub(crate) enum WorkerRequest<'a> {
     SetClientId(&'a GearmanName),
     /// Registers a function.
     CanDo(&'a GearmanName),
-    /// Withdraws all functions.
+    /// Withdraws the registration of all functions.
     ResetAbilities,
     /// Requests a job. The server responds with `NO_JOB` or `JOB_ASSIGN`.
     GrabJob,

@@ -197,7 +197,7 @@ impl GearmanWorker {
             match connection.receive()? {
                 Response::NoJob => break None,
                 Response::JobAssign(assigned) => break Some(assigned),
-                // The server sent this response before it read the request.
+                // The server sent this response before it read `GRAB_JOB`.
                 Response::Noop => {}
                 Response::Error { code, text } => self.report_refusal(code, text),
                 echo @ Response::Echo(_) => return Err(unexpected_response("GRAB_JOB", &echo)),
@@ -289,7 +289,7 @@ impl GearmanWorker {
         loop {
             match connection.receive()? {
                 Response::Echo(_) => break,
-                // The server sent this response before it read the request.
+                // The server sent this response before it read the echo request.
                 Response::Noop => {}
                 Response::Error { code, text } => self.report_refusal(code, text),
                 other => return Err(unexpected_response("ECHO_REQ", &other)),

@@ -1,4 +1,4 @@
-//! Tests the service under a real service manager, that of Windows or that of wine.
+//! Tests the example service under a real service manager, that of Windows or that of wine.
 //!
 //! `make test-windows` runs the tests under wine and sets the environment variable `WINE`. The
 //! tests then allow for the few differences between wine and Windows.

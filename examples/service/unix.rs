@@ -90,8 +90,8 @@ fn run() -> Result<u32, Box<dyn std::error::Error>> {
     Ok(exit_code)
 }
 
-/// The pool of children. The daemon is registered with the service, so it pauses and resumes its
-/// pool itself.
+/// The pool of children. The daemon is registered with the service, so the daemon pauses
+/// and resumes the pool itself.
 struct ChildPool;
 
 impl Workload for ChildPool {

@@ -35,7 +35,7 @@ pub enum Word {
 }
 
 impl Word {
-    /// Parses a line, without its line end.
+    /// Parses a line whose line end has been removed.
     #[must_use]
     pub fn parse(line: &str) -> Self {
         match line.trim().to_ascii_uppercase().as_str() {

@@ -166,7 +166,7 @@ fn every_decision_record_is_in_the_index() {
     assert!(decisions >= 19, "{decisions} decisions were found");
 }
 
-/// The most lines that a file may have. A longer file probably has more than one subject.
+/// The maximum number of lines of a source file. A longer file probably has more than one subject.
 const LINES_MAX: usize = 800;
 
 #[test]

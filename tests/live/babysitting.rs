@@ -103,7 +103,8 @@ fn a_request_can_extend_its_timeout_and_long_requests_have_a_separate_timeout() 
     assert_eq!(extends.ask("echo on"), "on");
     assert_eq!(long.ask("echo on"), "on");
     assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
-    // The extension applied to the request, not to the child.
+    // The extension applied only to the first request. The next request of the same child times
+    // out.
     assert_eq!(extends.ask("next_request"), "ok");
     step_line(&daemon, first, "int");
 }

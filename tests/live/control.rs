@@ -170,7 +170,7 @@ fn status_lists_the_exit_causes_of_a_slots_last_children() {
         operator.expect_done("kill", &format!("\"pid\":{}", child.0));
         until("the killed child is gone", || (!child.is_alive()).then_some(()));
     }
-    until("both causes are reported", || {
+    until("the status lists both exit causes", || {
         let report = operator.report();
         let causes = report["children"][0]["causes"].as_array()?.len();
         (causes == 2).then_some(())

@@ -90,7 +90,7 @@ fn a_stale_pid_file_is_replaced() {
 }
 
 #[test]
-fn the_pid_file_is_free_while_children_of_a_killed_parent_still_run() {
+fn a_new_daemon_can_lock_the_pid_file_while_children_of_a_killed_parent_still_run() {
     let mut first = TestProgram::pool().options("pidfile=DIR/pid grace=2000").start();
     let mut client = first.client();
     client.pid();

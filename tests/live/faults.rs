@@ -37,7 +37,7 @@ fn assert_nothing_is_left(start: fn() -> TestProgram, kill: fn(&mut DaemonProces
 }
 
 #[test]
-fn a_killed_parent_leaves_no_process_and_no_kernel_object() {
+fn all_processes_and_kernel_objects_disappear_after_the_parent_is_killed() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         assert_nothing_is_left(start, |daemon| {
             assert!(daemon.parent().signal(Signal::SIGKILL));
@@ -46,7 +46,7 @@ fn a_killed_parent_leaves_no_process_and_no_kernel_object() {
 }
 
 #[test]
-fn a_killed_fork_server_leaves_no_process_and_no_kernel_object() {
+fn all_processes_and_kernel_objects_disappear_after_the_fork_server_is_killed() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         assert_nothing_is_left(start, |daemon| {
             let parent = daemon.parent();
@@ -58,7 +58,7 @@ fn a_killed_fork_server_leaves_no_process_and_no_kernel_object() {
 }
 
 #[test]
-fn children_without_parent_and_fork_server_finish_their_request_and_exit() {
+fn children_finish_their_request_and_exit_after_parent_and_fork_server_are_killed() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         let mut daemon = start().logged().options("start=3 max=4").start();
         let mut client = daemon.client();
@@ -74,7 +74,7 @@ fn children_without_parent_and_fork_server_finish_their_request_and_exit() {
 }
 
 #[test]
-fn a_killed_child_is_replaced_and_the_others_continue() {
+fn a_killed_child_is_replaced_and_other_children_continue() {
     let daemon = TestProgram::pool().logged().options("start=2 min=2 max=4").start();
     let (mut killed, mut other) = (daemon.client(), daemon.client());
     let child = killed.pid();

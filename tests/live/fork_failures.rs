@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
-/// Compiles the library that makes forks fail into the directory `dir`, and returns its path.
+/// Compiles a library into the directory `dir`, and returns the path of the library. The library
+/// makes forks fail.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("fork_eagain.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/live/shim/fork_eagain.c");

@@ -1,5 +1,5 @@
-//! Tests the example `forking`. Some of the tests are ports of `t/30_forking.t`, with which
-//! POE::Component::Daemon tests its own example.
+//! Tests the example `forking`. Some of the tests are ports of `t/30_forking.t`, a test of the
+//! original, POE::Component::Daemon.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

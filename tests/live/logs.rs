@@ -85,9 +85,9 @@ fn when_the_new_log_file_cannot_be_opened_the_old_file_stays_in_use_and_the_erro
                 .then_some(())
         });
     };
-    report("the parent logs the error", "ERRO cannot reopen the log file");
-    report("the fork server's error is logged", "fork server cannot reopen the log file");
-    report("the child logs the error", &format!("role: child, pid: {}", child.0));
+    report("the parent has logged the error", "ERRO cannot reopen the log file");
+    report("the error of the fork server is logged", "fork server cannot reopen the log file");
+    report("the child has logged the error", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");
     assert!(fs::read_to_string(&old).unwrap().contains("still here"));
     assert!(fs::read_to_string(&old).unwrap().contains("cannot"));

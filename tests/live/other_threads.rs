@@ -65,7 +65,7 @@ fn an_http_handler_that_crashes_ends_only_its_own_child() {
 }
 
 #[test]
-fn an_idle_kept_alive_connection_ends_when_the_daemon_stops() {
+fn an_idle_http_connection_is_closed_when_the_daemon_stops() {
     let mut daemon = TestProgram::example("http").start();
     let mut client = daemon.client();
     get(&mut client, "/").unwrap();

@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 #[test]
-fn spares_are_started_for_busy_children_and_surplus_spares_are_retired() {
+fn a_pool_keeps_a_spare_child_up_to_max_children_and_retires_surplus_spares() {
     let options = "start=1 min=1 max_spare=2 max=6 retire_delay=50";
     let daemon = TestProgram::pool().logged().options(options).start();
     let mut clients: Vec<LineClient> = Vec::new();
@@ -128,7 +128,7 @@ fn a_reload_replaces_all_children_and_no_request_fails() {
 }
 
 #[test]
-fn a_hangup_reloads_the_pool_if_configured() {
+fn hup_reloads_the_pool_if_reload_on_hup_is_set() {
     let daemon = TestProgram::pool().logged().options("start=4 min=2 max=8 reload_on_hup").start();
     replaced_under_load(&daemon, || {
         daemon.parent().signal(Signal::SIGHUP);

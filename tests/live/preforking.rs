@@ -21,7 +21,7 @@ fn two_connections_are_served_by_two_processes() {
 }
 
 #[test]
-fn a_child_that_gets_a_hangup_creates_its_log_file_again() {
+fn a_child_that_receives_hup_reopens_its_log_file() {
     let daemon = preforking();
     let mut client = daemon.client();
     let child = client.pid();
@@ -133,8 +133,8 @@ fn there_are_never_more_children_than_max_children() {
 fn an_idle_pool_of_maximum_size_does_not_grow() {
     let daemon = TestProgram::pool().options("start=4 max=4").start();
     let children = daemon.wait_for_children(4);
-    // The original forks one more child each second. This daemon does not poll: if it forked a
-    // child by mistake, it would do so immediately, so 300 ms are enough.
+    // In this situation, POE::Component::Daemon forks one more child each second. This daemon does
+    // not poll: if it forked a child by mistake, it would do so immediately, so 300 ms are enough.
     during(Duration::from_millis(300), || {
         assert_eq!(daemon.children(), children);
     });

@@ -8,8 +8,8 @@ use crate::harness::{Signal, TestProgram, run_clients};
 
 const MODELS: [&str; 2] = ["start=2 max=4", "postfork max=4"];
 
-/// Sends words one after the other on one connection. Each word is echoed before the next is sent,
-/// so the child has to wait for all but the first.
+/// Sends words one after the other on one connection. Each word is sent only after the previous
+/// word was echoed, so the child has to wait for each word except the first.
 fn talk(path: &Path, words: &[String]) {
     let stream = UnixStream::connect(path).expect("the daemon listens");
     let mut answers = BufReader::new(&stream).lines();

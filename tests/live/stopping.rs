@@ -150,7 +150,7 @@ fn a_graceful_stop_logs_no_warning_error_or_signal() {
 }
 
 #[test]
-fn a_second_signal_stops_the_daemon_immediately() {
+fn a_second_stop_signal_stops_the_daemon_immediately() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
@@ -227,7 +227,7 @@ fn the_port_is_free_for_a_restart_right_after_a_burst_of_clients() {
 }
 
 #[test]
-fn a_stopped_child_is_killed_after_the_grace_period() {
+fn a_child_stopped_by_sigstop_is_killed_after_the_grace_period() {
     for mut daemon in both_models("start=2 max=4 grace=300") {
         let mut client = daemon.client();
         let child = client.pid();
@@ -284,7 +284,7 @@ fn a_foreign_child_that_does_not_exit_is_killed() {
     let mut daemon = TestProgram::solo().options("grace=300").start();
     let command = "foreign trap '' TERM; while :; do sleep 1000; done";
     let foreign = Process(daemon.ask(command).parse().unwrap());
-    // When the shell has started its own child, it has set its trap.
+    // The shell sets its trap before it starts its own child.
     let slept = until("the foreign child sleeps", || foreign.children().first().copied());
     daemon.parent().signal(Signal::SIGTERM);
     until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));

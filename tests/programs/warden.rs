@@ -2,9 +2,9 @@
 //! ARGUMENTS...`.
 //!
 //! The warden reaps the program and all orphaned descendants, including those that have detached.
-//! The first line of the report is the program's pid. A line `PID STATUS` follows for each process
-//! that the warden reaps. The warden exits when no descendant is left. When the test ends, it
-//! closes the warden's standard input, and the warden then kills the remaining processes.
+//! The first line of the file REPORT is the program's pid. A line `PID STATUS` follows for each
+//! process that the warden reaps. The warden exits when no descendant is left. When the test ends,
+//! it closes the warden's standard input, and the warden then kills the remaining processes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

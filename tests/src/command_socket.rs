@@ -1,5 +1,5 @@
 //! The parent's command socket: a Unix socket through which a test sends commands to the daemon's
-//! actor, one per line. Also a session that logs every broadcast it receives.
+//! actor, one per line. This module also contains an actor that logs every broadcast it receives.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The session of a child under test, in both forking models: one connection at a time.
+//! The session of a child of the test programs, pre-forked or post-forked.
 
 use std::net::{TcpListener, TcpStream};
 

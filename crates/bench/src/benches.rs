@@ -138,7 +138,8 @@ pub(crate) fn run(names: &[String]) -> Measured<()> {
         missed => format!("{missed} of {bars} required values are MISSED"),
     });
     table::say(
-        "only dispatch-latency pins processes to processors: if other programs ran, measure again",
+        "only dispatch-latency pins processes to processors; if other programs ran during a \
+         benchmark, measure again",
     );
     if unmeasured.is_empty() {
         Ok(())

@@ -1,5 +1,5 @@
-//! The clients, which are the same for every server. Each client is a thread that makes one
-//! connection after another.
+//! The clients of the measured echo servers. They are the same for every server. Each client is a
+//! thread that makes one connection after another.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -9,12 +9,12 @@ use crate::figures::{median, range};
 use crate::running::{Running, ServerProgram};
 use crate::{Measured, proc};
 
-/// The number of rounds of each server. The rounds are shorter than most disturbances, so that a
-/// disturbance affects all servers.
+/// The number of counted rounds of each server. The rounds are shorter than most disturbances by
+/// other programs, so that a disturbance affects all servers.
 const ROUNDS: usize = 15;
 /// The length of a round.
 const ROUND: Duration = Duration::from_millis(500);
-/// The length of the first round, which fills caches and queues and does not count.
+/// The length of the warm-up round, which fills caches and queues and is not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A measured server, with its results.
@@ -28,7 +28,7 @@ pub(crate) struct Contestant {
 }
 
 impl Contestant {
-    /// Starts a server, and waits until it has this many descendants.
+    /// Starts a server, and waits until it has `descendants` descendant processes.
     pub(crate) fn start_contestant(
         program: ServerProgram,
         server: &[&str],
@@ -64,8 +64,8 @@ impl Contestant {
         self.failed
     }
 
-    /// Returns a text: the range of the answers per second, the processor time per answer, and the
-    /// number of failures if there were any.
+    /// Returns, as one line of text, the range of the answers per second, the processor time per
+    /// answer, and the number of failures if there were any.
     pub(crate) fn note(&self) -> String {
         let (least, most) = range(&self.rates);
         let failed = match self.failed {
@@ -79,8 +79,8 @@ impl Contestant {
     }
 }
 
-/// Runs a warm-up round for each server, which does not count, and then alternating rounds, which
-/// count.
+/// Runs one uncounted warm-up round for each server, then [`ROUNDS`] counted rounds in which the
+/// servers alternate.
 pub(crate) fn compare_alternating(contestants: &mut [Contestant], clients: usize) -> Measured<()> {
     for contestant in contestants.iter() {
         clients::round(contestant.address, clients, WARM_UP)?;

@@ -5,8 +5,8 @@
 //! `target/bench/results.json`. A result that misses its required value is reported, but does not
 //! change the exit code. The exit code is 1 if a benchmark could not be measured, or if the results
 //! could not be written. Each measured daemon is a separate program (`bench-fork`, `bench-pool`,
-//! ...) in the directory of this program, and `bench-loop` contains the servers without actix. The
-//! other servers are this program, started with `--serve`.
+//! ...) in the directory of this program, and `bench-loop` contains the servers without actix. To
+//! run any other server, this program starts itself with `--serve`.
 
 mod announce;
 mod benches;

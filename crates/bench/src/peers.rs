@@ -1,5 +1,5 @@
-//! Process pools of Python's standard library, which the dispatcher is compared with. A Python
-//! script measures them.
+//! Runs a Python script that measures the process pools of Python's standard library, for
+//! comparison with the dispatcher.
 
 use std::process::Command;
 

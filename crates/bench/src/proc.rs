@@ -49,7 +49,8 @@ pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
     Ok(total)
 }
 
-/// Returns the processor time of a process's existing threads, as of the scheduler's last tick.
+/// Returns the processor time that a process's existing threads had used at the scheduler's last
+/// tick.
 pub(crate) fn own_time(pid: u32) -> io::Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -83,7 +84,8 @@ struct Stat {
 impl Stat {
     fn of(pid: u32) -> io::Result<Stat> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name can contain parentheses too, so split after the last one.
+        // The program's name is in parentheses and can contain parentheses itself, so split after
+        // the last one.
         let (_name, fields) =
             stat.rsplit_once(") ").ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
         let field = |index: usize| fields.split(' ').nth(index);

@@ -9,7 +9,7 @@ pub(crate) type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Runs `serve` with the arguments of this program, and prints an error to standard error. When the
 /// benchmark ends, the kernel sends TERM to this process.
-#[expect(clippy::print_stderr, reason = "it prints why it failed")]
+#[expect(clippy::print_stderr, reason = "a server prints why it failed")]
 pub(crate) fn become_one(program: &str, serve: impl FnOnce(&[&str]) -> Measured<()>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let server: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -14,13 +14,13 @@ use daemon_sys::process::{Pid, Signal, SignalOutcome, signal};
 
 use crate::{Measured, clients, proc, table};
 
-/// The argument that makes this program run one of the servers.
+/// The argument that makes the program `bench` run a server instead of the benchmarks.
 pub(crate) const SERVE: &str = "--serve";
 
 /// The program that contains a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerProgram {
-    /// This program.
+    /// The program `bench` itself, with the argument [`SERVE`].
     Bench,
     /// A daemon that forks for each connection.
     Fork,
@@ -53,7 +53,8 @@ impl ServerProgram {
     }
 }
 
-/// Returns the path of a copy of a program, as an installation would create it.
+/// Copies a program, as an installation does, and returns the path of the copy. Does not copy the
+/// program again if the copy is newer.
 ///
 /// The page cache holds a file that a linker has just written as single pages. It holds a file that
 /// was written at once as groups of pages, and a process maps such groups faster. Users run

@@ -9,7 +9,7 @@ use crate::Measured;
 use crate::announce::die_with_benchmark;
 use crate::placement::Placement;
 
-/// Runs the server of this name until it has finished or is stopped.
+/// Runs the server with this name and these arguments until it has finished or is stopped.
 pub(crate) fn serve(server: &[String]) -> Measured<()> {
     die_with_benchmark()?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();

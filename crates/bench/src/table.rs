@@ -17,7 +17,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// The unit.
     pub(crate) unit: &'static str,
-    /// Our figure. For repeated measurements, this is the median.
+    /// Our figure, which is that of the measured daemon or manager of this project. For repeated
+    /// measurements, this is the median.
     pub(crate) ours: f64,
     /// What we are compared with, if anything: a limit, which is a server that does only the
     /// necessary work, or a peer, which is another product.
@@ -96,8 +97,8 @@ impl Row {
         self
     }
 
-    /// Takes the number of failed requests. If any request has failed, the bar that was set before
-    /// does not hold.
+    /// Records the number of failed requests. If it is not 0, the bar does not hold. Call this
+    /// method after `bar`.
     pub(crate) fn failed(mut self, requests: u64) -> Row {
         if requests > 0 {
             self.holds = self.holds.map(|_reached| false);

@@ -29,7 +29,7 @@ pub enum AcceptChange {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorPause {
-    /// Not paused by the operator: the accept state depends on the load alone.
+    /// Not paused by the operator: the accept state depends on the other fields of [`PoolLoad`].
     #[default]
     Off,
     /// Paused by the operator: sessions accept no requests.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_paused_while_no_child_can_be_forked_or_requests_wait() {
+    fn sessions_are_paused_while_the_pool_is_full_or_requests_wait_or_the_operator_pauses() {
         let story = [
             (load(2, 0), AcceptState::Accepting, None),
             (load(3, 0), AcceptState::Paused, Some(AcceptChange::Pause)),

@@ -98,7 +98,7 @@ const ABORTED: u64 = 5;
 const ACKNOWLEDGED: u64 = 6;
 
 impl Claim {
-    /// Creates a cell that is not shared, for tests and models.
+    /// Creates a cell that is not in shared memory, for unit tests and loom tests.
     #[must_use]
     pub fn new() -> Claim {
         Claim { word: AtomicU64::new(0), started_at: AtomicU64::new(0) }

@@ -2,7 +2,7 @@
 
 use crate::status::{Status, StatusKind};
 
-/// The number of children by status, as the parent has last seen them.
+/// The number of children by status, as last seen by the parent.
 ///
 /// The counts are updated with each transition, so the cost of reading them does not depend on the
 /// size of the scoreboard. They can also be collected from an iterator of statuses. Empty slots are

@@ -10,8 +10,8 @@ use crate::pool::{PoolDecision, PoolError, PoolResize};
 /// The limits of a demand-driven pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct DemandRules {
-    /// The number of children that are kept from the start, whatever the demand: the dispatcher's
-    /// `pre_fork`.
+    /// The number of children that are forked at the start and kept, whatever the demand: the
+    /// dispatcher's `pre_fork`.
     pub start: u32,
     /// The maximum number of children at any time: the dispatcher's `max_forks`.
     pub max_children: u32,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_children_are_forked_as_are_needed_up_to_the_maximum() {
+    fn missing_children_are_forked_until_max_children_is_reached() {
         // start, most, (starting, idle, busy, leaving), waiting, forked
         let table = [
             (2, 4, (0, 0, 0, 0), 0, 2),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn with_an_interval_one_child_is_forked_at_a_time() {
+    fn only_one_child_is_forked_on_demand_per_interval() {
         let at = |seconds| MonotonicTime::ZERO + Duration::from_secs(seconds);
         let mut scaler = DemandScaler::new(rules(0, 4, 2));
         let first = scaler.decide(&counts(0, 0, 0, 0), 3, at(10));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_limit_is_rejected_with_its_name_and_value() {
+    fn the_error_for_an_invalid_limit_names_the_limit() {
         let sentence = |rules: DemandRules| rules.check().unwrap_err().to_string();
         assert_eq!(sentence(rules(0, 0, 0)), "max_children must be greater than 0");
         assert_eq!(

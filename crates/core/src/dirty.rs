@@ -45,8 +45,8 @@ impl DirtyBits {
         // slot's bit could remain set without its summary bit, and would not be found.
         //
         // Both bits are always written, even if the slot's bit is set already. A child that was
-        // killed between the two writes may have set only the slot's bit. Without its summary bit,
-        // this change is not found.
+        // killed between the two writes has set only the slot's bit. If the summary bit were
+        // written only with a new slot bit, no later change of the slot would be found.
         marks.words[word % WORDS].fetch_or(1 << (slot.index() % BITS), Ordering::Release);
         self.summary.words[word / BITS].fetch_or(1 << (word % BITS), Ordering::Release);
     }

@@ -135,7 +135,7 @@ pub enum ExitCause {
 ///   code 0. Any other exit that the daemon did not ask for is a failure, even with code 0: the
 ///   program has called exit(3) itself.
 /// - A child that was asked to stop and was killed by TERM or QUIT counts as having stopped
-///   normally: it had not installed its signal handler yet.
+///   normally, because it had not installed its signal handler yet.
 ///
 /// # Examples
 ///
@@ -144,8 +144,8 @@ pub enum ExitCause {
 ///
 /// let cause = classify_exit(Exit::Code(0), Status::Leaving, None, ChildKind::Pool);
 /// assert_eq!(cause, ExitCause::Recycled(RecycleReason::Requests));
-/// let oom = Exit::Signal { number: 9, core: false };
-/// let cause = classify_exit(oom, Status::Serving, None, ChildKind::Pool);
+/// let kill = Exit::Signal { number: 9, core: false };
+/// let cause = classify_exit(kill, Status::Serving, None, ChildKind::Pool);
 /// assert_eq!(cause.to_string(), "killed by signal KILL");
 /// ```
 #[must_use]

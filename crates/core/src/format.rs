@@ -1,4 +1,4 @@
-//! Durations and sizes as every screen, log and report shows them.
+//! Formats durations and sizes in the same way for all screens, logs and reports.
 //!
 //! [`duration`] and [`size`] return [`Display`](fmt::Display) newtypes, which allocate nothing and
 //! honour the width and alignment of a format string.
@@ -35,7 +35,7 @@ pub const fn duration(duration: Duration) -> FormattedDuration {
     FormattedDuration(duration)
 }
 
-/// Formats a number of bytes in powers of 1024. From 1K on, values below 10 have one decimal:
+/// Formats a number of bytes in powers of 1024. From 1K on, a number below 10 has one decimal:
 /// `512B`, `9.9K`, `980K`, `5.4M`, `36M`, `1.2G`.
 ///
 /// The text has at most five characters.
@@ -82,7 +82,8 @@ impl fmt::Display for FormattedSize {
     }
 }
 
-/// A text of at most 32 bytes. It is written completely before it is padded to the width.
+/// A text of at most 32 bytes. The text is written completely first, and then padded to the width
+/// that the format string requests.
 #[derive(Default)]
 struct ShortText {
     bytes: [u8; 32],

@@ -87,10 +87,10 @@
 //! | --- | --- |
 //! | time | [`MonotonicTime`] |
 //! | status of a child | [`Status`], [`StatusKind`], [`Transition`], [`IllegalTransition`] |
-//! | the scoreboard: memory | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
-//! | read by any process | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
-//! | written by the parent | [`Scoreboard`], [`ArmResult`] |
-//! | written by a child | [`Seat`], [`WakeParent`], [`ReportError`] |
+//! | the memory of the scoreboard | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
+//! | the scoreboard, as any process reads it | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
+//! | the scoreboard, as the parent writes it | [`Scoreboard`], [`ArmResult`] |
+//! | the scoreboard, as a child writes it | [`Seat`], [`WakeParent`], [`ReportError`] |
 //! | number of children by status | [`Counts`] |
 //! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`PoolResize`] |
 //! | size of a pool by demand | [`DemandScaler`], [`DemandRules`] |

@@ -12,7 +12,8 @@ use crate::status::Status;
 
 /// The maximum number of slots of a scoreboard.
 ///
-/// One summary line has bits for this many slots: 16 words of 64 bits, each bit for 64 slots.
+/// The scoreboard has only one line that summarizes the dirty bits. The 16 words of this line have
+/// 1024 bits, each for 64 slots.
 pub const MAX_SLOTS: u32 = 65_536;
 
 /// The number of words in a line.
@@ -20,10 +21,11 @@ pub(crate) const WORDS: usize = 16;
 
 /// A line of the scoreboard: 128 bytes, which is two cache lines.
 ///
-/// A line has two cache lines because processors prefetch pairs of cache lines: children that write
-/// to the two cache lines of a pair would slow each other down. A line consists of atomics, so a
-/// `&ScoreboardLine` may point to memory that other processes change at any time. Zeroed memory is
-/// a valid line, but not yet a scoreboard: see [`Scoreboard::format`](crate::Scoreboard::format).
+/// A line has two cache lines because processors prefetch pairs of cache lines. If two children
+/// wrote to the two cache lines of one pair, they would slow each other down. A line consists of
+/// atomics, so a `&ScoreboardLine` may point to memory that other processes change at any time.
+/// Zeroed memory is a valid line, but not yet a scoreboard: see
+/// [`Scoreboard::format`](crate::Scoreboard::format).
 ///
 /// # Examples
 ///

@@ -83,8 +83,8 @@ impl Phase {
         self as u8
     }
 
-    /// Returns the phase with this code, or `None` if no phase has it. In this case, the memory was
-    /// damaged.
+    /// Returns the phase with this code. Returns `None` if no phase has this code, which means that
+    /// the shared memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Phase> {
         Phase::ALL.get(usize::from(code)).copied()
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn legal_phase_changes_are_those_of_the_table() {
+    fn each_phase_change_is_allowed_or_rejected_as_listed() {
         #[rustfmt::skip]
         let table = [
             // to:          Starting Running Stopping Stopped

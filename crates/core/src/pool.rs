@@ -83,8 +83,8 @@ enum InitialFork {
     Done,
 }
 
-/// A surplus of idle children: when some may be retired, and the smallest number of idle children
-/// so far.
+/// A surplus of idle children: the time from which some may be retired, and the smallest number of
+/// idle children since the surplus began.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Surplus {
     until: MonotonicTime,

@@ -26,8 +26,8 @@ impl RequestLimit {
 /// By how many percent a child's quota or lifetime may be less than configured. 10 by default.
 ///
 /// Without jitter, children that are started together also exit together. `POE::Component::Daemon`
-/// has no jitter: in a measurement, a pool of four of its children served no requests for a second
-/// each time when the four had exited.
+/// has no jitter: in a measurement, a pool with four of its children served no requests for a
+/// second each time the four children had exited.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Jitter(u8);
@@ -70,7 +70,7 @@ impl Jitter {
     /// The results for consecutive indices are spread as evenly as possible, whatever the number of
     /// indices. They are computed from the fractional parts of the multiples of the golden ratio
     /// (Knuth, The Art of Computer Programming, volume 3, section 6.4, "Fibonacci hashing"). Random
-    /// numbers would sometimes give neighbours the same result.
+    /// numbers would sometimes give the same result for consecutive indices.
     #[must_use]
     pub fn shorten(self, whole: u64, start_index: u64) -> u64 {
         let spread = u128::from(whole) * u128::from(self.0) / 100;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_a_tenth_of_a_large_pool_has_the_same_quota() {
+    fn no_quota_is_shared_by_more_than_a_tenth_of_a_large_pool() {
         // 1000 children share 11 quotas, and no more than 100 children have the same quota.
         for first in [0_u64, 17, 1 << 40] {
             let mut counts = [0; 101];

@@ -18,11 +18,11 @@ use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::status::Status;
 
-/// The first word of a scoreboard: a magic number that includes the version of the layout, in the
-/// byte order of the machine.
+/// The first word of a scoreboard: a magic number that includes the version of the layout, in
+/// native byte order.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x01");
 
-/// The words of the header, which is line 0.
+/// The indices of the words in the header, which is line 0.
 pub(crate) mod header_word {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const SLOTS: usize = 1;
@@ -116,8 +116,8 @@ pub struct ScoreboardReader {
 ///
 /// The status, the generation and the pid always belong together. The times and the number of
 /// requests belong to the same generation, but may already be those of the child's next status. If
-/// the slot changes during each of 16 attempts to read it, they may be those of a later status or
-/// of a later owner.
+/// the slot changes during each of 16 attempts to read it, the times and the number of requests may
+/// be those of a later status or of a later owner.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SlotEntry {
@@ -230,8 +230,8 @@ impl ScoreboardReader {
         u8::try_from(code).ok().and_then(Phase::from_code).unwrap_or(Phase::Stopped)
     }
 
-    /// Returns whether the operator has paused the daemon. Children of a pool then accept no
-    /// requests.
+    /// Returns whether the operator has paused the daemon. While the daemon is paused, the children
+    /// of a pool accept no requests.
     #[must_use]
     pub fn operator_pause(&self) -> OperatorPause {
         match self.header.words[header_word::OPERATOR_PAUSE].load(Ordering::Acquire) {

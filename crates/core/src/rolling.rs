@@ -36,8 +36,8 @@ pub enum RollingStep {
     Retire(u32),
     /// Wait, and ask for the next step again when a child becomes ready or exits.
     Wait,
-    /// No old child is left. Up to `max_unavailable` children may be missing; the pool's own rules
-    /// fork them.
+    /// No old child is left. The pool may still have up to `max_unavailable` children fewer than
+    /// `target`. The pool's rules for spare children fork the missing ones.
     Done,
 }
 

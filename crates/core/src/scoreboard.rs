@@ -130,14 +130,15 @@ impl Scoreboard {
         let state = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         line.words[slot_word::STATE]
             .store(SlotState::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
-        // Pairs with the fence in `read`: a reader that sees a word that is cleared below, or a
-        // word that the next owner writes, also sees that the slot was closed.
+        // Pairs with the fence in `ScoreboardReader::read`: a reader that sees a word that is
+        // cleared below, or a word that the slot's next child writes, also sees that the slot was
+        // closed.
         fence(Ordering::Release);
         wipe(line, now);
         SlotEntry { fault: last.fault.or(torn), ..last }
     }
 
-    /// Records why the owner of this slot exited, for [`ScoreboardReader::exit_causes`].
+    /// Records why the child in this slot exited, for [`ScoreboardReader::exit_causes`].
     pub fn record_exit(&self, slot: SlotNumber, cause: ExitCause) {
         if let Some(line) = self.line(slot) {
             let causes = &line.words[slot_word::EXIT_CAUSES];
@@ -187,11 +188,12 @@ impl Scoreboard {
     /// wakeup is lost between checking and sleeping.
     pub fn arm_wakeup(&self) -> ArmResult {
         // Give the wakeup's word a new number, even if the wakeup is armed already: a report that
-        // has seen an earlier number may be about to disarm the wakeup. The exchange by which it
-        // does so fails if the word has a different number.
+        // has seen the previous number may be about to disarm the wakeup. It disarms the wakeup by
+        // a compare-and-exchange, which fails if the word has a new number.
         self.disarm_wakeup();
         let waker = &self.header().words[header_word::WAKEUP];
-        // Only the parent changes an even number, so there is no other writer now.
+        // The number is even now. Only the parent changes an even number, so there is no other
+        // writer.
         waker.store(waker.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
         // The parent stores "armed" and loads the dirty bits; a report stores its bit and loads
         // "armed". With a sequentially consistent fence between the store and the load on both

@@ -81,7 +81,7 @@ impl<B: WakeParent> Seat<B> {
     /// # Errors
     ///
     /// [`ReportError`] if there is no such slot, if the slot is damaged or belongs to another
-    /// generation, or if its seat is taken.
+    /// generation, or if its seat is taken already.
     #[inline]
     pub fn take(
         board: ScoreboardReader,
@@ -110,8 +110,11 @@ impl<B: WakeParent> Seat<B> {
     ///
     /// # Errors
     ///
-    /// [`ReportError::IllegalTransition`] if the transition is not allowed. Another error if the
-    /// slot no longer belongs to this child or is damaged. The status is then unchanged.
+    /// - [`ReportError::IllegalTransition`] if the transition is not allowed.
+    /// - [`ReportError::StaleGeneration`] if the slot no longer belongs to this child.
+    /// - [`ReportError::Damaged`] if the slot is damaged.
+    ///
+    /// In all these cases the status is unchanged.
     pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
         self.change(to, |state, step| {
             match step {

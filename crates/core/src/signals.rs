@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_signal_has_the_action_of_the_table() {
+    fn the_parent_and_a_child_take_the_expected_action_on_each_signal() {
         use ParentAction::{AddChild, Hangup, Ignore, Pause, Peek, RemoveChild, Resume, Stop};
         use StopMode::{Graceful, Immediate};
         let table = [
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_handles_exactly_the_signals_that_it_does_not_ignore() {
+    fn child_signals_contains_exactly_the_signals_that_a_child_does_not_ignore() {
         let handled = Signal::ALL
             .into_iter()
             .filter(|signal| child_action(*signal) != ChildAction::Ignore)

@@ -27,7 +27,7 @@ macro_rules! statuses {
             /// All statuses, in the order of their codes.
             pub const ALL: [Status; [$($code),+].len()] = [$(Status::$status),+];
 
-            /// Returns the letter on the scoreboard.
+            /// Returns the letter that stands for this status.
             #[must_use]
             pub const fn letter(self) -> char {
                 match self {
@@ -145,7 +145,7 @@ impl Status {
         Status::ALL.into_iter().find(|status| status.letter() == letter)
     }
 
-    /// Returns the code in shared memory.
+    /// Returns the code of the status in shared memory.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
@@ -241,7 +241,7 @@ mod tests {
     };
 
     #[test]
-    fn every_transition_is_as_in_the_table() {
+    fn each_pair_of_statuses_is_allowed_or_refused_as_in_the_table() {
         const NO: Option<Transition> = None;
         const O: Option<Transition> = Some(SlotOpened);
         const S: Option<Transition> = Some(SeatTaken);

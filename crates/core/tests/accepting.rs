@@ -82,7 +82,7 @@ proptest! {
                     simulation.load.children = simulation.load.children.saturating_sub(1);
                 }
                 LoadEvent::ForkFails if simulation.load.children > 0 => {
-                    // The request goes back to the front of the backlog.
+                    // The request of the failed fork goes back to the front of the backlog.
                     simulation.load.children -= 1;
                     simulation.load.waiting += 1;
                 }

@@ -13,8 +13,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-/// Counts the wakeups. The counter uses relaxed atomics, so that it adds no ordering to that of the
-/// scoreboard.
+/// Counts the wakeups. The counter uses relaxed atomics, so that it does not order memory accesses
+/// that the scoreboard leaves unordered.
 #[derive(Clone)]
 struct WakeCounter(Arc<AtomicUsize>);
 
@@ -202,7 +202,7 @@ fn no_report_is_lost_when_two_children_report_during_a_scan() {
 }
 
 #[test]
-fn no_wakeup_is_lost_between_checking_and_sleeping() {
+fn no_wakeup_is_lost_between_the_last_check_and_the_sleep_of_the_parent() {
     explore(3, || {
         let scoreboard = scoreboard(2);
         let waker = WakeCounter::new();
@@ -290,7 +290,7 @@ fn closing_a_slot_while_its_label_is_written_reports_a_torn_label_and_leaves_the
 }
 
 #[test]
-fn exactly_one_side_gets_a_task_that_is_started_and_revoked_at_the_same_time() {
+fn a_task_that_is_started_and_revoked_at_the_same_time_is_not_both_started_and_revoked() {
     for first_thread in [FirstThread::Main, FirstThread::Spawned] {
         explore(3, move || {
             let cell: &'static Claim = Box::leak(Box::new(Claim::new()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemon_core::{Counts, MonotonicTime, Pool, PoolDecision, PoolRules, Status, StatusKind};
 use proptest::prelude::*;
 
-/// An event. The number selects the child, or is the number of milliseconds that pass.
+/// An event. The number selects the child. For `TimePasses` it is a number of milliseconds.
 #[derive(Debug, Clone, Copy)]
 enum PoolEvent {
     BecomesReady(usize),

@@ -19,7 +19,7 @@ fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
 }
 
 #[test]
-fn a_quarter_of_the_children_but_at_least_one_may_be_unavailable() {
+fn by_default_a_quarter_of_the_children_but_at_least_one_may_be_unavailable() {
     let table = [(0, 1), (1, 1), (4, 1), (7, 1), (8, 2), (100, 25)];
     for (target, max_unavailable) in table {
         assert_eq!(default_max_unavailable(target), max_unavailable);
@@ -27,7 +27,7 @@ fn a_quarter_of_the_children_but_at_least_one_may_be_unavailable() {
 }
 
 #[test]
-fn each_situation_has_the_next_step_of_the_table() {
+fn the_next_step_for_each_state_of_a_pool_is_the_expected_one() {
     let of8 = pool(8, 8, 12);
     let full = pool(8, 8, 8);
     let table = [

@@ -1,4 +1,4 @@
-//! Reads the scoreboard file, without the daemon.
+//! Reads the scoreboard file of a daemon, without connecting to the daemon.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the daemon refused or failed, or the output cannot be written
+  1  the daemon refused the command or could not carry it out, or the output cannot be written
   2  invalid command line
   3  no such child
   4  the daemon is unreachable, its answer is missing or invalid, or the scoreboard cannot be read
@@ -20,8 +20,8 @@ Exit codes:
 
 /// Monitors and controls a daemon.
 ///
-/// Connects to the daemon's control socket, which the program sets with `DaemonBuilder::control`.
-/// Only root and the daemon's user may connect.
+/// Connects to the daemon's control socket. The daemon sets the path of the socket with
+/// `DaemonBuilder::control`. Only root and the daemon's user may connect.
 #[derive(Debug, Parser)]
 #[command(name = "daemonctl", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     socket: Option<PathBuf>,
 
     /// The path of the daemon's scoreboard file: `status` and `top` read it if the daemon does not
-    /// answer
+    /// answer or if no socket is given
     #[arg(
         long,
         global = true,
@@ -160,7 +160,7 @@ impl Cli {
         self.timeout
     }
 
-    /// Returns the path of the control socket. Exits with a usage error if no path is given.
+    /// Returns the path of the control socket. Exits with a usage error if no socket path is given.
     pub(crate) fn socket(&self) -> PathBuf {
         match (&self.socket, &self.board) {
             (Some(socket), _) => socket.clone(),

@@ -43,7 +43,8 @@ struct VersionField {
 pub(crate) enum ReceivedEvent {
     /// An event that this version of daemonctl knows.
     Known(ControlEvent),
-    /// An event that a later version of the daemon has added to the same version of the protocol.
+    /// An event that this version of daemonctl does not know, because a later version of the daemon
+    /// added it to the same version of the protocol.
     Unknown(Value),
 }
 
@@ -187,7 +188,8 @@ impl DaemonClient {
         let NextLine::Line(line) = self.line(action, deadline)? else {
             return Ok(None);
         };
-        // In another version of the protocol, the rest of the line may have another format.
+        // Parse only the version first. In another version of the protocol, all other fields of the
+        // line may have another format.
         let VersionField { version } = serde_json::from_slice(&line).map_err(|error| {
             self.invalid_answer(action, &format!("{error}: {}", excerpt(&line)))
         })?;
@@ -287,7 +289,7 @@ impl DaemonClient {
 }
 
 /// Parses a line with an event or a kind of error that this daemonctl does not know, because it was
-/// added to the same version of the protocol later. Returns the event as JSON, and the error with
+/// added to the same version of the protocol later. Returns the event as JSON, or the error with
 /// the kind [`ControlErrorKind::Failed`].
 fn parse_addition(line: &[u8]) -> Option<ParsedLine> {
     let mut value: Value = serde_json::from_slice(line).ok()?;

@@ -89,7 +89,7 @@ fn execute(cli: &Cli, command: ControlCommand) -> Result<(), CtlError> {
 }
 
 /// Prints the status. If the daemon is unavailable but its scoreboard file can be read, prints the
-/// scoreboard and a note instead, and returns the exit code of the daemon's error.
+/// scoreboard and a note instead, and returns the exit code for an unavailable daemon.
 fn print_status(cli: &Cli, format: OutputFormat) -> Result<ExitCode, CtlError> {
     let (shown, code) = match cli.source() {
         Source::Socket(socket) => {

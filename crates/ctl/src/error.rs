@@ -15,7 +15,7 @@ use crate::text;
 #[repr(u8)]
 pub(crate) enum ExitStatus {
     Success = 0,
-    /// The daemon refused or failed, or the output cannot be written.
+    /// The daemon refused the command or could not carry it out, or the output cannot be written.
     Failed = 1,
     /// The command line is invalid. clap reports most of these errors.
     Usage = 2,

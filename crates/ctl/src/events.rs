@@ -1,4 +1,4 @@
-//! Events as lines of text.
+//! Formats events as lines of text or JSON.
 
 use actix_daemon::control::protocol::ControlEvent;
 use actix_daemon::{AcceptState, OperatorPause};

@@ -22,12 +22,12 @@
 //! | `snapshot` | the state of a daemon, from its socket or its scoreboard file |
 //! | `commands` | runs the commands, and prints their results |
 //! | `status`, `events` | the status and the events as text |
-//! | `top` | the live screen; its `screen` (state) and `view` (drawing) use no I/O and no clock |
+//! | `top` | the live screen; modules `screen` (state) and `view` (drawing) use no I/O or clock |
 //! | `error` | the errors and their exit codes |
 //!
 //! # Limitations
 //!
-//! - A call of daemonctl controls one daemon, which must run on the same machine.
+//! - A call of daemonctl controls one daemon. Both must run on the same machine.
 //! - The scoreboard file does not contain the name, model and counters of the daemon, or the
 //!   processor times and memory sizes of its children.
 

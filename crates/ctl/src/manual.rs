@@ -1,4 +1,4 @@
-//! Completions and man pages, generated from the definition of the command line.
+//! Shell completions and man pages of daemonctl, generated from the definition of its command line.
 
 use std::fs;
 use std::io;

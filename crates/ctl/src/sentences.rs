@@ -67,7 +67,7 @@ sentences! {
 }
 
 #[test]
-fn a_message_that_names_the_action_is_printed_unchanged() {
+fn a_daemon_error_that_already_names_the_action_is_printed_unchanged() {
     let text = "cannot reload: the daemon has no pool of children".to_owned();
     let fault = ControlError { kind: ControlErrorKind::Refused, text: text.clone() };
     assert_eq!(CtlError::Refused { action: "reload".to_owned(), fault }.to_string(), text);

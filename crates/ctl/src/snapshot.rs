@@ -159,7 +159,7 @@ impl Snapshot {
     }
 
     /// Returns in words whether requests are accepted, and if not, why. Returns `None` if
-    /// `accepting` is `None`, or if the daemon is paused because it is stopping or has stopped.
+    /// `accepting` is `None`, or if the daemon is stopping or has stopped.
     pub(crate) fn accepting_words(&self) -> Option<&'static str> {
         actix_daemon::accepting_words(self.accepting?, self.operator_pause, self.phase)
     }

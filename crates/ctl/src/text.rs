@@ -1,6 +1,6 @@
 //! Formatting of rates, and sanitizing of text from other processes.
 
-/// Returns a rate in at most six characters: `0.4`, `12`, `1234`, `56k`.
+/// Returns a rate in at most six characters: `0.4`, `12`, `1234`, `123k`.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate >= 99_999.5 => format!("{:.0}k", rate / 1000.0),
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_rates_have_a_fraction() {
+    fn rates_below_10_have_one_decimal_and_large_rates_are_in_thousands() {
         let rates = [0.0, 0.04, 9.94, 9.96, 1234.4, 99_999.4, 123_456.0].map(rate);
         assert_eq!(rates, ["0.0", "0.0", "9.9", "10", "1234", "99999", "123k"]);
     }

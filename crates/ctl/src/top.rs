@@ -201,7 +201,8 @@ fn run_screen(
             ScreenEvent::InputFailed(source) => return Err(CtlError::Terminal { source }),
             ScreenEvent::Key(key) => match screen.on_key(key, now) {
                 Some(ScreenRequest::Quit) => return Ok(ExitCode::from(ExitStatus::Success as u8)),
-                // Without a socket no thread receives commands, but then the screen requests none.
+                // If there is no socket, no thread receives commands. In this case the screen does
+                // not request any.
                 Some(ScreenRequest::Run(command)) => drop(commands.send(command)),
                 None => {}
             },

@@ -34,7 +34,8 @@ pub struct Accepted<S: 'static>(pub S);
 ///
 /// The acceptor reports [`UpdateStatus::Req`], so that the scoreboard shows a connection as soon as
 /// it is accepted. The session reports [`UpdateStatus::Done`] when it has finished the connection.
-/// When the daemon stops, the acceptor serves the listener's backlog before it closes the listener.
+/// When the daemon stops, the acceptor accepts the connections in the listener's backlog, closes
+/// the listener, and delivers all these connections to the session.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
     source: ConnectionSource<L>,
@@ -72,8 +73,9 @@ impl<L: Listen> ChildAcceptor<L> {
         }
         let Some(listener) = self.source.listener() else { return };
         if self.accepting.is_none() {
-            // In other threads of the child, `current` returns `None`. An acceptor in such a thread
-            // pauses only on `DaemonPause`.
+            // In a thread other than that of the child's System, `current` returns `None`. The
+            // acceptor then pauses when it receives `DaemonPause`, and does not check for an
+            // operator's pause before each connection.
             let accept = async move {
                 match ChildHandle::current() {
                     Some(child) => child.accept(&listener).await,
@@ -88,14 +90,15 @@ impl<L: Listen> ChildAcceptor<L> {
         }
     }
 
-    /// Accepts one connection from the backlog. If the backlog is empty, closes the listener.
+    /// Delivers the next connection that is left. If none is left, closes the listener and answers
+    /// the shutdown.
     fn drain(&mut self) {
         match self.source.next_waiting() {
             Some(stream) => self.deliver(stream),
             None => {
                 self.source.close();
                 if let Some(drained) = self.drained.take() {
-                    // The daemon may have stopped waiting after the grace period.
+                    // The daemon stops waiting for the answer when the grace period ends.
                     let _ = drained.send(());
                 }
             }
@@ -167,9 +170,9 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 /// request.
 ///
 /// The acceptor pauses on [`DaemonPause`] and resumes on [`DaemonAccept`]. If the daemon returns a
-/// request because its backlog is full, the acceptor hands over the request again after a short
-/// delay. When the daemon stops, the acceptor hands over the connections in the listener's backlog
-/// and closes the listener.
+/// request because the daemon's own backlog is full, the acceptor hands over the request again
+/// after a short delay. When the daemon stops, the acceptor hands over the connections in the
+/// listener's backlog and closes the listener.
 pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
     listener: Option<Rc<WatchedListener<L>>>,
     daemon: Addr<DaemonActor<R>>,

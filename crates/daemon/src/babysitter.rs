@@ -309,9 +309,10 @@ impl BabysitterActor {
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
         async move {
             let number = pid.as_raw().unsigned_abs();
-            // Inspect the child before requesting its backtrace, because the signal may interrupt
-            // the system call in which the child waits. Inspect the child on another thread,
-            // because the inspection can block for as long as the kernel is busy with the process.
+            // Inspect the child before requesting its backtrace, because the signal that requests
+            // the backtrace may interrupt the system call in which the child waits. Inspect the
+            // child on another thread, because the inspection can block for as long as the kernel
+            // is busy with the process.
             let info = blocking(TIMEOUT, move || inspect(number)).await;
             let (info, taken) = (info.unwrap_or_default(), SystemTime::now());
             let evidence = Evidence::of(&report, info, request_cpu, taken);

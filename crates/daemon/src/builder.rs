@@ -91,7 +91,7 @@ impl<M> DaemonBuilder<M> {
     }
 
     /// Makes the default logger also write debug records: signals, the start and exit of each
-    /// child, pauses, refused statuses and failed connections.
+    /// child, pauses, refused status updates and failed connections.
     pub fn verbose(mut self) -> Self {
         self.settings.verbosity = Verbosity::Verbose;
         self
@@ -202,7 +202,8 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Sets the maximum size in bytes of a request that is handed over. 64 MiB by default.
+    /// Sets the maximum size in bytes of a request that is handed over to a child. 64 MiB by
+    /// default.
     pub fn request_limit(mut self, bytes: usize) -> Self {
         self.settings.request_limit = Some(bytes);
         self

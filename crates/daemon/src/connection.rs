@@ -1,8 +1,8 @@
 //! A connection that the runtime watches only when an operation would block.
 //!
-//! A client usually sends its request as soon as it is connected. The data has then arrived when
-//! the connection is accepted, and the response fits into the socket's buffer. Registering such a
-//! connection with the runtime would cost more than serving it.
+//! A client usually sends its request as soon as it is connected. When the daemon accepts such a
+//! connection, the request has arrived already, and the response usually fits into the socket's
+//! buffer. Registering the connection with the runtime would cost more than serving it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_has_arrived_is_read_without_the_runtime() {
+    fn data_that_has_arrived_is_read_without_registering_the_connection() {
         run(async {
             let (mut connection, mut far) = pair();
             far.write_all(b"ping").unwrap();

@@ -45,7 +45,7 @@ use crate::signals::SignalListener;
 /// If this value is dropped instead, the fork server exits and the lock on the pid file is
 /// released.
 #[derive(Debug)]
-#[must_use = "the daemon runs only when it is run or started"]
+#[must_use = "the daemon runs only after `run` or `start` is called"]
 pub struct Launched<P: Program> {
     program: P,
     rules: Rules<P::Request>,
@@ -86,12 +86,13 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
         drop((readiness, control, terminal));
-        // An open copy in this process would keep the pid file locked after the parent has exited.
+        // An open copy in the fork server would keep the pid file locked after the parent has
+        // exited.
         if let Some(pidfile) = pidfile {
             pidfile.close();
         }
         if let Some(backtrace_channel) = self.backtrace_channel.take() {
-            // Children inherit the handler.
+            // Children inherit this handler, which answers requests for a backtrace.
             backtrace_channel.install_handler()?;
         }
         set_up_this_thread();
@@ -159,8 +160,8 @@ pub(crate) fn launch<P: Program>(
 }
 
 /// The files and the absolute paths of a launch. The files are opened, and the paths are made
-/// absolute, before the other steps: relative paths are still valid then, and errors still reach
-/// the terminal.
+/// absolute, before the other steps of the launch, while relative paths are still valid and errors
+/// still reach the terminal.
 struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,

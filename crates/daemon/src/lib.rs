@@ -97,7 +97,7 @@
 //! }
 //!
 //! /// Serves a connection. The acceptor has reported that the request has started. The session
-//! /// reports that it is done.
+//! /// reports that the request is done.
 //! impl Handler<Accepted<TcpStream>> for Session {
 //!     type Result = ResponseFuture<()>;
 //!

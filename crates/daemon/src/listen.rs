@@ -90,8 +90,8 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Waits for the next connection and accepts it. If descriptors or memory are short, logs the
-    /// error once and tries again until accept(2) succeeds.
+    /// Waits for the next connection and accepts it. If accept(2) fails, for example because
+    /// the process has no free descriptor, logs the error once and tries again until it succeeds.
     pub(crate) async fn accept(&self) -> L::Socket {
         loop {
             if let Some(stream) = self.accept_while(|| true).await {

@@ -13,8 +13,8 @@ use slog::{FnValue, Level, Logger, o};
 pub(crate) enum Verbosity {
     /// Logs the level `info` and above.
     Normal,
-    /// Logs the level `debug` and above: also signals, the start and exit of each child, pauses,
-    /// refused statuses and failed connections.
+    /// Logs the level `debug` and above. These records include signals, the start and exit of each
+    /// child, pauses, status updates that were refused, and failed connections.
     Verbose,
 }
 

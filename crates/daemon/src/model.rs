@@ -1,5 +1,5 @@
-//! The models: pre-forking, post-forking and solo, each with its own settings. The demand-driven
-//! pool is in `dispatching`.
+//! The models of a daemon: pre-forking, post-forking and solo. The model of a pool that is sized by
+//! demand is in the module `dispatching`.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct PreFork {
 }
 
 impl PreFork {
-    /// Creates a pool that starts with this many children; at least one.
+    /// Creates a pool that starts with this many children. The number must be at least 1.
     #[must_use]
     pub fn new(start_children: u32) -> Self {
         PreFork {
@@ -53,7 +53,7 @@ impl PreFork {
         }
     }
 
-    /// Sets the number of children to start with; at least one.
+    /// Sets the number of children to start with. It must be at least 1.
     #[must_use]
     pub fn start_children(mut self, children: u32) -> Self {
         self.start_children = children;
@@ -242,7 +242,7 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
-    /// Returns the word for it: `non-forking`, `post-forking` or `pre-forking`.
+    /// Returns the word for the kind: `non-forking`, `post-forking` or `pre-forking`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -140,7 +140,7 @@ where
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
-        // This drops the listener before the request is handled.
+        // The listener is dropped when this function returns, before the request is handled.
         let PostForkServer { handler, .. } = self;
         let task = async move |stream, child: ChildHandle| {
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;

@@ -180,7 +180,7 @@ mod sealed {
     }
 }
 
-/// The broadcasts that are still valid. Late subscribers receive them.
+/// The broadcasts that are still valid. Sessions that subscribe later receive them immediately.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct RetainedEvents {
     pub(crate) start: Option<DaemonStart>,

@@ -1,5 +1,5 @@
-//! The status report of a daemon. It can be printed as the original, `POE::Component::Daemon`,
-//! prints its status, as a table and as OpenMetrics, and serialized as JSON.
+//! The status report of a daemon. It can be printed in the format of the original,
+//! `POE::Component::Daemon`, as a table, and as OpenMetrics. It can also be serialized as JSON.
 
 mod metrics;
 mod processes;
@@ -50,7 +50,7 @@ pub struct Report {
     /// A post-forking daemon pauses when all its children are busy, when the operator pauses it,
     /// and when it stops. A pool pauses only when the operator pauses it.
     pub accepting: Option<AcceptState>,
-    /// Whether the operator has paused the daemon; `None` where `accepting` is `None`. If
+    /// Whether the operator has paused the daemon; `None` if `accepting` is `None`. If
     /// `accepting` is [`Paused`](AcceptState::Paused) and `operator_pause` is
     /// [`Off`](OperatorPause::Off), all children are busy or the daemon is stopping.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub(crate) struct Watch<T> {
 }
 
 impl<T: Copy> Watch<T> {
-    /// Watches a duplicate of the descriptor. The original stays with its owner.
+    /// Watches a duplicate of the descriptor. The original descriptor stays with its owner.
     pub(crate) fn readable(fd: BorrowedFd<'_>, item: T) -> io::Result<Self> {
         let fd = watch::readable(fd.try_clone_to_owned()?).map_err(io::Error::other)?;
         Ok(Watch { fd: Some(fd), item })

@@ -59,7 +59,7 @@ pub enum Failure {
     /// A time limit was exceeded.
     #[error("timed out after {} ({})", format::duration(*.limit), .kind.phrase())]
     TimedOut {
-        /// Which of the two limits was exceeded.
+        /// Whether the soft or the hard limit was exceeded.
         kind: LimitKind,
         /// The value of the limit.
         limit: Duration,

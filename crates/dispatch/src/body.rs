@@ -1,4 +1,4 @@
-//! Encoded parameters and results: bytes in a frame or in a memory file.
+//! Encoded parameters and results, which are sent in a frame or in a memory file.
 //!
 //! Parameters and results are encoded as MessagePack, which distinguishes types and stores numbers
 //! by value. A sender of `640` therefore need not know whether the receiver expects an `i32` or a
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_memory_file_is_reused_unless_its_reuse_is_prevented() {
-        // No other test uses this size. Tests run at the same time and share the pool.
+        // No other test uses this size. Tests run at the same time and share the buffer pool.
         let value = |byte| Bytes::from(vec![byte; 5_000_000]);
         let first = Body::of(&value(1)).unwrap();
         let (handle, used) = (first.clone(), file(&first));

@@ -160,9 +160,9 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Also logs each request, and each worker that starts or exits, at debug level.
+    /// Logs each request, and each worker that starts or exits, at debug level.
     ///
-    /// Also makes the daemon itself verbose.
+    /// This also makes the daemon itself verbose.
     pub fn verbose(mut self) -> Self {
         self.verbosity = Verbosity::Verbose;
         self
@@ -225,7 +225,7 @@ impl DispatcherBuilder {
 
     /// Sets the default number of attempts, for requests that set none themselves.
     ///
-    /// A task is attempted again only if its worker died while it ran the task. 1 by default, which
+    /// A task is attempted again only if a worker died while running the task. 1 by default, which
     /// means no retries.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.defaults.attempts = attempts;
@@ -306,7 +306,7 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Adds the methods of a [`Class`], called as `Class::method`.
+    /// Adds the methods of a [`Class`]. A request calls such a method as `CLASS::METHOD`.
     ///
     /// A method added by [`method`](DispatcherBuilder::method) under the same full name takes
     /// precedence.
@@ -399,7 +399,8 @@ impl DispatcherBuilder {
     ///
     /// These are the results of requests that were sent with `do_send` and have no
     /// [`upon_result`](crate::NewRequest::upon_result) recipient. `make` is called when the
-    /// dispatcher starts. Without this recipient such a result is dropped, and a failure is logged.
+    /// dispatcher starts. Without this recipient, such a result is dropped, and is logged if it is
+    /// a failure.
     pub fn upon_result(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<RequestDone> + 'static,

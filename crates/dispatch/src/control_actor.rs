@@ -39,8 +39,8 @@ impl Handler<Cancel> for ControlActor {
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
             CancelLookup::NotArrived => {
-                // The cancellation is kept until all messages that were sent before it have
-                // arrived.
+                // The cancellation is kept until the dispatcher has received all messages that were
+                // sent before it.
                 self.dispatcher.do_send(ForgetCancelled(cancel.id));
                 CancelOutcome::Unknown
             }

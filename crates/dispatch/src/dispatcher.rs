@@ -46,7 +46,8 @@ impl DispatcherActor {
         DispatcherActor { shared: Rc::clone(&self.shared) }
     }
 
-    /// Submits a request. If the queue is full, this request and all later messages wait.
+    /// Submits a request. If the queue is full, this request and all later messages wait, unless
+    /// the request is sent with `refuse_if_full`.
     pub(crate) fn submit(
         &mut self,
         request: NewRequest,
@@ -107,7 +108,7 @@ impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
     }
 }
 
-/// Internal message: forgets that this request was cancelled before it arrived.
+/// Internal message: removes the record of a cancellation that was received before its request.
 ///
 /// This message is queued behind all messages that were sent to the dispatcher before it. When it
 /// is handled, the request has arrived or will never arrive.

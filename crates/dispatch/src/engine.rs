@@ -109,7 +109,7 @@ pub struct DeadLetter {
 /// The engine, shared by the dispatcher's actors and tasks. All of them run in one thread.
 pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
 
-/// The configuration of an engine. It is created before the actix System exists.
+/// The configuration of an engine. The configuration is created before the actix System exists.
 pub(crate) struct EngineConfig {
     pub(crate) methods: Rc<Methods>,
     pub(crate) claims: SharedClaims,
@@ -240,7 +240,7 @@ impl Engine {
                 SchedulerAction::Send { slot, turn, key } => self.send(slot, turn, key),
                 SchedulerAction::Fail { job, failure, run } => {
                     if run.attempts > 0 {
-                        // An abandoned worker may still read the parameters.
+                        // A worker that has run this request may still read the parameters.
                         job.parts.params.prevent_reuse();
                     }
                     self.record_dead_letter(&job, &failure, run);

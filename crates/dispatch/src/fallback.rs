@@ -34,7 +34,7 @@ impl FallbackRequest {
         &self.request
     }
 
-    /// Answers the request with a value. In the original, this is called `return`.
+    /// Answers the request with a value. In the original, this method is called `return`.
     pub fn return_value(self, value: &impl Serialize) {
         let outcome = match Body::of(value) {
             Ok(body) => Ok(Reply { body }),

@@ -78,7 +78,7 @@ pub(crate) struct FinishedTask {
     pub(crate) body: BodyLocation,
 }
 
-/// How a handler ended.
+/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CompletionKind {
     /// The handler returned a value, which is the body.
@@ -90,7 +90,8 @@ pub(crate) enum CompletionKind {
     /// The handler returned an error after the soft limit had passed; the body is the error's
     /// message.
     TimedOut,
-    /// The parameters could not be decoded; the body is the reason.
+    /// The handler was not called, because the parameters could not be decoded; the body is the
+    /// reason.
     BadParams,
 }
 

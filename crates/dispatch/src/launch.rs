@@ -27,8 +27,8 @@ use crate::worker::{self, WorkerFds};
 impl DispatcherBuilder {
     /// Sets up the daemon and forks the fork server.
     ///
-    /// Call `launch` before any thread or runtime is started. It also raises the soft limit of open
-    /// files to the hard limit, unless the daemon settings contain a
+    /// Call `launch` before any thread or runtime is started. `launch` also raises the soft limit
+    /// of open files to the hard limit, unless the daemon settings contain a
     /// [limit](actix_daemon::DaemonBuilder::limit) for open files.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl DispatcherBuilder {
             error: _checked,
             recipients,
         } = self;
-        // If the limit cannot be raised, fewer shared buffers are used.
+        // Ignore an error: with a lower limit of open files, fewer memory files are used.
         let _ = daemon_sys::limits::raise_open_files_limit();
         let mut daemon = daemon;
         if let Some(alias) = alias {
@@ -69,7 +69,7 @@ impl DispatcherBuilder {
         }
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
-        // The daemon's scoreboard has the same number of slots.
+        // As many slots as the daemon's scoreboard has.
         let claims = SharedClaims::new(slots_for(max_forks) as usize)?;
         let program = WorkerProgram { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {

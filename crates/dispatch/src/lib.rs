@@ -25,8 +25,8 @@
 //!
 //! Every request gets **exactly one result** ([`TaskResult`]): a value, or a [`Failure`] that says
 //! what went wrong. Errors in the request itself, such as an unknown method or parameters of the
-//! wrong type, are detected before it is sent to a worker. The scheduler is a pure state machine
-//! without I/O and without a clock. The rest of the dispatcher carries out its actions.
+//! wrong type, are detected before the request is sent to a worker. The scheduler is a pure state
+//! machine without I/O and without a clock. The rest of the dispatcher carries out its actions.
 //!
 //! A worker that is busy with short tasks receives further tasks ahead of time, so that several
 //! tasks need only one system call. Shared memory ([`daemon_core::Claim`]) shows whether such a

@@ -1,5 +1,5 @@
-//! The method table. It finds methods by name, with the same precedence as the original,
-//! `POE::Component::PreforkDispatch`, and runs the hooks around each call.
+//! The method table. It finds methods by name, with the precedence that the manual of the original,
+//! `POE::Component::PreforkDispatch`, specifies, and runs the hooks around each call.
 //!
 //! The table is built before the launch, so the parent and the workers have the same table. A task
 //! that is sent to a worker therefore identifies its method by number.
@@ -269,7 +269,7 @@ impl Methods {
         self.table.get(usize::from(number))
     }
 
-    /// Calls a method with its hooks, and catches panics. An async method is returned as a future.
+    /// Calls a method with its hooks, and catches panics. For an async method, returns its future.
     pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Invocation {
         let Some(method) = self.get(number) else {
             return Invocation::Finished(HandlerOutcome::InvalidParams("no such method".into()));

@@ -1,4 +1,4 @@
-//! Catches panics of handlers, with their message, location and backtrace.
+//! Catches panics of handlers, and records their message, location and backtrace.
 
 use std::any::Any;
 use std::backtrace::Backtrace;

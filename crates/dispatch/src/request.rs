@@ -36,7 +36,8 @@ impl RequestId {
 ///
 /// With `addr.send`, the response is the [`TaskResult`]. Dropping the future cancels the request if
 /// it has not started. With `do_send`, the result goes to the request's
-/// [`upon_result`](NewRequest::upon_result) recipient, or else to the dispatcher's recipient.
+/// [`upon_result`](NewRequest::upon_result) recipient, or else to the recipient that is set with
+/// [`DispatcherBuilder::upon_result`](crate::DispatcherBuilder::upon_result).
 ///
 /// # Examples
 ///
@@ -230,7 +231,7 @@ impl NewRequest {
 
     /// Rejects the request with [`Rejection::QueueFull`] if the queue is full.
     ///
-    /// By default, the request and its `send` wait until the queue has capacity.
+    /// By default, the request waits until the queue has capacity.
     #[must_use]
     pub fn refuse_if_full(mut self) -> Self {
         self.if_full = IfFull::Refuse;

@@ -11,9 +11,10 @@
 //!                            not started: revoked
 //! ```
 //!
-//! A record is removed when its request is answered, so a request cannot be answered twice. A
-//! worker's answer is matched to a record by turn, id and attempt. An answer that arrives after the
-//! request has been answered otherwise therefore matches no record.
+//! The record of a request is removed when the request is answered, so a request cannot be answered
+//! twice. A worker's answer is matched to a record by slot, turn (the number of the task among the
+//! tasks sent to the slot), id and attempt. Therefore, if a request has failed or was cancelled, a
+//! later answer to it matches no record.
 
 mod assigning;
 mod ending;
@@ -45,15 +46,16 @@ use workers::WorkerTable;
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
 /// A task is sent ahead to a busy worker only if two times are shorter than this limit: the
-/// expected run time of the worker's tasks in flight, and the expected run time of the task. The
-/// task can therefore start after a task that is behind it in the queue, by at most this time.
+/// expected run time of the worker's tasks in flight, and the expected run time of the task. If a
+/// task that was queued later starts earlier on another worker, the difference is therefore at most
+/// this time.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
-/// How long a task may run before the tasks that were sent behind it are revoked.
+/// How long a task may run before the tasks that were sent to its worker after it are revoked.
 const STALL_LIMIT: Duration = Duration::from_millis(2);
 
 /// The time within which an idle worker is expected to start a task. After that time, the task can
-/// be given to another worker. A worker that is stopped, or whose event loop is blocked, does not
+/// be given to another worker. A worker that is suspended, or whose event loop is blocked, does not
 /// start its task.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
@@ -108,7 +110,7 @@ impl WorkerKillReason {
     }
 }
 
-/// Whether requests are accepted, and sent to workers.
+/// Whether requests are accepted, and whether accepted requests are sent to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntakeState {
     Accepting,
@@ -196,7 +198,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         Stats { queued, in_flight, ..self.stats }
     }
 
-    /// Returns the number of requests that wait for a worker. Returns 0 while no requests are sent.
+    /// Returns the number of requests that wait for a worker. Returns 0 while the scheduler does
+    /// not send requests to workers.
     pub(crate) fn unassigned(&self) -> usize {
         match (self.intake, self.operator_pause) {
             (IntakeState::Accepting | IntakeState::Draining, OperatorPause::Off) => self.queued,

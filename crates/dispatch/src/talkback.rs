@@ -6,7 +6,8 @@ use std::fmt;
 use actix::{Message, Recipient};
 use slog::Logger;
 
-/// Message: an event of the dispatcher, or a line that a worker printed. The original's `talkback`.
+/// Message: an event of the dispatcher, or a line that a worker printed. In the original,
+/// `POE::Component::PreforkDispatch`, this is `talkback`.
 ///
 /// Sent to the recipient set by
 /// [`DispatcherBuilder::talkback`](crate::DispatcherBuilder::talkback).
@@ -36,7 +37,7 @@ pub(crate) enum Verbosity {
     /// Only events that an operator needs in normal operation.
     #[default]
     Normal,
-    /// Also events of each request and of each worker. The original's `verbose`.
+    /// Also events of each request and of each worker. In the original, this is `verbose`.
     Verbose,
 }
 

@@ -44,7 +44,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// The type of the result.
     type Output: Serialize + DeserializeOwned + Send + 'static;
-    /// The type of the error. Its text becomes [`Failure::Failed`].
+    /// The type of the error. Its text becomes the message of [`Failure::Failed`].
     type Error: Display;
 
     /// Runs the task: in a worker, or in the parent if the dispatcher has no workers.

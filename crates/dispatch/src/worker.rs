@@ -287,7 +287,7 @@ impl WorkerLoop {
     }
 
     /// Sends all unsent messages. The next task starts only after that, so that no result is lost
-    /// if the next task crashes. Retries while the system is short of a resource.
+    /// if the next task crashes. A failed send is retried until it succeeds or the link is closed.
     async fn flush(&mut self) -> io::Result<()> {
         let mut failures = 0;
         loop {

@@ -1,5 +1,5 @@
-//! The preludes of `actix` and `actix-daemon`, and all names of `actix-dispatch`, can be imported
-//! with `*` in the same module.
+//! Tests that the preludes of `actix` and `actix-daemon`, and all names of `actix-dispatch`, can be
+//! imported with `*` in the same module.
 
 /// The imports of a program that uses everything. A name that several of these imports define is
 /// ambiguous.

@@ -139,7 +139,7 @@ impl ForkServerBuilder {
                 });
                 let code = catch_unwind(run).unwrap_or(EXIT_PANIC);
                 // `exit_now` does not run exit handlers: those that were registered before the fork
-                // must run in the parent only. It does not flush the streams either.
+                // must run in the parent only. `exit_now` does not flush the streams either.
                 flush_streams();
                 process::exit_now(code)
             }
@@ -175,8 +175,8 @@ fn run_fork_server<B: ChildProgram>(
     let prepared = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // If a library has set CHLD to be ignored during preload, the exits of children would go
-        // unnoticed without this call.
+        // A library may set CHLD to be ignored while `preload` runs. Without this call, the exits
+        // of children would then go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let child_exits = match prepared {

@@ -34,8 +34,8 @@ const INLINE_MAX: usize = 4 * 1024;
 /// The parent's handle of the fork server.
 ///
 /// It assigns slots, sends commands and turns reports into [`ForkServerEvent`]s. Only
-/// [`wait`](ForkServer::wait) blocks. Dropping the handle closes the link: the fork server then
-/// sends TERM to its children, waits for the grace period, sends KILL, and exits.
+/// [`wait`](ForkServer::wait) blocks. Dropping the handle closes the link to the fork server, which
+/// then sends TERM to its children, waits for the grace period, sends KILL, and exits.
 pub struct ForkServer<R> {
     pid: Pid,
     wire: Wire<ForkServerCommand, Report>,
@@ -218,8 +218,8 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] if the link is closed. Events that were reported before are in
-    /// `events`.
+    /// [`ForkServerError::Lost`] if the link is closed. Events that were reported before the link
+    /// was closed are in `events`.
     pub fn collect(&mut self, events: &mut Vec<ForkServerEvent<R>>) -> Result<(), ForkServerError> {
         loop {
             let received = self.receive();
@@ -235,8 +235,8 @@ impl<R: Transfer> ForkServer<R> {
     }
 
     /// Waits until the fork server reports an event, the link accepts unsent commands, a child
-    /// writes to the armed scoreboard, or the timeout has passed. Returns the events, if any. For
-    /// programs without an event loop.
+    /// writes to the scoreboard while the wakeup is armed, or the timeout has passed. Returns the
+    /// events, if any. For programs without an event loop.
     ///
     /// # Errors
     ///
@@ -306,7 +306,8 @@ impl<R: Transfer> ForkServer<R> {
         self.scoreboard.reader()
     }
 
-    /// Returns the wakeup, which becomes readable when a child writes to the armed scoreboard.
+    /// Returns the wakeup, which becomes readable when a child writes to the scoreboard while the
+    /// wakeup is armed.
     #[must_use]
     pub fn wakeup(&self) -> &Wakeup {
         &self.wakeup

@@ -22,7 +22,7 @@
 //!   original if the fork fails.
 //! - **The process that forks also reaps and signals**, so a pid that the fork server signals
 //!   cannot belong to an unrelated process.
-//! - **One thread of the fork server sends all its reports**, so `Forked` always comes before
+//! - **The only thread of the fork server sends all reports**, so `Forked` always comes before
 //!   `Exited`.
 //! - **If the parent dies**, the fork server detects that the socket between them is closed, sends
 //!   TERM to its children, waits for the grace period, sends KILL, and exits. **If the fork server

@@ -401,9 +401,9 @@ enum SignalTarget {
 }
 
 /// Sends a signal to a child, if it has not been reaped. If other code in this process has reaped
-/// the child, its pid may belong to an unrelated process, so the pid is checked first. It stays
-/// valid between the check and the signal, because only code of this process can reap the child,
-/// and none runs in between. A signal to a zombie is not an error.
+/// the child, its pid may belong to an unrelated process, so the pid is checked first. The pid
+/// stays valid between the check and the signal, because only code of this process can reap the
+/// child, and no such code runs in between. A signal to a zombie is not an error.
 fn send(pid: Pid, signal: Signal) -> SignalTarget {
     if peek_exit(pid).is_err() {
         return SignalTarget::NotAChild;

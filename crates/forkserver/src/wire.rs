@@ -13,7 +13,7 @@ use daemon_sys::link::LinkEnd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest body in bytes that is accepted. A longer body is invalid data.
+/// The maximum length of a received body in bytes. A longer body is invalid data.
 const BODY_MAX: usize = 64 * 1024;
 const HEADER: usize = size_of::<u32>() + size_of::<u8>();
 /// The size of a read in bytes, enough for about eighty reports or one command with a small

@@ -4,9 +4,9 @@
 //! # Theory of operation
 //!
 //! A *manager* forks *workers*, which are copies of the program at the time of the fork, and
-//! replaces workers that exit. The manager forks from its own process, so it must have one thread
-//! and no runtime. If other threads run, [`start`](Prefork::start) returns an error that names
-//! them. Otherwise `start` returns in the manager when a
+//! replaces workers that exit. The manager forks its own process, so this process must have only
+//! one thread and no runtime. If other threads run, [`start`](Prefork::start) returns an error that
+//! names them. Otherwise `start` returns in the manager when a
 //! [trapped](PreforkBuilder::trap_signals) signal has been received. The setting `trap_signals`
 //! also specifies whether the manager forwards the signal to the workers. On TERM, a typical
 //! program waits for the workers and exits. On HUP, it reads its configuration again and calls

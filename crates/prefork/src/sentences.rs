@@ -14,7 +14,7 @@ fn denied() -> daemon_sys::Error {
 }
 
 sentences! {
-    config_errors: ConfigError {
+    config_error_messages_are_as_listed: ConfigError {
         ConfigError::Zero { .. } => ConfigError::Zero { setting: "max_workers" },
             "max_workers must be at least 1, not 0";
         ConfigError::TooManyWorkers { .. } => ConfigError::TooManyWorkers { max_workers: 70_000 },
@@ -45,17 +45,17 @@ sentences! {
         ConfigError::System(_) => ConfigError::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
-    manager_errors: Error {
+    manager_error_messages_are_as_listed: Error {
         Error::InWorker(_) => Error::InWorker(InWorkerError { operation: "start workers" }),
             "cannot start workers in a worker: only the manager can";
         Error::System(_) => Error::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
-    in_worker_errors: InWorkerError {
+    in_worker_error_messages_are_as_listed: InWorkerError {
         InWorkerError { .. } => InWorkerError { operation: "wait for workers" },
             "cannot wait for workers in a worker: only the manager can";
     }
-    status_errors: StatusError {
+    status_error_messages_are_as_listed: StatusError {
         StatusError::Reserved => StatusError::Reserved,
             "cannot set status '.': it is reserved for slots without a worker";
         StatusError::Control(_) => StatusError::Control('\n'),

@@ -7,7 +7,8 @@ use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 /// The character of an active worker whose own character is being written or is invalid.
 const ACTIVE: char = 'A';
 
-/// Returns the status character of a slot, as its worker has set it.
+/// Returns the status character of a slot. For an active worker, this is the character that the
+/// worker has set.
 pub(crate) fn status_of(entry: &SlotEntry) -> char {
     match entry.status.map(Status::kind) {
         None | Some(StatusKind::Vacant) => STATUS_NEXIST,

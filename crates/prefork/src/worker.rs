@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Returns the worker's generation: 1 if the worker was forked in the manager's first call of
-    /// [`start`](crate::Prefork::start), 2 if in the second call, and so on.
+    /// [`start`](crate::Prefork::start), 2 if in the second call of `start`, and so on.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation

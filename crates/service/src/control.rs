@@ -35,7 +35,8 @@ impl UserControl {
     ///
     /// # Errors
     ///
-    /// [`InvalidUserControl`] if the code is below 128: these codes are reserved for the system.
+    /// [`InvalidUserControl`] if the code is below 128. Codes below 128 are reserved for the
+    /// system.
     pub const fn new(code: u8) -> Result<UserControl, InvalidUserControl> {
         if code < 128 { Err(InvalidUserControl(code)) } else { Ok(UserControl(code)) }
     }

@@ -9,7 +9,8 @@ pub enum ServiceError {
     /// The alias is empty.
     #[error("cannot spawn the service: its alias is empty")]
     EmptyAlias,
-    /// The poll interval is zero, so an unanswered callback would be called in a busy loop.
+    /// The poll interval is zero. With this interval, the service would call an unanswered callback
+    /// in a busy loop.
     #[error("cannot spawn the service: poll_interval must be greater than 0")]
     ZeroPollInterval,
     /// This thread has no actix System.

@@ -91,9 +91,9 @@
 //!
 //! # Limitations
 //!
-//! - A process has one service, although Windows allows several services in one process.
-//! - systemd has no paused state: a paused service is active, and its status text says that it is
-//!   paused.
+//! - A process can have only one service, although Windows allows several services in one process.
+//! - systemd has no paused state. It shows a paused service as active, and only the status text of
+//!   the service says that the service is paused.
 
 mod actor;
 mod callback;

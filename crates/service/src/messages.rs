@@ -130,15 +130,15 @@ impl SetState {
     }
 }
 
-/// Registers a participant, which then receives all callbacks. The service enters the next state
-/// only after the participant has answered too.
+/// Registers a participant: an actor that from then on receives all callbacks. The service enters
+/// the next state only after the participant has answered too.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Register {
     /// Receives the callbacks.
     pub recipient: Recipient<StateCallback>,
     /// Answers whether the participant is healthy, each time before the service notifies the
-    /// watchdog.
+    /// watchdog of the service manager.
     pub health: Option<Recipient<CheckHealth>>,
     /// The actor that listens to the signals of this process.
     pub signals: SignalOwner,

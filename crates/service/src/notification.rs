@@ -13,8 +13,8 @@ use crate::state_machine::{Reloading, ServiceStatus};
 /// the service pauses or continues. For example, a pre-forking daemon answers when its children
 /// have been replaced.
 ///
-/// In the states `StartPending` and `StopPending`, the lines ask systemd for more time: the wait
-/// hint. A pause appears only in `STATUS=`, because systemd has no paused state.
+/// In the states `StartPending` and `StopPending`, the lines also extend systemd's timeout by the
+/// wait hint. A pause appears only in `STATUS=`, because systemd has no paused state.
 ///
 /// # Examples
 ///

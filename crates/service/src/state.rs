@@ -53,11 +53,11 @@ pub struct IllegalStateChange {
 pub enum ControlResponse {
     /// Enter this state.
     Enter(ServiceState),
-    /// Enter `StopPending`, and call `Shutdown` before the callback `StopPending`.
+    /// Enter `StopPending`, and call the callback `Shutdown` before the callback `StopPending`.
     ShutDown,
-    /// Report a reload, and call `Unhandled` until it answers.
+    /// Report a reload, and call the callback `Unhandled` until it answers.
     Reload,
-    /// Call `Unhandled` once, and expect no answer.
+    /// Call the callback `Unhandled` once, and expect no answer.
     Notify,
     /// Report the present state again.
     Report,

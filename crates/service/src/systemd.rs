@@ -45,7 +45,7 @@ pub struct NotifySocket {
 
 impl NotifySocket {
     /// Opens a socket for notifications to the address in `NOTIFY_SOCKET`. Returns `None` if the
-    /// variable is not set or empty.
+    /// variable is not set or is empty.
     ///
     /// # Errors
     ///

@@ -89,7 +89,7 @@ pub enum Error {
         /// The expected parent process.
         expected: Pid,
     },
-    /// A mapping cannot hold the requested values.
+    /// A memory mapping cannot hold the requested values.
     #[error("cannot map {object}: {reason}")]
     Layout {
         /// The object to map.
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_call_names_the_action_the_object_and_the_cause() {
+    fn the_error_of_a_failed_call_names_the_action_the_object_and_the_cause() {
         let denied = io::Error::from_raw_os_error(libc::EACCES);
         let error = Error::os("open log file /var/log/x.log", denied);
         assert_eq!(error.to_string(), "cannot open log file /var/log/x.log: permission denied");
@@ -197,13 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn an_acronym_keeps_its_capitals() {
+    fn an_error_message_that_starts_with_an_acronym_keeps_its_capitals() {
         let broken = io::Error::from_raw_os_error(libc::EIO);
         assert_eq!(Error::os("read x", broken).to_string(), "cannot read x: I/O error");
     }
 
     #[test]
-    fn already_running_names_the_pid_and_the_file() {
+    fn the_error_already_running_names_the_pid_and_the_pid_file() {
         let file = PathBuf::from("/run/x.pid");
         let named = Error::AlreadyRunning { file: file.clone(), pid: Pid::from_raw(12) };
         assert_eq!(

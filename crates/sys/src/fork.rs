@@ -83,7 +83,8 @@ impl fmt::Display for OtherThreads {
 ///
 /// # Errors
 ///
-/// - [`Error::OtherThreads`] if the process has other threads. The error names them.
+/// - [`Error::OtherThreads`] if the process has other threads. The error lists them if the
+///   system does.
 /// - [`Error::Os`] if the fork fails. The same call may succeed later if
 ///   [`Error::is_resource_shortage`] returns true.
 /// - [`Error::Os`] if the threads cannot be counted. On Linux this happens if neither `/proc` nor

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_names_a_missing_directory() {
+    fn the_error_for_a_missing_directory_contains_its_path() {
         let error = change_dir("/nonexistent").expect_err("refused").to_string();
         assert_eq!(error, "cannot change to directory /nonexistent: no such file or directory");
     }

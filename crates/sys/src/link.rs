@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_and_receives_report_full_empty_and_closed_links() {
+    fn full_empty_and_closed_links_are_reported() {
         let (one, other) = pair().expect("a socket pair");
         let mut fds = VecDeque::new();
         let empty = other.receive(&mut [0; 8], &mut fds).expect_err("no data");
@@ -291,7 +291,7 @@ mod tests {
         };
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         drop(other);
-        let gone = one.send(&[IoSlice::new(b"x")], &[]).expect_err("the peer is closed");
+        let gone = one.send(&[IoSlice::new(b"x")], &[]).expect_err("the other end is closed");
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
         let (one, other) = pair().expect("a socket pair");
         drop(one);

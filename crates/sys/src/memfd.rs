@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn read_exactly_fails_if_the_file_is_shorter() {
+    fn read_exactly_fails_if_the_file_is_shorter_than_requested() {
         let bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
         let fd = memfd_with("test", &bytes).expect("created");
         assert!(read_exactly(&fd, 300_000).expect("read") == bytes);

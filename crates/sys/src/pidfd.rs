@@ -56,7 +56,7 @@ impl PidFd {
     ///
     /// # Errors
     ///
-    /// If the system is out of memory (poll(2)).
+    /// If poll(2) fails because the system is out of memory.
     pub fn has_exited(&self) -> Result<bool> {
         self.handle.has_exited(self.pid)
     }

@@ -74,7 +74,7 @@ impl PidFile {
     }
 
     /// Removes the file. Call this method when the daemon exits. If the file cannot be removed, for
-    /// example from a directory of root after privileges were dropped, it is truncated instead. If
+    /// example because only root may write to its directory, it is truncated instead. If
     /// another file has replaced the pid file at the path, that file is kept.
     ///
     /// # Errors

@@ -130,7 +130,8 @@ impl Privileges {
 }
 
 impl Privileges {
-    /// Checks early whether [`drop_to`] would fail because this process is not root.
+    /// Checks that this process is root, so that a later call of [`drop_to`] does not fail with
+    /// [`Error::NotRoot`].
     ///
     /// # Errors
     ///

@@ -85,8 +85,8 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
 /// Maps the values of a file for reading. Another process has created the file with [`in_file`].
 /// The file's length determines the number of values.
 ///
-/// The mapping is private, so stores to it are not visible to other processes. It is writable
-/// because on read-only pages only relaxed atomic loads are defined (module [`std::sync::atomic`]).
+/// The mapping is private, so stores to it are not visible to other processes. It is writable,
+/// because on read-only pages Rust allows only relaxed atomic loads (module [`std::sync::atomic`]).
 /// On Linux the changes of the other process are visible on every page that this process has not
 /// written to. POSIX does not specify whether they are visible.
 ///

@@ -111,8 +111,8 @@ impl SocketPath {
     ///
     /// # Errors
     ///
-    /// If the file cannot be removed, for example from a directory of root after privileges were
-    /// dropped.
+    /// If the file cannot be removed, for example because its directory belongs to root, and the
+    /// process has dropped its privileges.
     pub fn release(self) -> Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(existing) if identity(&existing) == self.identity => fs::remove_file(&self.path)

@@ -92,8 +92,8 @@ impl LogFile {
     }
 
     fn switch_to(&self, new: &File) -> io::Result<()> {
-        // SAFETY: both numbers are of files that are open and ours; `self.file` keeps its number,
-        // which refers to the new file from now on.
+        // SAFETY: both numbers are descriptors of open files that the caller and `self` own.
+        // `self.file` keeps its number, which refers to the new file from now on.
         if unsafe { libc::dup2(new.as_raw_fd(), self.file.as_raw_fd()) } < 0 {
             return Err(io::Error::last_os_error());
         }

@@ -15,8 +15,9 @@ use gnu as platform;
 /// own title.
 ///
 /// On Linux with the GNU C library the title is written over the original arguments and
-/// environment, as setproctitle(3) does. It can be as long as both together, but at most 4095
-/// bytes. Longer titles are truncated. On other systems no title is shown.
+/// environment, as setproctitle(3) does. The title can be as long as the arguments and the
+/// environment together, but at most 4095 bytes. Longer titles are truncated. On other systems no
+/// title is shown.
 ///
 /// # Examples
 ///

@@ -117,8 +117,8 @@ impl BacktraceChannel {
     }
 
     /// Installs the handler of `SIGURG` in this process and, by inheritance, in all processes that
-    /// it forks from now on. The handler restarts the system calls that it interrupts, and does
-    /// nothing unless the request is for this process.
+    /// it forks from now on. System calls that the handler interrupts are restarted. The handler
+    /// does nothing unless the request is for its process.
     ///
     /// This method does not walk the stack to initialise the unwinder in advance. The unwinder's
     /// first use initialises only one table of constants, and a stack walk here would load pages of

@@ -70,8 +70,8 @@ impl Wakeup {
     }
 
     /// Makes the descriptor unreadable again, however often [`wake`](Self::wake) was called. Check
-    /// for pending work after this call. If you check before it, a wakeup between the check and
-    /// this call is lost.
+    /// for pending work after `clear`. If you check before `clear`, a wakeup between the check and
+    /// `clear` is lost.
     pub fn clear(&self) {
         self.fd.clear();
     }

@@ -1,7 +1,8 @@
 //! Registers descriptors with a tokio runtime. Requires the feature `tokio`.
 //!
-//! This is the only module that depends on a runtime. It is in this crate because tokio's function
-//! for the registration is unsafe: its caller must guarantee that the descriptor stays open.
+//! This is the only module of the crate that depends on a runtime. It is in this crate because
+//! tokio's function for the registration is unsafe: its caller must guarantee that the descriptor
+//! stays open.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -52,8 +53,8 @@ pub fn writable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
 
 fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
     let number = descriptor.as_raw_fd();
-    // SAFETY: an `OwnedFd` is open for as long as it lives and always the same descriptor; the
-    // watch owns it and gives out nothing but shared references to it.
+    // SAFETY: an `OwnedFd` stays open, with the same number, for as long as it lives. The returned
+    // `AsyncFd` owns it and gives out only shared references to it.
     let watch = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watch.map_err(|error| {
         let (_descriptor, cause) = error.into_parts();

@@ -49,7 +49,7 @@ impl EventLog {
     /// The error that Windows returned.
     pub fn open(source: &str) -> io::Result<EventLog> {
         let source = wide(source);
-        // SAFETY: null means this machine, and the name ends in a zero.
+        // SAFETY: null means the local computer, and the name ends in a zero.
         let handle = unsafe { RegisterEventSourceW(ptr::null(), source.as_ptr()) };
         if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(EventLog(handle)) }
     }

@@ -1,4 +1,4 @@
-//! Decodes responses. The bytes come from the network and may be invalid.
+//! Decodes responses of the Gearman server. The bytes come from the network and may be invalid.
 
 use super::{BODY_MAX, HANDLE_MAX, HEADER, JobHandle};
 
@@ -13,7 +13,7 @@ pub(crate) enum Response {
     NoJob,
     /// A job is assigned to this worker.
     JobAssign(AssignedJob),
-    /// The bytes of an echo request.
+    /// The answer to an echo request: the same bytes.
     Echo(Vec<u8>),
     /// A request was invalid.
     Error {
@@ -54,7 +54,7 @@ pub(crate) enum Malformed {
     /// The magic is wrong, because the bytes are of another protocol or of a request.
     #[error("packet begins with {:?}, expected \"\\0RES\"", String::from_utf8_lossy(.0))]
     Magic(Vec<u8>),
-    /// The packet type is not used for workers.
+    /// The server does not send packets of this type to workers.
     #[error("unexpected packet type {0}")]
     Kind(u32),
     /// The packet is too long.

@@ -190,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_without_a_panic_and_invalid_bytes_stay_refused(
+    fn random_bytes_cause_no_panic_and_after_invalid_bytes_every_response_is_refused(
         bytes in prop::collection::vec(any::<u8>(), 0..64),
         kind in prop::sample::select(vec![0_u32, 6, 8, 10, 11, 17, 19, 77]),
         size in 0_u32..64,

@@ -1,4 +1,4 @@
-//! A connection to the server. Every operation has a timeout.
+//! A connection to the Gearman server. Every operation has a timeout.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -17,7 +17,8 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    /// Queued requests. An answer stays here until it is sent together with the next request.
+    /// Queued requests. The answer to a job stays here until it is sent together with the
+    /// next request.
     out: Vec<u8>,
     buffer: ResponseBuffer,
     chunk: Box<[u8]>,

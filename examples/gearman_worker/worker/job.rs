@@ -1,4 +1,4 @@
-//! A job, as it is passed to a function.
+//! A job, as it is passed to the function that the worker runs for it.
 
 use std::error::Error;
 

@@ -17,7 +17,7 @@ impl Default for ReconnectDelay {
 }
 
 impl ReconnectDelay {
-    /// Returns the delay after a failed attempt, and doubles the next one.
+    /// Returns the delay after a failed attempt, and doubles the delay for the next failure.
     pub(super) fn after_failure(&mut self) -> Duration {
         let pause = self.0;
         self.0 = pause.saturating_mul(2).min(LONGEST);

@@ -34,7 +34,8 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// Installs a service whose steps take this long.
+    /// Installs a service in which each step (starting, pausing, continuing or stopping) takes this
+    /// long.
     #[track_caller]
     pub(crate) fn new(step: Duration) -> Installed {
         Installed::with(step, &[])

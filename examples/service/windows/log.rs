@@ -11,7 +11,7 @@ use slog_term::{FullFormat, PlainSyncDecorator};
 
 use super::commands::ServeOptions;
 
-/// Opens both logs.
+/// Opens the log file and the event log, and returns a logger that writes to both.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! The example on Windows: the service, which has no child processes, and the commands, which send
-//! requests to the service control manager (SCM).
+//! The example `service` on Windows: the service, which has no child processes, and the commands,
+//! which send requests to the service control manager (SCM).
 
 mod commands;
 mod log;

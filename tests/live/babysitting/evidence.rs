@@ -25,7 +25,7 @@ fn a_slow_request_is_recorded_with_its_backtrace_and_continues() {
 }
 
 #[test]
-fn without_a_slow_log_evidence_is_written_to_the_daemons_log() {
+fn evidence_is_written_to_the_daemons_log_if_no_slow_log_is_set() {
     let daemon = watched("slowlog_after=200");
     let mut client = daemon.client();
     let child = client.pid();

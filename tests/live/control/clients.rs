@@ -70,7 +70,7 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
         (most.len() == 128 && text.contains("128 clients")).then_some(())
     });
     most.clear();
-    until("a connection is free again", || {
+    until("a new client is answered", || {
         Some(()).filter(|()| control(&daemon).ask("peek", "")["ok"].is_object())
     });
 }

@@ -30,7 +30,7 @@ fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
         begun.send("echo on\n").unwrap();
         assert!(begun.read().unwrap().contains("on"));
         drop(begun);
-        // A child accepts connections until it has handled the signal about the pause.
+        // A child that has checked for a pause just before it began may accept one more connection.
         until("a new client has to wait", || {
             let mut client = connect_and_send(&daemon);
             (!client.is_answered_within(Duration::from_millis(250))).then_some(())

@@ -1,4 +1,5 @@
-//! A running program under test and its processes, watched by a warden (`programs/warden.rs`).
+//! A running program under test and its processes. The process that starts the program is the
+//! warden (`programs/warden.rs`), which reaps and reports the processes that lose their parent.
 //! Dropping a [`DaemonProcess`] stops the daemon. If one of its processes does not stop in time,
 //! the process is killed and the test fails.
 

@@ -41,7 +41,7 @@ pub(crate) struct FailedStart {
     pub(crate) stderr: String,
     /// The exit status.
     pub(crate) status: String,
-    /// The number of processes that the warden has reaped.
+    /// The number of processes that the warden (`programs/warden.rs`) has reaped.
     pub(crate) processes: usize,
 }
 
@@ -94,7 +94,7 @@ impl TestProgram {
         TestProgram::program("large", env!("CARGO_BIN_EXE_large"))
     }
 
-    /// Returns the test daemon in the program's own actix System, see `programs/other_threads.rs`.
+    /// Returns the test daemon whose parent has other threads, see `programs/other_threads.rs`.
     pub(crate) fn other_threads() -> Self {
         TestProgram::program("other_threads", env!("CARGO_BIN_EXE_other_threads"))
     }

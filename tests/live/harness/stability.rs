@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(4);
 
-/// Calls `look`, which fails the test if the condition is false, repeatedly for this long.
+/// Calls `look` repeatedly until `window` has passed. `look` must panic if the condition is false.
 pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
     let end = Instant::now() + window;
     while Instant::now() < end {

@@ -95,7 +95,7 @@ fn a_service_reports_the_number_of_busy_children() {
     socket.wait_for("one child is busy", |sent| sent.status().contains(" 1 busy"));
     drop(client);
     socket.wait_for("the request is counted", |sent| {
-        sent.status().contains(" 0 busy") && sent.status().ends_with("; 1 requests")
+        sent.status().contains(" 0 busy") && sent.status().ends_with("; 1 requests started")
     });
 }
 

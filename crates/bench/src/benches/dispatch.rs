@@ -61,14 +61,14 @@ pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
 
 fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Row> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // Alternate short rounds, so that a disturbance affects both figures.
+    // Alternate short rounds of both measurements, so that other load affects both figures.
     for _round in 0..9 {
         ours.push(one(&["dispatch-latency", "5000", placement.word()], "LATENCY")?);
         bare.push(one(&["ping-pong", "64", "10000", placement.word()], "LATENCY")?);
     }
     let (least, most) = range(&ours);
     let (bare_least, bare_most) = range(&bare);
-    let note = format!("{least:.1} to {most:.1}, bare {bare_least:.1} to {bare_most:.1}");
+    let note = format!("{least:.1} to {most:.1}, socketpair {bare_least:.1} to {bare_most:.1}");
     let name = format!("one task of 64 bytes at a time, {place}");
     Ok(Row::new(bench, name, "us", median(&ours))
         .against("socketpair", median(&bare))

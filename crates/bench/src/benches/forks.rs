@@ -37,7 +37,7 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// Measures the three servers with 300 MB touched in the parent.
+/// Measures the three servers with a parent that has written to 300 MB of its memory.
 pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut contestants = [
         Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "300"], 0)?,

@@ -1,5 +1,5 @@
-//! Measures the time from the call of `launch` until the children are ready. The daemon takes the
-//! time itself, so the start of its program is not included.
+//! Measures the time from the call of `launch` until the children are ready. The measured daemon
+//! takes the time itself, so the time does not include the start of the daemon's program.
 
 use crate::Measured;
 use crate::figures::{median, range};

@@ -1,5 +1,5 @@
-//! Compares a daemon that has a pool of 4 children with 4 processes that only accept and echo
-//! (`bare`). Each request has its own connection.
+//! Compares a daemon that has a pool of 4 children with `bare`, which is 4 processes without actix
+//! that only accept connections and echo a line. Each request has its own connection.
 
 use crate::Measured;
 use crate::duel::{Contestant, compare_alternating};

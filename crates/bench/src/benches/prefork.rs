@@ -1,6 +1,7 @@
-//! Measures accept loops in workers that `daemon-prefork` manages: their throughput, the
-//! replacement of killed workers, and the start. Compares them with the same loop under the
-//! original, `Parallel::Prefork` in Perl, and with processes that only accept and echo (`bare`).
+//! Measures accept loops in workers that `daemon-prefork` manages: their throughput, and how long
+//! it takes to replace killed workers and to start all workers. Compares them with the same loop
+//! under the original, `Parallel::Prefork` in Perl, and with processes that only accept and echo
+//! (`bare`).
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -88,8 +89,8 @@ pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// Measures the time until all workers run. It begins when the server has printed its port, just
-/// before it starts the workers.
+/// Measures the time until all workers run. The measurement begins when the server has printed its
+/// port, which it does just before it starts the workers.
 pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     compare(bench, "prefork, time until 32 workers run", 50.0, Some(BARE), |server| {
         let mut times = Vec::new();

@@ -1,7 +1,8 @@
-//! The time from SIGKILL of a child until its replacement is ready, according to the scoreboard.
+//! Measures the time from SIGKILL of a child until its replacement is ready, according to the
+//! scoreboard.
 //!
-//! The scoreboard is a file that this program reads. It contains the time at which a child became
-//! ready, so the figure does not depend on how often this program reads the file.
+//! The scoreboard is a file that this program reads. For each child it contains the time at which
+//! the child became ready, so the result does not depend on how often this program reads the file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,8 +38,8 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let board = ScoreboardReader::open(lines)?;
     let (mut forked, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
-        // Each child serves a request first, because backoff delays the replacement of a child that
-        // ends early without a request.
+        // Make each child serve a request before one of them is killed, because backoff delays the
+        // replacement of a child that ends early without having served a request.
         serve_each(address, board)?;
         server.family()?;
         let times = replace(board, kill % CHILDREN)?;

@@ -1,8 +1,8 @@
 //! `bench-fork`: a daemon, run with `DaemonBuilder::serve`, that forks one child with an actix
 //! System for each connection.
 //!
-//! This program is separate from the other servers, like a user's daemon, so that their code is not
-//! mapped and measured.
+//! This program does not contain the code of the other servers, because a user's daemon does not
+//! contain it either. That code would otherwise be mapped and measured too.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,5 +1,5 @@
 //! `bench-large MEGABYTES`: forks one child with an actix System for each connection. The parent
-//! allocates this much memory after the launch, and keeps it.
+//! allocates `MEGABYTES` MiB of memory after the launch, and keeps it.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,8 +1,8 @@
 //! `bench-pool CHILDREN [BOARD]`: runs a pool of constant size with `DaemonBuilder::serve`. If
-//! BOARD is given, the scoreboard is in this file.
+//! BOARD is given, it is the path of the scoreboard file.
 //!
-//! This program is separate from the other servers, like a user's daemon, so that their code is not
-//! mapped and measured.
+//! This program does not contain the code of the other servers, because a user's daemon does not
+//! contain it either. That code would otherwise be mapped and measured too.
 
 #[path = "../announce.rs"]
 mod announce;

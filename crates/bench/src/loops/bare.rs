@@ -1,5 +1,5 @@
 //! The servers `bare-fork` and `bare-pool`, with which the other servers are compared. They do only
-//! what every server of their kind must do.
+//! what every forking or pre-forking server must do.
 
 use std::net::TcpListener;
 

@@ -1,8 +1,10 @@
 //! `bench-loop NAME [ARGUMENT...]`: runs a server without actix. The servers `bare-fork` and
-//! `bare-pool` do only the necessary work, and the other servers are compared with them.
+//! `bare-pool` do only the necessary work. The benchmark compares the other servers and the daemons
+//! with them.
 //!
-//! The code of the daemons is in other programs, because it would be measured here, too: when a
-//! process touches a page of its program's file, the kernel also maps the pages around it.
+//! This program does not contain the code of the daemons. When a process touches a page of its
+//! program's file, the kernel also maps the pages around it, so that code would otherwise be
+//! measured too.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,5 +1,5 @@
-//! The fork server without actix: the parent accepts and transfers connections, and each child is a
-//! function.
+//! A server that uses the fork server without actix. Its parent accepts connections and transfers
+//! each to a new child, which is a function.
 
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ impl ChildProgram for Echo {
 
     fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
         start.signals.release();
-        // Ignore an error, because nothing reads the status here.
+        // Ignore an error of the report, because no code of this program reads the status.
         let _ = start.seat.report(Status::Serving, now());
         let done = start.request.map_err(std::io::Error::other);
         done.and_then(|stream| echo::blocking(&stream)).is_err().into()
@@ -37,8 +37,8 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     let mut events = Vec::new();
     loop {
         // Wait for connections and for reports of the fork server. A connection ends only when the
-        // parent has dropped its copy of the socket, too. The parent drops it when it collects the
-        // report of the fork.
+        // parent has dropped its copy of the socket, too. The parent drops its copy when it
+        // collects the fork server's report that the child was forked.
         let ready = wait(
             &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
             None,

@@ -10,8 +10,8 @@ use crate::{Measured, echo, listen, report_running};
 /// The status of a worker with a connection.
 const SERVING: char = 'G';
 
-/// Runs workers with the loop of `bare-pool` that also report their status. TERM ends a worker
-/// immediately, even during a connection.
+/// Runs workers that accept and echo as those of `bare-pool` do, and that also report their status.
+/// TERM ends a worker immediately, even during a connection.
 pub(super) fn pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     manage(workers, |worker| -> Measured<()> {

@@ -185,7 +185,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
     })
 }
 
-/// Runs a task that exceeds its hard time limit of 50 ms on the only worker. Prints the
+/// Runs, on the only worker, a task that exceeds its hard time limit of 50 ms. Prints the
 /// milliseconds from the end of these 50 ms until the next task is done.
 pub(crate) fn hard(times: usize) -> Measured<()> {
     const LIMIT: Duration = Duration::from_millis(50);

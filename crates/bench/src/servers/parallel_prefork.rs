@@ -15,7 +15,8 @@ pub(crate) fn is_there() -> bool {
     perl.status().is_ok_and(|status| status.success())
 }
 
-/// Replaces this process with Perl, which runs the accept loop. Returns only if this fails.
+/// Replaces this process with Perl, which runs the accept loop. Returns only if Perl
+/// cannot be executed.
 pub(super) fn pool(workers: &str) -> Measured<()> {
     Err(Command::new("perl").args(["-e", PROGRAM, workers]).exec().into())
 }

@@ -58,7 +58,8 @@ impl ReportingSeat {
     }
 }
 
-/// Makes this many reports and ends, so that strace(1) can count the system calls of the process.
+/// Makes this many reports, so that strace(1) can count the system calls of a process that does
+/// nothing else.
 pub(super) fn report(count: u64) -> Measured<()> {
     ReportingSeat::new()?.report(count / 2, now)
 }

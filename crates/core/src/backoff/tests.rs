@@ -1,4 +1,4 @@
-//! Tests the delays that sequences of failures cause.
+//! Tests how long the backoff delays forks after sequences of failures.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn four_children_that_all_die_at_boot_cause_at_most_twelve_forks_in_ten_seconds(
 }
 
 #[test]
-fn late_deaths_cause_no_delay() {
+fn deaths_long_after_readiness_or_after_a_request_cause_no_delay() {
     let mut backoff = backoff();
     for now in 0..100 {
         backoff.child_died(Death::Late, CRASH, at(now));
@@ -58,7 +58,7 @@ fn late_deaths_cause_no_delay() {
 }
 
 #[test]
-fn the_delays_of_failed_forks_double_up_to_the_maximum() {
+fn the_delay_after_failed_forks_doubles_up_to_the_maximum() {
     let mut backoff = backoff();
     let mut now = at(0);
     for expected in [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
@@ -85,7 +85,7 @@ fn after_the_delay_one_successful_fork_ends_the_streak_of_failed_forks() {
 }
 
 #[test]
-fn forks_that_fail_at_the_same_time_count_once() {
+fn forks_that_fail_at_the_same_time_count_as_one_failure() {
     let mut backoff = backoff();
     for _fork in 0..4 {
         backoff.fork_failed(EAGAIN, at(0));
@@ -131,7 +131,7 @@ fn forks_are_delayed_if_children_die_as_soon_as_they_are_ready() {
 }
 
 #[test]
-fn one_early_death_per_minute_causes_no_delay() {
+fn one_death_per_minute_soon_after_readiness_causes_no_delay() {
     let mut backoff = backoff();
     for minute in 0..50 {
         let now = at(minute * 60_000);
@@ -150,7 +150,7 @@ fn an_initial_delay_of_zero_disables_the_delays() {
 }
 
 #[test]
-fn the_state_has_the_reason_of_the_last_failure() {
+fn the_backoff_state_contains_the_reason_of_the_last_failure() {
     let mut backoff = backoff();
     for _child in 0..6 {
         backoff.child_died(Death::BeforeReady, ExitCause::Exited(1), at(0));

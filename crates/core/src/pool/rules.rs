@@ -92,8 +92,8 @@ impl PoolRules {
     /// | `max_children` | | `start` + `max_spare` |
     ///
     /// With a `min_spare` of 0, no child is forked when the last idle child becomes busy. Therefore
-    /// the default of `min_spare` is at least 1, whereas the original rounds 20 % of 4 children
-    /// down to 0 and then never forks again.
+    /// the default of `min_spare` is at least 1, whereas `POE::Component::Daemon` rounds 20 % of 4
+    /// children down to 0 and then never forks again.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_limit_is_rejected_with_its_name_and_value() {
+    fn the_error_for_an_invalid_limit_names_the_limit() {
         let table = [
             ((0, None, None, None), "start_children must be greater than 0"),
             ((1, None, None, Some(0)), "max_children must be greater than 0"),

@@ -92,7 +92,7 @@ fn a_surplus_that_ends_within_the_delay_is_forgotten() {
 }
 
 #[test]
-fn a_stable_pool_needs_no_timer() {
+fn a_pool_without_surplus_children_needs_no_timer() {
     let mut pool = running(1, 1, 2, 10);
     for letters in [".", "..", "..r", "r.F", "rrrrrrrrrr"] {
         assert_eq!(pool.decide(&counts(letters), at(0)).recheck_at, None, "[{letters}]");
@@ -100,7 +100,7 @@ fn a_stable_pool_needs_no_timer() {
 }
 
 #[test]
-fn the_next_decision_uses_the_new_rules() {
+fn changed_pool_rules_apply_from_the_next_decision() {
     let mut pool = running(1, 1, 2, 10);
     assert_eq!(forks(&mut pool, "."), 0);
     assert_eq!(pool.resize(PoolResize::More).map(|rules| rules.min_spare), Ok(2));
@@ -114,7 +114,7 @@ fn the_next_decision_uses_the_new_rules() {
 }
 
 #[test]
-fn a_pool_above_its_new_maximum_forks_nothing() {
+fn a_pool_that_exceeds_a_reduced_maximum_forks_no_child() {
     let mut pool = running(1, 1, 2, 10);
     pool.set_rules(PoolRules::from_parts(1, Some(1), Some(2), Some(2)).unwrap()).unwrap();
     assert_eq!(forks(&mut pool, "rrrr"), 0);

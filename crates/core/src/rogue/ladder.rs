@@ -12,11 +12,11 @@ use crate::monotonic::MonotonicTime;
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LadderStep {
-    /// Ask the child to exit after its current request.
+    /// Ask the child with INT to exit after its current request.
     Int,
-    /// Ask the child again to exit after its current request.
+    /// Ask the child with TERM to exit after its current request.
     Term,
-    /// Ask the child to exit immediately.
+    /// Ask the child with QUIT to exit immediately.
     Quit,
     /// Kill the child.
     Kill,
@@ -86,7 +86,7 @@ impl Ladder {
         Ok(Ladder(steps))
     }
 
-    /// Creates the default ladder: INT, TERM, KILL and giving up, two intervals apart.
+    /// Creates the default ladder, in which the wait after each step is twice this interval.
     #[must_use]
     pub fn with_interval(interval: Duration) -> Ladder {
         let wait = interval.saturating_mul(2);
@@ -156,7 +156,7 @@ impl Escalation {
         Some(step)
     }
 
-    /// Returns when the next step is due; `None` if there is none.
+    /// Returns when the next step is due; `None` if no step is left.
     pub(super) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
         (self.next_step < ladder.0.len()).then_some(self.due)
     }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn int_term_kill_and_give_up_are_two_intervals_apart() {
+    fn the_default_ladder_waits_two_intervals_after_each_step() {
         let ladder = Ladder::with_interval(10 * SECOND);
         let mut escalation = Escalation::start(&ladder, Violation::Cpu, at(0));
         let taken: Vec<_> =

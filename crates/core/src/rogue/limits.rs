@@ -64,7 +64,8 @@ impl Default for Limits {
 pub struct Usage {
     /// The CPU time since the child was forked.
     pub cpu: Duration,
-    /// The CPU time of the current request, counted from the first sample during the request.
+    /// The CPU time of the current request, counted from the babysitter's first sample of this
+    /// request.
     pub request_cpu: Duration,
     /// The memory in bytes; `None` if the system does not report it.
     pub memory: Option<u64>,
@@ -83,12 +84,13 @@ pub enum Assessment {
 }
 
 impl Limits {
-    /// Assesses a child by its slot on the scoreboard and, if a sample was taken, by its usage.
+    /// Assesses a child by its slot on the scoreboard and, if `usage` is given, by its resource
+    /// usage.
     ///
-    /// The timeouts of requests and heartbeats are counted from `counted_from` at the earliest: the
-    /// time when the babysitter was created or last resumed after a suspension. Therefore a
-    /// suspension violates no timeout. `start_index` is the number of children that were started
-    /// before this child, see [`Quota::new`](crate::Quota::new).
+    /// `counted_from` is the time when the babysitter was created, or when it last resumed after a
+    /// suspension. The timeouts of requests and heartbeats are not counted from an earlier time, so
+    /// a suspension of the babysitter makes no child violate them. `start_index` is the number of
+    /// children that were started before this child, see [`Quota::new`](crate::Quota::new).
     ///
     /// # Examples
     ///
@@ -149,7 +151,8 @@ impl Limits {
     }
 
     /// Returns the earliest time after `now` at which a limit is reached if the child's status does
-    /// not change. Limits that need a sample (CPU time and memory) are not considered.
+    /// not change. The limits of CPU time and memory, which need the resource usage, are not
+    /// considered.
     #[must_use]
     pub fn next_due(
         &self,

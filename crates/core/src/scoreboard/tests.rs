@@ -159,7 +159,7 @@ fn a_child_cannot_write_to_a_slot_with_another_owner() {
 }
 
 #[test]
-fn a_seat_can_be_taken_once_and_only_with_the_generation_of_its_slot() {
+fn a_seat_can_be_taken_only_once_and_only_with_the_generation_of_its_slot() {
     let scoreboard = scoreboard(1);
     let board = scoreboard.reader();
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
@@ -289,7 +289,7 @@ fn a_generation_wraps_around() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn slots_of_any_memory_can_be_read_closed_and_opened(
+    fn slots_in_memory_with_any_content_can_be_read_closed_and_opened(
         words in prop::collection::vec(any::<u64>(), 6 * 16),
         slots in 1_u64..4,
     ) {

@@ -1,4 +1,4 @@
-//! The columns of the table of children: their cells, widths and sort orders.
+//! The columns of the table of children in `daemonctl top`: their cells, widths and sort orders.
 
 use std::cmp::Ordering;
 
@@ -216,7 +216,7 @@ impl Column {
         Column::ALL.get((index + by) % Column::ALL.len()).copied().unwrap_or(self)
     }
 
-    /// Returns the text of a child's cell in this column, which has this width.
+    /// Returns the text of a child's cell in this column. `width` is the width of the column.
     pub(crate) fn cell(self, child: &Child, rates: &Rates, width: u16) -> String {
         let dash = || "-".to_owned();
         match self {

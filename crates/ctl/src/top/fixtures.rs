@@ -100,8 +100,8 @@ fn child(letter: char, slot: u32) -> Child {
     }
 }
 
-/// Returns the snapshot as it is after the time `by`: each busy child has started `requests` more
-/// requests, and has used a quarter of a processor.
+/// Returns the snapshot as it is after the time `by`. In this time each busy child has started
+/// `requests` more requests, and has used a quarter of a processor.
 pub(crate) fn later(snapshot: &Snapshot, by: Duration, requests: u64) -> Snapshot {
     let mut snapshot = snapshot.clone();
     snapshot.up += by;

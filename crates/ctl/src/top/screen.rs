@@ -1,5 +1,5 @@
 //! The state of the live screen, and its handlers of keys and events. This module uses no I/O and
-//! no clock: each handler receives the time.
+//! no clock: each handler receives the current time as an argument.
 
 mod keys;
 mod rows;
@@ -54,15 +54,15 @@ pub(crate) enum SourceKind {
 /// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConnectionState {
-    /// The last request was answered.
+    /// The last attempt to read the status succeeded.
     Connected,
-    /// The last request failed.
+    /// The last attempt to read the status failed.
     Lost {
         /// The time of the first failure.
         since: MonotonicTime,
         /// The error of the last failure.
         reason: String,
-        /// The data that the screen shows instead.
+        /// The data that the screen shows until an attempt succeeds.
         shown: FallbackView,
     },
 }
@@ -85,7 +85,7 @@ pub(crate) enum UpdateMode {
     Frozen,
 }
 
-/// The effect of keys.
+/// What a key press does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InputMode {
     /// Keys act on the table.

@@ -121,7 +121,7 @@ fn a_refusal_is_printed_even_if_the_daemon_closes_the_connection_without_reading
 }
 
 #[test]
-fn another_protocol_version_is_detected_in_every_answer() {
+fn an_answer_of_another_protocol_version_is_an_error_that_names_both_versions() {
     for answer in [r#"{"version":7,"ok":{"reply":"unheard-of"}}"#, r#"{"version":7}"#] {
         let output = run_with(&FakeDaemon::sending(format!("{answer}\n")), &["status"]);
         assert_eq!(output.code, 6, "{output:?}");
@@ -243,7 +243,7 @@ fn a_closed_connection_is_an_error() {
 }
 
 #[test]
-fn a_missing_daemon_is_an_error_with_the_reason() {
+fn a_failed_connection_is_an_error_with_the_reason() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("socket");
     let socket = path.to_str().expect("a UTF-8 path");
@@ -294,7 +294,7 @@ fn a_socket_without_permission_is_an_error() {
 }
 
 #[test]
-fn a_missing_option_is_a_usage_error_that_names_the_option() {
+fn missing_and_invalid_arguments_are_usage_errors() {
     for arguments in [&["status"] as &[_], &["stop"], &["top"], &["events"]] {
         let output = run(arguments);
         assert_eq!(output.code, 2, "{output:?}");
@@ -327,7 +327,7 @@ fn the_socket_can_be_set_in_the_environment() {
 }
 
 #[test]
-fn a_closed_pipe_is_not_an_error() {
+fn writing_to_a_closed_pipe_is_not_an_error() {
     let fake = FakeDaemon::answering(status(report()));
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -338,7 +338,7 @@ fn a_closed_pipe_is_not_an_error() {
 }
 
 #[test]
-fn a_full_output_device_is_an_error() {
+fn writing_to_a_full_device_is_an_error() {
     let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
         let _ = writeln!(std::io::stderr(), "skipped: this system has no /dev/full");
         return;
@@ -352,7 +352,7 @@ fn a_full_output_device_is_an_error() {
 }
 
 #[test]
-fn a_screen_needs_a_terminal() {
+fn top_fails_if_standard_output_is_not_a_terminal() {
     let output = run_with(&FakeDaemon::answering(status(report())), &["top"]);
     let reason = "daemonctl: cannot show the screen: standard output is not a terminal\n";
     assert_eq!((output.code, output.err.as_str(), output.out.as_str()), (1, reason, ""));

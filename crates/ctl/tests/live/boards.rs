@@ -82,7 +82,7 @@ fn a_scoreboard_is_read_without_the_daemon() {
 }
 
 #[test]
-fn a_scoreboard_has_no_metrics() {
+fn metrics_cannot_be_printed_from_a_scoreboard_file() {
     let output = status(&["status", "--metrics"], &TestBoard::new().path());
     assert_eq!((output.code, output.err.contains("a scoreboard file has no counters")), (2, true));
 }

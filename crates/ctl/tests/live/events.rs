@@ -111,7 +111,7 @@ fn unknown_events_are_printed_unchanged() {
 }
 
 #[test]
-fn a_closed_pipe_ends_the_output_without_an_error() {
+fn daemonctl_exits_without_an_error_when_the_reader_of_its_output_is_gone() {
     let (send, fake) = sending();
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());

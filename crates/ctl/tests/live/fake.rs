@@ -1,4 +1,5 @@
-//! A fake daemon with a real socket. Each test determines the answers of the fake daemon.
+//! A fake daemon with a real control socket, to which the tested `daemonctl` connects. Each test
+//! determines the answers of the fake daemon.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -80,7 +80,7 @@ impl Terminal {
                 return shown;
             }
             let late = std::time::Instant::now() >= deadline;
-            assert!(!late, "{words:?} does not appear:\n{}", self.screen());
+            assert!(!late, "{words:?} did not appear on the screen:\n{}", self.screen());
             std::thread::park_timeout(std::time::Duration::from_millis(30));
         }
     }
@@ -194,7 +194,7 @@ fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
 }
 
 #[test]
-fn the_screen_shows_the_scoreboard_while_the_daemon_hangs_and_then_reconnects() {
+fn the_screen_shows_the_scoreboard_file_while_the_daemon_hangs_and_its_answers_afterwards() {
     let (behaviour, fake) = daemon();
     let test_board = TestBoard::new();
     let more = format!("--timeout 0.5 --board {}", test_board.path().display());
@@ -207,7 +207,7 @@ fn the_screen_shows_the_scoreboard_while_the_daemon_hangs_and_then_reconnects() 
     test_board.busy.set_label(b"GET /slower");
     terminal.wait_for("GET /slower");
     behaviour.store(ANSWERS, Ordering::Relaxed);
-    until("daemonctl is reconnected", || {
+    until("daemonctl has reconnected", || {
         let shown = terminal.screen();
         (shown.contains("4712") && !shown.contains("NO ANSWER")).then_some(())
     });

@@ -9,7 +9,8 @@ use super::evidence_collector::Answer;
 use crate::evidence::{Evidence, Frame, Trace};
 
 /// Evidence whose frames may still lack function names. The names are looked up in the program's
-/// debug information, which is slow, so steps against a rogue do not wait for the names.
+/// debug information, which is slow, so steps against a rogue wait for the names no longer than
+/// [`TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct CollectedEvidence {
     pub(super) evidence: Evidence,

@@ -9,8 +9,8 @@ use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
-/// The time that a child has for its answer. The child's signal handler runs at once, unless the
-/// child is stopped, blocks the signal, or is in an uninterruptible sleep.
+/// The time that a child has to answer a backtrace request. The child's signal handler runs at
+/// once, unless the child is stopped, blocks the signal, or is in an uninterruptible sleep.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of a backtrace request.
@@ -36,8 +36,9 @@ impl EvidenceCollector {
     }
 
     /// Requests the backtrace of a process. `signal` must send the process the signal that requests
-    /// the backtrace. Does nothing if there is no requester, or if another request is pending, so
-    /// that steps against different rogues do not wait for each other.
+    /// the backtrace. Does nothing if there is no requester. If another request is pending, also
+    /// does nothing instead of waiting, because steps against different rogues must not wait for
+    /// each other.
     pub(super) fn trace<F: FnOnce()>(
         &self,
         pid: Pid,

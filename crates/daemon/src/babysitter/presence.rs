@@ -60,7 +60,7 @@ mod tests {
             assert!(sample.memory.is_some_and(|bytes| bytes > 100_000), "{sample:?}");
             assert_eq!(presences[&gone], Presence::Gone);
         }
-        // This function treats process 1, which exists, as not listed in the table.
+        // `presence_of_unlisted` assumes that its process is not in the table. Process 1 exists.
         assert_eq!(presence_of_unlisted(1), Presence::Hidden);
     }
 }

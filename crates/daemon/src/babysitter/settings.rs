@@ -15,9 +15,9 @@ pub enum MemoryMeasure {
     /// read.
     #[default]
     Rss,
-    /// Proportional set size: each shared page is divided by the number of processes that share it.
-    /// More accurate for forked children, but expensive to read: the kernel walks all pages of the
-    /// process.
+    /// Proportional set size: the size of each shared page is divided by the number of processes
+    /// that share it. More accurate for forked children, but expensive to read: the kernel walks
+    /// all pages of the process.
     Pss,
 }
 
@@ -57,10 +57,10 @@ impl Default for Babysit {
 }
 
 impl Babysit {
-    /// Creates settings with this interval between two readings of the process table, which is the
-    /// parameter `babysit` of `POE::Component::Daemon`. Limits that need only the scoreboard, for
-    /// example the request timeout and the heartbeat timeout, are checked when they are due,
-    /// independently of the interval.
+    /// Creates settings. `interval` is the time between two readings of the process table; the
+    /// parameter `babysit` of `POE::Component::Daemon` has the same meaning. Limits that need only
+    /// the scoreboard, for example the request timeout and the heartbeat timeout, are checked when
+    /// they are due, independently of the interval.
     ///
     /// By default, a child may use 10 minutes of CPU time in a request and 1 hour in a
     /// [`Long`](crate::UpdateStatus::Long) request. Nothing else is limited.

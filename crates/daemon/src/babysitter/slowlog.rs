@@ -20,8 +20,8 @@ impl SlowLog {
     }
 
     /// Writes one record. The file is opened for each record, because records are rare and the file
-    /// can then be rotated at any time. If the file cannot be written, the record is written to the
-    /// log.
+    /// can then be rotated at any time. If the file cannot be written, the evidence is written to
+    /// the daemon's log.
     pub(super) fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
         let Some(path) = &self.path else {
             log_evidence(evidence, reason, log);

@@ -153,8 +153,9 @@ impl ChildActor {
             && self.state.borrow().leaving().is_none()
     }
 
-    /// Makes a paused, idle child serve the listener's backlog when the daemon stops, as other
-    /// children do.
+    /// Makes an idle child that the operator has paused accept requests again when the daemon
+    /// stops. The child then serves the listener's backlog, as all children do when the daemon
+    /// stops without a pause.
     fn accept_remaining(&mut self, reason: ShutdownReason) {
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
         if reason == ShutdownReason::Stopping && is_paused && self.state.borrow().status().is_idle()
@@ -286,7 +287,7 @@ impl ChildActor {
                 };
                 if Pid::parent() != self.fork_server {
                     // The fork server, which kills children after the grace period, is gone.
-                    // Therefore the child sets an alarm that ends it after this time.
+                    // Therefore the child sets an alarm that ends the child after the grace period.
                     terminate_after(self.context.grace);
                 }
                 self.request_leave(reason, ctx);

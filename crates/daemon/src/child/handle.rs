@@ -143,8 +143,8 @@ impl ChildHandle {
         }
     }
 
-    /// Records what the session does, as the message [`UpdateStatus`] does, but without a
-    /// broadcast.
+    /// Records what the session does, as the message [`UpdateStatus`] does, but without
+    /// broadcasting [`DaemonAccept`](crate::DaemonAccept).
     ///
     /// A task of [`work`](ChildHandle::work) should end when this method returns
     /// [`Updated::Leaving`].

@@ -80,9 +80,9 @@ pub(crate) fn run_child<P: Program>(
     let quota = Quota::new(context.requests, context.jitter, start_index);
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
-    // Leak one handle of the System. exit(3) destroys this thread's thread-locals, including the
-    // current System. If that dropped the last handle, it would wake the arbiter after its waker
-    // has been destroyed.
+    // Leak one handle of the System. If the program calls exit(3), the C library destroys this
+    // thread's thread-locals, including the current System. If this were the last handle, dropping
+    // it would wake the System's arbiter, whose waker has already been destroyed.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
         let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {

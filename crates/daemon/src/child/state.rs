@@ -148,8 +148,8 @@ impl<B: WakeParent> ChildState<B> {
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         self.leave_state = match self.leave_state {
             LeaveState::Working => LeaveState::Leaving(reason),
-            // A stop of the daemon replaces a retirement, because this child must serve the
-            // listener's backlog.
+            // A stop of the daemon replaces a retirement, because when the daemon stops, the child
+            // must also serve the listener's backlog.
             LeaveState::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
                 LeaveState::Leaving(reason)
             }

@@ -1,5 +1,5 @@
-//! Parses request lines, sends the daemon the messages that a command requires, and turns the
-//! results into replies.
+//! Parses the request lines of the control socket, sends the daemon the messages that a command
+//! requires, and turns the results into replies.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -123,7 +123,7 @@ impl<R: Transfer + Send> ControlHandler<R> {
             ControlCommand::Stop { now } => {
                 let mode = if now { StopMode::Immediate } else { StopMode::Graceful };
                 Ok(done(match (mode, self.ask(Shutdown(mode)).await?) {
-                    // This replaces a graceful shutdown.
+                    // An immediate stop also replaces a graceful shutdown that is in progress.
                     (StopMode::Immediate, _) => "the daemon is stopping immediately",
                     (StopMode::Graceful, ShutdownStarted::Now) => "the daemon is stopping",
                     (StopMode::Graceful, ShutdownStarted::Already) => {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_pid_is_refused_as_no_such_child() {
+    fn an_invalid_pid_is_refused_with_the_error_no_such_child() {
         for pid in [0, u32::MAX] {
             assert_eq!(process(pid).unwrap_err().kind, ControlErrorKind::NoSuchChild);
         }

@@ -80,7 +80,7 @@ async fn send_events<R: Transfer + Send>(
         }
     });
     let reading = std::pin::pin!(async {
-        // Further requests are ignored.
+        // Further requests of this client are ignored.
         while let LineRead::Line(_) | LineRead::TooLong = lines::next(&mut read, REQUEST_MAX).await
         {
         }

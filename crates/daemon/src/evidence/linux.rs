@@ -63,10 +63,10 @@ fn waiting_in(wchan: &str) -> Option<String> {
     (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())
 }
 
-/// Formats the number and the six arguments of the system call in this line. The stack pointer and
-/// the program counter at the end of the line are left out. Returns `None` for the line `running`,
-/// because the process runs, and for the number -1, because the process waits outside of a system
-/// call.
+/// Formats the number and the six arguments of the system call, given the line in the file
+/// `syscall`. The stack pointer and the program counter at the end of the line are left out.
+/// Returns `None` for the line `running`, which means that the process runs, and for the number -1,
+/// which means that the process waits outside of a system call.
 fn system_call(line: &str) -> Option<String> {
     let mut words = line.split_ascii_whitespace();
     let number: u32 = words.next()?.parse().ok()?;

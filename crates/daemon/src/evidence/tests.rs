@@ -92,7 +92,7 @@ fn a_damaged_slot_is_printed_as_damaged() {
 }
 
 #[test]
-fn control_characters_in_a_label_add_no_lines() {
+fn control_characters_in_a_label_are_printed_as_escapes() {
     let mut evidence = full();
     let lines = evidence.to_string().lines().count();
     evidence.label = Some("GET /\r\n2026-11-21: all is well\u{1b}[2J é".to_owned());

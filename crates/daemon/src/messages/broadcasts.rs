@@ -96,7 +96,8 @@ pub enum ShutdownReason {
 }
 
 impl ShutdownReason {
-    /// Returns the word for it: `stopping`, `stopping now`, `retired`, `recycled` or `done`.
+    /// Returns the word for the reason: `stopping`, `stopping now`, `retired`, `recycled` or
+    /// `done`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

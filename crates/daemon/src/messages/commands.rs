@@ -8,7 +8,7 @@ use daemon_sys::process::Pid;
 pub use daemon_core::StopMode;
 
 /// Shuts down the process that receives this message. In the parent, shuts down the whole daemon.
-/// The original's `shutdown`.
+/// Corresponds to the message `shutdown` of the original, `POE::Component::Daemon`.
 ///
 /// A graceful shutdown waits until the requests in progress are done. A shutdown of the whole
 /// daemon waits for at most the [`grace`](crate::DaemonBuilder::grace) period.
@@ -28,9 +28,9 @@ pub enum ShutdownStarted {
 /// Pauses the daemon: it accepts no more requests until [`Resume`].
 ///
 /// In a post-forking daemon [`DaemonPause`](super::DaemonPause) is broadcast in the parent. In a
-/// daemon with a pool it is broadcast in the parent and in each child, and children that are ready
-/// receive no [`DaemonAccept`](super::DaemonAccept). Requests that were accepted before the pause
-/// are served. New connections wait in the listener's backlog.
+/// daemon with a pool it is broadcast in the parent and in each child, and children that become
+/// ready during the pause receive no [`DaemonAccept`](super::DaemonAccept). Requests that were
+/// accepted before the pause are served. New connections wait in the listener's backlog.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Pause;
@@ -69,9 +69,9 @@ pub struct ReloadStarted {
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Resized, CommandError>")]
 pub enum Resize {
-    /// Adds one child, as TTIN does.
+    /// Adds one child, as the signal TTIN does.
     More,
-    /// Removes one child, as TTOU does.
+    /// Removes one child, as the signal TTOU does.
     Fewer,
     /// Sets `min_spare` or `max_children` to this number.
     To(u32),

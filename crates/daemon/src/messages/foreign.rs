@@ -3,8 +3,8 @@
 use actix::Message;
 use daemon_sys::process::Pid;
 
-/// Registers a process that the program has started itself, so that the daemon stops it. The
-/// original's `foreign_child`.
+/// Registers a process that the program has started itself, so that the daemon stops it at its own
+/// shutdown. Corresponds to `foreign_child` of `POE::Component::Daemon`.
 ///
 /// When the daemon stops, it sends TERM to the process, and KILL when the grace period is over.
 #[derive(Message, Debug, Clone, Copy)]
@@ -35,6 +35,7 @@ pub struct ForeignChildError {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ForeignExited {
-    /// The pid of the process. The process that started it still has to collect its exit status.
+    /// The pid of the process. The process that started the foreign child still has to collect its
+    /// exit status.
     pub pid: Pid,
 }

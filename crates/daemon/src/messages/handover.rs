@@ -4,8 +4,8 @@ use actix::Message;
 use daemon_forkserver::{ChildId, TransferError};
 use daemon_sys::process::Pid;
 
-/// Hands a request to a new child of a post-forking daemon. The original's
-/// `update_status('req', data)` in the parent.
+/// Hands a request to a new child of a post-forking daemon. In the original,
+/// `POE::Component::Daemon`, this is `update_status('req', data)` in the parent.
 ///
 /// The response arrives when the child has been forked. The parent keeps the request until then. If
 /// the request cannot be handed over, [`HandOverError`] returns it.

@@ -8,7 +8,8 @@ use daemon_sys::process::Pid;
 use crate::evidence::Evidence;
 use crate::status::Report;
 
-/// Returns the status of the daemon as a [`Report`]. The original's `status`.
+/// Returns the status of the daemon as a [`Report`]. In the original, `POE::Component::Daemon`,
+/// this is `status`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Report")]
 pub enum GetStatus {
@@ -22,7 +23,7 @@ pub enum GetStatus {
 }
 
 /// Returns the internal state of this process as text: what is pending, and why the process does
-/// not exit. The original's `peek`.
+/// not exit. In the original, this is `peek`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "String")]
 pub struct Peek {

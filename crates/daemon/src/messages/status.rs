@@ -6,7 +6,8 @@ use actix::Message;
 
 use super::broadcasts::ShutdownReason;
 
-/// Records what the session of a child does. The original's `update_status`.
+/// Records what the session of a child does. In the original, `POE::Component::Daemon`, this
+/// message is called `update_status`.
 ///
 /// Returns what the session does next ([`Updated`]), or why the status was refused
 /// ([`StatusError`]).

@@ -5,8 +5,8 @@ use daemon_service::ServiceActor;
 
 /// Subscribes an actor to one kind of broadcast.
 ///
-/// Some broadcasts are retained, and a late subscriber receives them immediately:
-/// [`DaemonStart`](super::DaemonStart), [`DaemonParent`](super::DaemonParent),
+/// Some broadcasts are retained. An actor that subscribes after such a broadcast receives it
+/// immediately: [`DaemonStart`](super::DaemonStart), [`DaemonParent`](super::DaemonParent),
 /// [`DaemonPhase`](super::DaemonPhase), [`DaemonOperatorPause`](super::DaemonOperatorPause),
 /// [`DaemonPause`](super::DaemonPause) while the daemon is paused,
 /// [`DaemonAccept`](super::DaemonAccept) in a child that may accept a request, and

@@ -72,7 +72,8 @@ pub struct DaemonActor<R: Transfer> {
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<ControlServer>,
-    /// Whether and when the daemon next updates the status text of a service.
+    /// Whether and when the daemon next updates the status text of the service that it is
+    /// registered with.
     pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
     started: MonotonicTime,

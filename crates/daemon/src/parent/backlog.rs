@@ -54,7 +54,7 @@ pub(crate) struct Backlog<R> {
 pub(crate) enum ForkLoop {
     /// Go on with the next request, because the error concerns only the failed request.
     Continue,
-    /// Leave them waiting, because no child can be forked now.
+    /// Leave the other requests waiting, because no child can be forked now.
     Stop,
 }
 

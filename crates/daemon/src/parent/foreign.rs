@@ -23,8 +23,8 @@ impl ForeignChildren {
     /// Signals all foreign children that are still running.
     pub(crate) fn signal_all(&self, signal: Signal) {
         for handle in &self.0 {
-            // The process may have exited already, or may belong to another user now. Both are
-            // ignored.
+            // The process may have exited already, or may belong to another user now. Both errors
+            // are ignored.
             let _ = handle.signal(signal);
         }
     }

@@ -9,7 +9,8 @@ use super::oom_kills::OomKillCounter;
 
 /// Carries out the decisions of the supervisor.
 pub(crate) trait ProcessControl<R> {
-    /// Requests the fork of a child that serves this request. An error returns the request.
+    /// Requests the fork of a child that serves this request. If the fork cannot be requested, the
+    /// error contains the request.
     fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>>;
     /// Signals one child.
     fn signal(&mut self, child: ChildId, signal: Signal);

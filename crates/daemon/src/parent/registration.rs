@@ -77,8 +77,8 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
         let link =
             ServiceLink::new(daemon.clone(), service.clone(), self.context.grace, self.log.clone())
                 .start();
-        // Subscribe before registering, so that the link receives the retained events before the
-        // commands of the service.
+        // Subscribe before registering, so that the `ServiceLink` receives the retained events
+        // before the commands of the service.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));

@@ -32,8 +32,8 @@ impl ReloadState {
         self.generation
     }
 
-    /// Starts a reload of a pool with this many children. If a reload is in progress, it starts
-    /// again.
+    /// Starts a reload of a pool with this many children. If a reload is in progress, the
+    /// new reload takes its place.
     pub(crate) fn start(&mut self, children: u32) {
         self.generation += 1;
         self.target = Some(children);

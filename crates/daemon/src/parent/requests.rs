@@ -128,7 +128,7 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
-            // Without a watch, the exit of the child is noticed when the daemon stops.
+            // Without a watch, the exit of the child is noticed only when the daemon stops.
             Err(error) => warn!(
                 self.log, "cannot watch foreign child";
                 "child" => pid.as_raw(), "error" => error.to_string()

@@ -13,7 +13,8 @@ fn to_core(resize: Resize) -> daemon_core::PoolResize {
     }
 }
 
-/// Changes `max_children` of a pool that is sized by demand. The maximum is the number of slots.
+/// Changes `max_children` of a pool that is sized by demand. The new value can be at most the
+/// number of slots.
 pub(crate) fn demand(
     scaler: &mut DemandScaler,
     slots: u32,

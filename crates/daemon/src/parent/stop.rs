@@ -66,7 +66,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         );
         self.broadcast_phase(ctx);
         if let Some(supervision) = &self.supervision {
-            // A child that gets TERM reads the reason for it from the scoreboard.
+            // A child that receives TERM reads from the scoreboard whether the daemon is stopping.
             supervision.processes.fork_server.scoreboard().set_phase(Phase::Stopping);
         }
         if begun.is_none() {
@@ -269,7 +269,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         ctx.stop();
     }
 
-    /// Returns the line of a peek that says what the process is doing or waiting for.
+    /// Returns the line of a peek that says whether the daemon runs, or what its stop waits for.
     pub(super) fn describe_stop(&self) -> String {
         match self.shutdown_stage {
             ShutdownStage::NotStopping => "State: running".to_owned(),

@@ -145,8 +145,8 @@ impl<R: 'static> Supervisor<R> {
         })
     }
 
-    /// Returns the events that were emitted since the last call. A failed start comes last, because
-    /// it can stop the daemon at once.
+    /// Returns the events that were emitted since the last call. The event for a failed
+    /// start comes last, because handling it can stop the daemon immediately.
     pub(crate) fn take_events(&mut self) -> Vec<SupervisorEvent> {
         let mut events = std::mem::take(&mut self.events);
         events.extend(self.start_failure.take().map(SupervisorEvent::StartFailed));
@@ -154,7 +154,7 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Handles a request from a session: forks a child for it, adds it to the backlog, or returns
-    /// it.
+    /// it to the session.
     pub(crate) fn hand_over(
         &mut self,
         pending: PendingRequest<R>,

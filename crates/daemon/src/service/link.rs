@@ -25,8 +25,8 @@ const STOP_ALLOWANCE: Duration = Duration::from_secs(5);
 /// The exit code of a service whose daemon has failed.
 const FAILED: u32 = 1;
 
-/// The last request or control, if it has not taken effect yet. It is recorded so that it is not
-/// sent twice.
+/// The last request to the daemon or the last control to the service, if it has not taken effect
+/// yet. It is recorded so that it is not sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent<T> {
     Nothing,
@@ -42,7 +42,7 @@ pub(crate) struct ServiceLink<R: Transfer + Send> {
     known: DaemonSnapshot,
     /// The state of the service.
     state: ServiceState,
-    /// The call of the service that has not been answered yet.
+    /// The callback of the service that has not been answered yet.
     call: Option<StateCallback>,
     last_request: Sent<DaemonRequest>,
     last_control: Sent<Control>,
@@ -254,7 +254,8 @@ impl<R: Transfer + Send> Handler<DaemonReload> for ServiceLink<R> {
 impl<R: Transfer + Send> Handler<DaemonHup> for ServiceLink<R> {
     type Result = ();
 
-    /// Completes the parameter change, unless children are being replaced.
+    /// Completes the reload, unless it replaces children. Such a reload is complete when the link
+    /// receives [`DaemonReload::Done`].
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
         match self.known.reload {
             ReloadProgress::None | ReloadProgress::Requested => {

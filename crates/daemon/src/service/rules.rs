@@ -1,5 +1,5 @@
-//! The decisions of the service link, as pure functions of the states of the daemon and the
-//! service.
+//! The decisions of `ServiceLink`, the actor that connects a daemon with its service, as pure
+//! functions of the states of both.
 
 use std::fmt::Write;
 
@@ -17,7 +17,8 @@ pub(crate) enum DaemonEnd {
     Failed,
 }
 
-/// The progress of a reload that the service has requested or has to be notified of.
+/// The progress of a reload. Either the service requested the reload, or the link must notify the
+/// service of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadProgress {
     /// No reload is in progress.
@@ -98,8 +99,8 @@ impl DaemonSnapshot {
         }
     }
 
-    /// Returns the control that makes the service follow the daemon, if the daemon has changed its
-    /// state before the service. Returns `None` if the service needs no control.
+    /// Returns the control to send to the service if the daemon has changed its state and the
+    /// service has not followed yet.
     pub(crate) fn control_for(&self, state: ServiceState) -> Option<Control> {
         match (state, self.phase) {
             (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
@@ -166,8 +167,8 @@ pub(crate) fn health(report: &Report) -> Health {
     }
 }
 
-/// Returns the numbers of children and requests in one line; an empty string for a daemon without
-/// children.
+/// Returns the numbers of children and requests in one line. Returns an empty string for the model
+/// `Solo`, which has no children.
 pub(crate) fn counts(report: &Report) -> String {
     let mut line = match report.model {
         ModelKind::Solo => return String::new(),
@@ -179,10 +180,10 @@ pub(crate) fn counts(report: &Report) -> String {
         ),
     };
     if report.waiting > 0 {
-        let _infallible = write!(line, ", {} requests wait", report.waiting);
+        let _infallible = write!(line, ", {} requests waiting", report.waiting);
     }
     if let Some(counters) = &report.counters {
-        let _infallible = write!(line, "; {} requests", counters.requests);
+        let _infallible = write!(line, "; {} requests started", counters.requests);
     }
     line
 }

@@ -148,7 +148,7 @@ impl Handler<DaemonShutdown> for Slow {
 }
 
 #[test]
-fn sessions_that_have_not_answered_the_shutdown_are_named() {
+fn unanswered_lists_the_sessions_that_have_not_answered_the_shutdown() {
     System::new().block_on(async {
         let (mut sessions, retained) = (Sessions::default(), RetainedEvents::default());
         let (answer, wait) = futures::channel::oneshot::channel();

@@ -1,5 +1,5 @@
-//! Serializes durations as numbers of seconds with microsecond precision, which programs in every
-//! language can read.
+//! Serializes durations as numbers of seconds with microsecond precision. Programs in every
+//! language can read such numbers.
 
 use std::time::Duration;
 

@@ -52,7 +52,7 @@ fn report(reporter: Reporter) -> Report {
 }
 
 #[test]
-fn the_report_of_the_parent_prints_the_status_text_of_the_perl_original() {
+fn the_report_of_the_parent_prints_a_status_text_like_that_of_the_perl_original() {
     assert_eq!(
         report(Reporter::Parent).to_string(),
         "echo\n    \

@@ -1,5 +1,5 @@
-//! A pool of memory files. The files are reused, which avoids creating a file, clearing its pages
-//! and releasing them for each body.
+//! A pool of memory files. The files are reused, so that a file need not be created, cleared and
+//! released for the body of each request or answer.
 //!
 //! Each process has its own pool of at most [`POOL_BYTES_MAX`] bytes. [`trim`] releases the files
 //! that have not been used for [`IDLE_MAX`].
@@ -38,8 +38,8 @@ fn segments_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / 4).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX)
 }
 
-/// The number of files that this process has. A forked process inherits the descriptors of its
-/// parent, and therefore also starts with the count of its parent.
+/// The number of memory files that this process has. A forked process inherits the descriptors of
+/// its parent, and therefore also starts with the count of its parent.
 static SEGMENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// A memory file. [`SEGMENT_COUNT`] counts it while it exists.
@@ -47,8 +47,8 @@ static SEGMENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct Segment(memfd::MemorySegment);
 
 impl Segment {
-    /// Creates a segment. Returns `None` if the maximum number of segments exists or no descriptor
-    /// is available. The caller then keeps the bytes in heap memory.
+    /// Creates a memory file. Returns `None` if the maximum number of memory files exists or no
+    /// descriptor is available. The caller then keeps the bytes in heap memory.
     fn create(size: usize) -> Result<Option<Segment>, daemon_sys::Error> {
         let segments_max = segments_max(open_files_limit()?);
         let counted = |count: usize| (count < segments_max).then_some(count + 1);

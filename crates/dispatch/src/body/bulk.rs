@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_within_another_decoder_shares_its_own_source() {
+    fn a_nested_decoder_shares_its_own_source_and_not_that_of_the_outer_decoder() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
             let second = sharing(&inner, share_or_copy);

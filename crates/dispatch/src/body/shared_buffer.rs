@@ -14,7 +14,7 @@ use super::buffer_pool::{self, Segment};
 /// [`prevent_reuse`](SharedBuffer::prevent_reuse) was called or the file is too large for the pool.
 #[derive(Debug)]
 pub(crate) struct SharedBuffer {
-    /// `None` only during drop.
+    /// The memory file and its mapping; `None` only during drop.
     segment: Option<Segment>,
     length: usize,
     /// The id of the process that wrote the buffer. A forked child inherits the buffer, but must

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_gaps_is_limited() {
+    fn the_number_of_recorded_gaps_between_ids_is_limited() {
         let mut cancelled_ids = CancelledIds::default();
         (0..3 * GAPS_MAX as u64).for_each(|nth| cancelled_ids.note_taken(RequestId(2 * nth)));
         assert_eq!(cancelled_ids.gaps.len(), GAPS_MAX);

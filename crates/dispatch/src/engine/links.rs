@@ -27,7 +27,7 @@ impl WorkerLink {
 }
 
 impl Engine {
-    /// Adds the link to a worker that is being created.
+    /// Stores the link that connects the parent with a worker that is being created.
     pub(super) fn add_link(&mut self, link: WorkerLink) {
         let slot = link.child.slot.index();
         self.log_new_worker(slot);

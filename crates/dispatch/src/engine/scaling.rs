@@ -17,7 +17,7 @@ enum WorkerShortage {
     None,
     /// The number of workers is at its maximum.
     AllBusy,
-    /// The minimum interval since the last worker was created has not passed.
+    /// The minimum interval has not passed since the last worker was created on demand.
     TooSoon,
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
     shared.borrow_mut().weak_self = Rc::downgrade(shared);
 }
 
-/// Takes over the links to workers that are being created.
+/// Takes over the parent's ends of the links to new workers.
 async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
     loop {
         links.changed().await;
@@ -89,7 +89,7 @@ fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: 
     };
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
-        // After the worker has exited, the output of its children is attributed to the worker's
+        // After the worker has exited, the output of its subprocesses is attributed to the worker's
         // last method.
         let mut last = crate::request::CowStr::Borrowed("-");
         while output.readable().await.is_ok() {
@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// Flushes a link when this future completes.
+    /// Flushes the child's link when the future `wait` completes.
     fn flush_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
         let Some(shared) = self.weak_self.upgrade() else { return };
         actix_rt::spawn(async move {

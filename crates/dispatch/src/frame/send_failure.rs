@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-/// Whether the remaining data can still be sent after an error.
+/// Whether the remaining data can still be sent after a failed send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendFailure {
     /// The other end is closed, so nothing more can be sent.

@@ -43,7 +43,7 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
             on_frame(turn, &body);
             next += 1;
         }
-        // No more descriptors wait for their frames than those of one send.
+        // At most the descriptors of one send wait for their frames.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
     assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
@@ -53,7 +53,7 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
 fn frames_with_and_without_shared_memory_arrive_in_order() {
     let mut outbox = FrameWriter::default();
     // The bodies are kept until they are read. Otherwise other tests, which run at the same time,
-    // could reuse their files.
+    // could reuse the memory files of these bodies.
     let mut kept = Vec::new();
     for turn in 0..200 {
         let large = turn % 2 == 1;
@@ -147,7 +147,7 @@ fn missing_or_too_short_shared_memory_is_an_error() {
 }
 
 #[test]
-fn no_more_descriptors_than_those_of_one_send_wait_for_their_frames() {
+fn at_most_the_descriptors_of_one_send_wait_for_their_frames() {
     let mut outbox = FrameWriter::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
     let small = Body::Heap(small.into());

@@ -13,7 +13,7 @@ use crate::request::{IfRunning, RequestId};
 
 impl<T, C: Claims> Scheduler<T, C> {
     /// Cancels a request. `running` decides what happens if the request is running. If `running` is
-    /// `None`, the request's own option decides.
+    /// `None`, the request's option `if_dropped` decides.
     pub(crate) fn cancel(
         &mut self,
         key: JobKey,
@@ -60,7 +60,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         now: MonotonicTime,
     ) -> AbortResult {
         // A worker whose task is aborted starts no further task. If the task has finished already,
-        // its answer is on the way and the claim is not aborted.
+        // its answer is on the way, and `abort` changes nothing.
         let aborted = self.claims.abort(slot, turn);
         if aborted == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
@@ -99,7 +99,7 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     /// Runs the time-dependent checks: kills workers whose task exceeds its hard limit, takes back
     /// tasks that wait behind a long task, and marks workers that do not start their task as
-    /// unresponsive.
+    /// unresponsive. Kills an unresponsive worker when the hard limit of its task has passed.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.stalled(now, STALL_LIMIT) {
             self.revoke_all(slot, now);

@@ -1,4 +1,5 @@
-//! The queue: ordered by priority, then round-robin over the lanes, then first in, first out.
+//! The dispatcher's queue. Requests with a higher priority come first. Within a priority the lanes
+//! take turns. Within a lane, the order is first in, first out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,5 @@
-//! Handles tasks that leave their worker without an answer. They are sent to other workers,
-//! retried, or lost.
+//! Handles tasks that were sent to a worker and that this worker will not answer. They are returned
+//! to the queue, retried, or lost.
 
 use actix_daemon::ChildId;
 use daemon_core::{ExitCause, MonotonicTime, Owner};
@@ -52,7 +52,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.fail(key, failure, now);
     }
 
-    /// Puts a task that was sent but not started back at its former position in the queue.
+    /// Puts a task back into the queue, at its former position. The task was sent to a worker but
+    /// was not started.
     pub(super) fn return_to_queue(&mut self, key: JobKey, now: MonotonicTime) {
         self.stats.reclaimed += 1;
         if let Some(record) = self.records.get_mut(key) {

@@ -12,7 +12,8 @@ use super::{IN_FLIGHT_MAX, JobKey};
 /// A task that has been sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
-    /// The number of this task among the tasks of its slot. It selects the task's claim.
+    /// The number of this task among the tasks of its slot. It selects the task's claim cell in
+    /// shared memory.
     pub(super) turn: u64,
     pub(super) key: JobKey,
     /// The expected run time, if it is known.
@@ -47,8 +48,8 @@ struct WorkerRecord {
     responsiveness: Responsiveness,
 }
 
-/// Whether a worker starts the tasks it is sent. An unresponsive worker gets tasks only if no other
-/// worker is idle.
+/// Whether a worker starts the tasks that it receives. An unresponsive worker gets tasks only if no
+/// other worker is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Responsiveness {
     Responsive,
@@ -394,8 +395,8 @@ impl WorkerTable {
         recently_answered
     }
 
-    /// Takes back the empty list of [`take_recently_answered`](Self::take_recently_answered) to
-    /// reuse its allocation.
+    /// Takes back the list that [`take_recently_answered`](Self::take_recently_answered) returned,
+    /// to reuse its allocation. The caller has emptied the list.
     pub(super) fn return_buffer(&mut self, empty: Vec<usize>) {
         if self.recently_answered.is_empty() {
             self.recently_answered = empty;

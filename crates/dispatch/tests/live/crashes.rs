@@ -17,10 +17,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_crash_after_the_result_was_sent_loses_no_task", after_the_answer),
     ("a_crash_in_a_destructor_of_a_handler_loses_its_task", in_the_destructor),
     ("the_failure_contains_the_exit_cause_of_the_worker", causes),
-    ("tasks_sent_ahead_to_a_dead_worker_are_run_by_another_worker", sent_ahead),
+    ("tasks_already_sent_to_a_worker_that_dies_are_run_by_another_worker", sent_ahead),
     ("a_task_is_retried_up_to_its_number_of_attempts", retried),
     ("a_task_that_kills_its_workers_becomes_a_dead_letter", poison),
-    ("tasks_on_other_workers_survive_a_crash", others),
+    ("tasks_on_other_workers_survive_the_crash_of_a_worker", others),
 ];
 
 fn pid(worker: u32) -> Pid {
@@ -153,8 +153,8 @@ fn causes() {
     });
 }
 
-/// Runs `echo` often enough that the dispatcher expects it to be short and sends its tasks ahead:
-/// to a worker that is still running another task.
+/// Runs `echo` so often that the dispatcher expects `echo` tasks to be short. It then sends them
+/// ahead, to a worker that is still running another task.
 async fn warm(test: &TestDispatcher) {
     for _time in 0..50 {
         test.call::<String>("echo", "warm").await.unwrap();

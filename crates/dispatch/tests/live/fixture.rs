@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::scenarios::eventually;
 
-/// How long a condition may take before the test fails.
+/// The longest time that a test waits for a condition before it fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns a builder with the methods that most scenarios need.
@@ -137,7 +137,10 @@ impl TestDispatcher {
 pub(crate) async fn wait_until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !is_true().await {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "timed out after {TIMEOUT:?} while waiting until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -152,7 +155,7 @@ impl<M: 'static> Collector<M> {
         (Collector(Rc::clone(&results)).start(), results)
     }
 
-    /// Starts the actor with a list that was created before the System.
+    /// Starts the actor with a list that was created before the actix System started.
     pub(crate) fn into(results: Rc<RefCell<Vec<M>>>) -> Addr<Collector<M>> {
         Collector(results).start()
     }
@@ -180,7 +183,8 @@ impl Handler<Talkback> for Collector<String> {
     }
 }
 
-/// A fallback that answers requests for two methods and drops all other requests.
+/// The dispatcher's fallback actor, which receives the requests for unknown methods. It answers
+/// requests for two methods, and drops all other requests.
 pub(crate) struct TestFallback;
 
 impl Actor for TestFallback {

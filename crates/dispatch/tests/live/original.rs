@@ -196,7 +196,7 @@ fn talkback_of_workers() {
         );
         assert!(position("creating worker, slot: 1").unwrap() < position(busy).unwrap());
         let lines = received.borrow().iter().filter(|line| *line == busy).count();
-        assert_eq!(lines, 1, "one line is sent while all workers are busy");
+        assert_eq!(lines, 1, "only one line reports that all workers are busy");
         touch(&file);
         for answer in running {
             answer.await.unwrap().unwrap();

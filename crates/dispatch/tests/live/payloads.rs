@@ -1,4 +1,4 @@
-//! Large parameters and results in shared memory, also when a worker dies.
+//! Tests large parameters and results in shared memory, also when a worker dies.
 
 use std::fs;
 

@@ -35,9 +35,11 @@ fn printed() {
         });
     with_dispatcher(builder, async move |test| {
         test.call::<()>("chatty", "one").await.unwrap();
-        wait_until("the line is sent", async || has(&received, "STDOUT:0 chatty: said one")).await;
+        wait_until("chatty's line is sent", async || has(&received, "STDOUT:0 chatty: said one"))
+            .await;
         test.call::<()>("other", ()).await.unwrap();
-        wait_until("the line is sent", async || has(&received, "STDOUT:0 other: and more")).await;
+        wait_until("other's line is sent", async || has(&received, "STDOUT:0 other: and more"))
+            .await;
         assert!(has(&received, "dispatcher started"), "{:?}", received.borrow());
     });
 }
@@ -59,10 +61,10 @@ fn subprocess() {
             has(&received, "STDOUT:0 shell: out") && has(&received, "STDERR:0 shell: err")
         })
         .await;
-        // The subprocess outlives its task; the worker still serves requests.
+        // This subprocess outlives its task, and the worker serves the next request meanwhile.
         let _: Option<i32> = test.call("shell", "(sleep 0.3; echo late) &").await.unwrap();
         assert_eq!(test.call::<String>("echo", "x").await.unwrap(), "x");
-        wait_until("the line of the subprocess is still sent", async || {
+        wait_until("the line of the subprocess is sent", async || {
             received.borrow().iter().any(|line| line.ends_with(": late"))
         })
         .await;

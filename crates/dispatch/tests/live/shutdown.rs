@@ -1,5 +1,6 @@
-//! Tests the shutdown: graceful, immediate, and after the loss of the fork server. Also tests a
-//! dispatcher beside another daemon in one process, and the check of the configuration.
+//! Tests the shutdown of a dispatcher: graceful, immediate, and after the loss of the fork server.
+//! Also tests a dispatcher beside another daemon in one process, and the check of the
+//! configuration.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("immediate_shutdown_loses_running_tasks_and_rejects_queued_ones", immediate),
     ("wait_until_stopped_completes_after_an_immediate_shutdown", immediate_and_awaited),
     ("graceful_shutdown_reports_the_exit_of_each_worker", each_exit_is_reported),
-    ("an_uneventful_run_logs_four_lines", log_lines),
+    ("a_run_without_failures_logs_only_its_start_and_its_stop", log_lines),
     ("losing_the_fork_server_loses_running_tasks_and_rejects_queued_ones", fork_server_lost),
     ("a_dispatcher_and_a_daemon_run_in_one_process", beside_a_daemon),
     ("an_invalid_configuration_is_rejected_before_anything_forks", invalid_config),
@@ -66,7 +67,8 @@ fn graceful() {
     assert!(received.borrow().iter().all(Result::is_ok), "{received:?}");
 }
 
-/// Sends one task that hangs and two that wait for it.
+/// Sends three requests to a dispatcher with one worker. The first request hangs, so the other two
+/// stay in the queue.
 async fn one_running_two_queued(test: &TestDispatcher) -> [actix_rt::task::JoinHandle<Failure>; 3] {
     let hang = || NewRequest::to("hang").params(None::<String>);
     let pending = [(); 3].map(|()| {

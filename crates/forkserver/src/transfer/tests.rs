@@ -26,7 +26,7 @@ fn a_decoded_request_equals_the_encoded_one() {
 }
 
 #[test]
-fn a_decoded_socket_is_connected() {
+fn a_decoded_socket_is_still_connected() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let (mut socket, note) = send(&(near, String::from("note"))).unwrap();
     socket.write_all(b"hello").unwrap();

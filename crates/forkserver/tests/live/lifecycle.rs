@@ -23,7 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "each_child_is_reported_once_as_forked_and_then_once_as_exited",
         forked_is_reported_before_exited,
     ),
-    ("the_exit_code_is_the_return_value_and_a_panic_exits_with_101", exit_codes),
+    ("a_child_exits_with_its_return_value_or_with_101_after_a_panic", exit_codes),
     ("a_child_has_the_fork_server_as_parent_and_process_group", parent_and_process_group),
     (
         "a_killed_child_frees_its_slot_and_its_last_status_is_reported",
@@ -33,8 +33,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a_label_that_a_killed_child_left_half_written_is_reported_and_repaired",
         a_torn_label_is_repaired,
     ),
-    ("a_scoreboard_file_is_readable_while_the_daemon_runs_and_afterwards", scoreboard_file),
-    ("a_report_of_a_child_wakes_a_sleeping_parent", a_report_wakes_the_parent),
+    ("a_scoreboard_file_is_readable_while_the_fork_server_runs_and_afterwards", scoreboard_file),
+    ("a_status_report_of_a_child_wakes_a_sleeping_parent", a_report_wakes_the_parent),
 ];
 
 fn forked_is_reported_before_exited() {
@@ -210,7 +210,7 @@ fn a_report_wakes_the_parent() {
     let mut changed = Vec::new();
     let armed = |server: &TestServer<UnixStream>, changed: &mut Vec<_>| {
         let scoreboard = server.fork_server.scoreboard();
-        crate::scenarios::eventually("the scoreboard is armed", || {
+        crate::scenarios::eventually("the wakeup is armed", || {
             scoreboard.drain_changes(|slot| changed.push(slot));
             scoreboard.arm_wakeup() == ArmResult::Armed
         });

@@ -1,4 +1,4 @@
-//! Scenarios of the shutdown, by command or because a process was killed.
+//! Scenarios of the fork server's shutdown by command, and of a killed parent or fork server.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,7 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         a_killed_parent_leaves_no_children,
     ),
     (
-        "a_killed_fork_server_is_reported_lost_and_its_children_receive_term",
+        "a_killed_fork_server_is_reported_as_lost_and_its_children_receive_term",
         a_killed_fork_server_is_reported,
     ),
     ("pending_requests_of_a_killed_fork_server_are_returned", pending_requests_are_returned),
@@ -111,8 +111,8 @@ fn dropping_the_handle_stops_all() {
     let fork_server = server.fork_server.pid();
     drop(server);
     assert!(!receive_byte(&far), "the child's end of the socket is still open");
-    // The fork server exits only after it has reaped its children. Their sockets are closed a
-    // little earlier.
+    // The fork server exits only after it has reaped its children. The children's sockets are
+    // closed a little earlier.
     assert_eq!(
         wait_for(fork_server).expect("a child of this process").to_string(),
         "exited with code 0"

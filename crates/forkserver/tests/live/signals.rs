@@ -14,7 +14,7 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "a_term_sent_right_after_the_fork_command_is_delivered_when_signals_are_released",
+        "a_term_sent_right_after_the_fork_command_is_delivered_when_the_child_releases_its_signals",
         term_is_delivered_at_the_release,
     ),
     (
@@ -22,7 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         a_hundred_terms_arrive,
     ),
     (
-        "a_signal_queue_opened_before_signals_are_released_reads_the_pending_signals",
+        "a_signal_queue_opened_before_the_child_releases_its_signals_reads_them",
         a_queue_reads_blocked_signals,
     ),
     ("a_child_that_has_released_its_signals_has_no_signal_blocked", no_signal_stays_blocked),

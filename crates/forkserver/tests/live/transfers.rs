@@ -1,4 +1,4 @@
-//! Scenarios of requests that are sent to children, or returned.
+//! Scenarios of requests that are sent to children, or returned to the sender.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +24,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_request_with_too_many_descriptors_is_returned", too_many_descriptors_are_returned),
     ("a_request_is_returned_if_all_slots_are_taken", a_request_without_a_free_slot_is_returned),
     ("a_child_gets_the_error_of_a_request_that_cannot_be_decoded", a_child_gets_the_decode_error),
-    ("a_thousand_commands_wait_for_a_stopped_fork_server_and_all_arrive", a_thousand_commands_wait),
+    (
+        "a_thousand_commands_sent_to_a_stopped_fork_server_arrive_when_it_continues",
+        a_thousand_commands_wait,
+    ),
 ];
 
 fn a_connection_reaches_its_child() {

@@ -97,7 +97,8 @@ impl PreforkManager {
         }
     }
 
-    /// Kills workers whose grace period has passed, and returns when the next grace period ends.
+    /// Kills the workers whose grace period has passed. Returns the time at which the next grace
+    /// period ends, or `None` if there is none.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;

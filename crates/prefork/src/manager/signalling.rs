@@ -63,8 +63,9 @@ impl PreforkManager {
         }
     }
 
-    /// Returns the workers that a rolling signal is sent to, the oldest first. A stop signal is not
-    /// sent to workers that were already asked to stop.
+    /// Returns the workers that receive a rolling signal, which is sent to one worker after
+    /// another, the oldest first. A stop signal is not sent to workers that were already asked to
+    /// stop.
     fn rolling_targets(&self, signal: Signal) -> Vec<WorkerId> {
         let is_stop_signal = self.traps.is_stop_signal(signal);
         let mut living: Vec<_> = self.pool.running().collect();

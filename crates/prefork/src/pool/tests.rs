@@ -55,7 +55,7 @@ fn a_fixed_number_of_workers_is_forked_at_once_into_the_first_slots() {
 }
 
 #[test]
-fn when_workers_become_active_spare_workers_are_forked_up_to_max_workers() {
+fn spare_workers_are_forked_up_to_max_workers_when_others_become_busy() {
     let mut pool = pool(SPARE);
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
@@ -68,7 +68,7 @@ fn when_workers_become_active_spare_workers_are_forked_up_to_max_workers() {
 }
 
 #[test]
-fn excess_idle_workers_are_stopped_after_the_heartbeat_from_the_highest_slot_down() {
+fn excess_idle_workers_are_stopped_from_the_highest_slot_down_after_the_heartbeat() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     for number in 0..10 {

@@ -50,7 +50,8 @@ fn failure_loop() {
     pm.wait_all_children().expect("the wait succeeds");
     let bad = bad.take();
     let took = bad[3] - bad[0];
-    // The workers' forks are at least an interval apart, and each worker exits soon after its fork.
+    // The forks in slot 0 are at least an interval apart, and each of its workers exits soon after
+    // its fork.
     assert!(took >= INTERVAL * 3 - INTERVAL / 2, "{took:?}");
     assert!(others.get() > 40, "the other slot had only {} workers", others.get());
 }
@@ -65,7 +66,7 @@ fn success_loop() {
         }
     });
     assert!(counters.get(0) >= 200);
-    // With a delay of 100 ms before each replacement, 200 workers in two slots would take longer.
+    // If each replacement were delayed by 100 ms, 200 workers in two slots would take 10 seconds.
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
 

@@ -191,7 +191,7 @@ fn before_after_fork() {
     assert!(before.get() >= 10 && after.get() == before.get(), "{} {}", before.get(), after.get());
 }
 
-/// Waits repeatedly for a short time until this number of workers is left.
+/// Calls `wait_all_children_for` with a short timeout until only this number of workers is left.
 fn wait_until_left(pm: &mut Prefork, left: u32) {
     let short = Duration::from_millis(20);
     eventually("the other workers have exited", || {

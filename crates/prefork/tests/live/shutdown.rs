@@ -20,7 +20,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("workers_exit_when_the_manager_is_killed", no_orphan),
     ("workers_that_check_for_signals_exit_when_the_manager_is_killed", no_orphan_that_checks),
     (
-        "workers_that_ignore_term_exit_when_the_manager_is_killed_if_the_death_signal_is_kill",
+        "the_parent_death_signal_kill_ends_workers_that_ignore_term_when_the_manager_is_killed",
         no_stubborn_orphan,
     ),
     ("a_worker_that_is_asked_to_stop_finishes_its_current_work", finishes),

@@ -329,5 +329,5 @@ fn no_child_signal() {
             sleep_until_killed();
         }
     });
-    assert_eq!(counters.get(0), 2, "the first worker was not replaced exactly once");
+    assert_eq!(counters.get(0), 2, "the number of forked workers is not 2");
 }

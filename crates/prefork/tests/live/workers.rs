@@ -26,10 +26,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_second_manager_is_refused_and_the_first_continues", second_manager),
     ("settings_that_are_changed_between_two_starts_take_effect", settings),
     ("a_worker_cannot_call_the_managers_methods", not_in_a_worker),
-    ("the_reap_hook_gets_the_cause_of_the_exit", causes),
+    ("the_reap_hook_gets_the_exit_cause_of_each_worker", causes),
     ("a_worker_inherits_no_descriptors_of_other_workers", descriptors),
     ("values_owned_by_hooks_are_dropped_in_the_manager_only", hooks_belong_to_the_manager),
-    ("other_children_of_the_process_are_not_reaped", other_children),
+    ("the_manager_does_not_reap_children_that_are_not_its_workers", other_children),
     ("output_before_a_fork_and_in_a_worker_is_written_once", printed_once),
     ("a_manager_and_its_worker_print_text_for_another_scenario", printing),
 ];

@@ -1,4 +1,4 @@
-//! Runs a service on Unix: in the calling thread. Only Windows uses the name of the service.
+//! Runs a service on Unix, in the calling thread. The name of the service is used only on Windows.
 
 use std::error::Error;
 

@@ -15,7 +15,7 @@ use crate::service_manager;
 /// `ERROR_FAILED_SERVICE_CONTROLLER_CONNECT`: the SCM has not started this process.
 const NOT_A_SERVICE: i32 = 1063;
 
-/// The exit code of a service that could not start.
+/// The exit code of a service that could not start, or whose actor ended too early.
 const FAILED: u32 = 1;
 
 type Start = Box<dyn FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send>;

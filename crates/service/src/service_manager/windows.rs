@@ -1,4 +1,5 @@
-//! The service manager on Windows: the service control manager (SCM), or a console without one.
+//! The service manager on Windows: the service control manager (SCM). A service that runs in a
+//! console has no SCM, and handles console events instead.
 
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};

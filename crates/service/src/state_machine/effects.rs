@@ -14,7 +14,8 @@ pub struct ParticipantId(pub(crate) u32);
 impl ParticipantId {
     /// The service's own callbacks.
     pub const CALLBACKS: ParticipantId = ParticipantId(0);
-    /// Stands for the awaited participant until a participant registers.
+    /// Stands for the participant that `await_registration` waits for, until a participant
+    /// registers.
     pub(crate) const AWAITED: ParticipantId = ParticipantId(u32::MAX);
 }
 

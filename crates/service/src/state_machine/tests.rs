@@ -235,7 +235,7 @@ fn a_refused_control_changes_nothing() {
 }
 
 #[test]
-fn a_state_is_set_with_wait_hint_and_checkpoint() {
+fn a_legal_state_is_set_with_its_wait_hint_and_checkpoint_and_an_illegal_state_is_refused() {
     let set = |state| SetState {
         state,
         wait_hint: Some(INTERVAL),

@@ -18,8 +18,8 @@ static TAKING: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 ///
-/// If one of the descriptors is not open, was not inherited, or was taken before. Then no
-/// descriptor is taken.
+/// If one of the descriptors is not open, was not inherited, or was taken before. No
+/// descriptor is taken in these cases.
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
@@ -37,8 +37,8 @@ pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
         }
     }
     let taken = wanted.map(|fd| {
-        // SAFETY: the descriptor is open and was not close-on-exec: it was inherited, nothing in
-        // this program owns it, and it is taken only once, because the next call sets it
+        // SAFETY: the descriptor is open. It was not close-on-exec, so it was inherited, and
+        // nothing in this program owns it. It is taken only once, because the next call sets it
         // close-on-exec.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
         fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_inherited_descriptor_is_taken_once() {
+    fn an_inherited_descriptor_can_be_taken_only_once() {
         let file = File::open("/etc/hostname").or_else(|_none| File::open("/etc/passwd"));
         let file = file.expect("a file");
         let own = take_inherited(file.as_raw_fd(), 1).expect_err("opened by this program");

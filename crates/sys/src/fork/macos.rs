@@ -1,4 +1,5 @@
-//! Counts threads on macOS with proc_pidinfo, which does not return their names.
+//! Counts threads on macOS with proc_pidinfo(PROC_PIDTASKINFO), which returns the number of threads
+//! but not their names.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,4 @@
-//! Accepts a connection with accept(2) and sets the flags afterwards.
+//! Accepts a connection with accept(2), and makes it close-on-exec and nonblocking afterwards.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

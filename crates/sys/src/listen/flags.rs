@@ -1,4 +1,5 @@
-//! Accepts a connection with accept4(2), which sets both flags atomically.
+//! Accepts a connection with accept4(2), which sets the flags `O_NONBLOCK` and `FD_CLOEXEC`
+//! atomically.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

@@ -1,4 +1,5 @@
-//! Process handles without pidfds: the pid, and the reading end of an empty pipe as the descriptor.
+//! Process handles on systems without pidfds. The descriptor of a handle is the reading end of an
+//! empty pipe, which is never readable. [`PidFd`](super::PidFd) stores the pid.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};

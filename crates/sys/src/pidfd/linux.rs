@@ -14,7 +14,7 @@ pub(super) struct ProcessHandle(OwnedFd);
 
 impl ProcessHandle {
     pub(super) fn open(pid: Pid) -> Result<ProcessHandle> {
-        // SAFETY: pidfd_open takes two numbers; a pid without a process is only an error.
+        // SAFETY: pidfd_open takes two numbers; for a pid without a process it returns an error.
         let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0_u32) };
         if result < 0 {
             return Err(Error::last(format!("open process {pid}")));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_descriptor_is_readable_before_the_process_is_reaped() {
+    fn the_descriptor_of_an_exited_process_is_readable_before_the_process_is_reaped() {
         let mut child = Command::new("true").spawn().expect("true starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
         let handle = ProcessHandle::open(pid).expect("opened");

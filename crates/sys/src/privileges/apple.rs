@@ -1,8 +1,8 @@
-//! Changes user and group ids on macOS. There, setuid and setgid change the real, the effective and
-//! the saved id if root calls them.
+//! Changes user and group ids on macOS. If root calls setuid or setgid on macOS, the real, the
+//! effective and the saved id change.
 //!
-//! macOS keeps supplementary groups in its directory service, so this module sets only the user's
-//! main group.
+//! macOS keeps supplementary groups in its directory service, which this module does not read.
+//! `groups_of` therefore returns only the user's main group.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use nix::unistd::{self, Gid, Uid};
 use super::not_dropped;
 use crate::error::Result;
 
-#[expect(clippy::unnecessary_wraps, reason = "the same signature as elsewhere")]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]
 pub(super) fn groups_of(_: &str, gid: u32) -> io::Result<Vec<u32>> {
     Ok(vec![gid])
 }

@@ -21,9 +21,9 @@ static WAKEUP_FD: AtomicI32 = AtomicI32::new(-1);
 ///
 /// A signal that arrives several times before it is read is reported once, as usual for signals.
 /// Unlike a [`SignalQueue`](super::SignalQueue), a listener does not change the signal mask, which
-/// programs started by this process would inherit. A process can have only one listener at a time,
-/// and a second listener replaces the first. If other code later installs handlers for the same
-/// signals, those handlers replace the listener's.
+/// is inherited by programs that this process starts. A process can have only one listener at a
+/// time, and a second listener replaces the first. If other code later installs handlers for the
+/// same signals, those handlers replace the listener's.
 #[derive(Debug)]
 pub struct SignalListener {
     wakeup: Wakeup,
@@ -68,7 +68,8 @@ impl SignalListener {
         Ok(())
     }
 
-    /// Restores the default action of these signals.
+    /// Restores the default action of these signals. Ignores signals that the listener does not
+    /// handle.
     pub fn restore_default(&self, signals: &[Signal]) {
         for signal in self.handled().filter(|handled| signals.contains(handled)) {
             // The signal's action was changed before, so this change cannot fail.

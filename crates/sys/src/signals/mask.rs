@@ -15,8 +15,8 @@ use crate::signals::queue::{has_reserved, is_reserved, release};
 /// copy, and the signals that have arrived until then are delivered. No signal is lost.
 ///
 /// Dropping the guard does not unblock the signals of a [`SignalQueue`](super::SignalQueue), even
-/// if the queue was created after the guard. If they were unblocked, the next one would kill the
-/// process instead of being read.
+/// if the queue was created after the guard. If they were unblocked, the next such signal would
+/// kill the process instead of being read from the queue.
 #[derive(Debug)]
 #[must_use = "the signals are unblocked when the guard is dropped"]
 pub struct SignalBlockGuard {

@@ -20,12 +20,13 @@ use linux as platform;
 /// arrives several times before it is read is reported once, as usual for signals.
 ///
 /// On Linux the signals are blocked in the calling thread. They stay blocked when a
-/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, because a pending signal
-/// would kill the process when it is unblocked. To stop using the queue, first
+/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, because a signal that is
+/// pending would kill the process when it is unblocked. To stop using the queue, first
 /// [ignore](super::ignore) its signals or [restore](super::restore_default) their default action,
-/// and then [unblock](super::unblock) them. On other systems the signals are unblocked, so that the
-/// handler runs. A forked child that keeps the descriptor reads its own signals from it, not its
-/// parent's.
+/// and then [unblock](super::unblock) them. A forked child that keeps the descriptor reads its own
+/// signals from it, not its parent's.
+///
+/// On other systems the signals are unblocked, so that the handler runs.
 #[derive(Debug)]
 pub struct SignalQueue {
     source: platform::SignalSource,
@@ -68,8 +69,8 @@ impl SignalQueue {
     }
 }
 
-/// Returns whether a queue requires the signal to be blocked, so that restoring a mask must not
-/// unblock it.
+/// Returns whether a queue requires the signal to be blocked. If so, restoring a signal mask must
+/// not unblock it.
 pub(super) fn is_reserved(signal: Signal) -> bool {
     platform::is_reserved(signal)
 }

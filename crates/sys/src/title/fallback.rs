@@ -1,4 +1,4 @@
-//! Process titles are not supported.
+//! Process titles on systems that do not support them: setting a title has no effect.
 
 use std::ffi::CStr;
 

@@ -1,4 +1,4 @@
-//! Installs no handler, so no process responds to a request.
+//! Installs no signal handler, so no process responds to a request for a backtrace.
 
 use std::ffi::c_void;
 use std::io;

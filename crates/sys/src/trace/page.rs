@@ -1,4 +1,4 @@
-//! The shared page that holds a request and its response.
+//! The shared page that holds a backtrace request and its response.
 //!
 //! The upper half of every word is the number of the request that the word belongs to. A child that
 //! is stopped while it writes a response, and continues after a request for another child, can
@@ -33,8 +33,8 @@ impl BacktracePage {
         self.request.store(tagged(number, pid), Ordering::Release);
     }
 
-    /// Accepts the request if it is for the process with this pid. If the signal interrupts several
-    /// threads, only one of them succeeds.
+    /// Accepts the request if it is for the process with this pid. If the request's
+    /// signal interrupts several threads of the process, only one of them accepts the request.
     pub(super) fn accept(&self, pid: u32) -> Option<ResponseWriter<'_>> {
         let request = self.request.load(Ordering::Acquire);
         let (number, target) = parts(request);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_response_is_never_mistaken_for_another() {
+    fn a_late_response_is_never_mistaken_for_that_to_a_later_request() {
         let page = page();
         page.request(1, THEIRS);
         let mut late = page.accept(THEIRS).expect("a request");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_word_of_a_late_writer_invalidates_the_response() {
+    fn a_word_written_late_for_an_earlier_request_invalidates_the_response() {
         let page = page();
         page.request(2, OURS);
         respond(page.accept(OURS).expect("a request"), [20, 21]);

@@ -18,8 +18,8 @@ pub struct StackFrame {
 }
 
 impl fmt::Display for StackFrame {
-    /// Writes `function at file:line`. Without a function the address is written, and other unknown
-    /// parts are left out.
+    /// Writes `function at file:line`. Writes the address instead of an unknown function, and
+    /// leaves out an unknown file or line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
             Some(function) => f.write_str(function)?,
@@ -67,8 +67,8 @@ pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
             frames.push(StackFrame { address, function: None, file: None, line: None });
         }
     }
-    // The cache would keep debug information mapped, and its list of loaded libraries can become
-    // outdated.
+    // Clear the cache, because it keeps debug information mapped, and its list of loaded libraries
+    // can become outdated.
     backtrace::clear_symbol_cache();
     frames
 }

@@ -1,4 +1,5 @@
-//! Registers the listener without exclusive wakeups, so all waiting processes are woken.
+//! Registers the listener without exclusive wakeups, so a new connection wakes all processes that
+//! wait on the listener.
 
 use std::os::fd::OwnedFd;
 

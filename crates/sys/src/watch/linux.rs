@@ -34,8 +34,8 @@ impl EpollRegistration {
     pub(super) fn wait<'a>(&'a self, listener: &'a OwnedFd) -> WaitGuard<'a> {
         if let Some(Registration { epoll, token }) = &self.0 {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLEXCLUSIVE;
-            // The listener was registered before with the same token, so this call does not exceed
-            // the limit on watches.
+            // This registration takes the place of the removed one, so it does not exceed the
+            // limit on epoll watches.
             let _ = epoll.add(listener, EpollEvent::new(flags, *token));
         }
         WaitGuard { registration: self, listener }
@@ -97,14 +97,14 @@ mod tests {
     use super::token_of;
 
     #[test]
-    fn the_token_is_read_from_the_kernels_line() {
+    fn the_token_is_read_only_from_the_line_of_the_wanted_descriptor() {
         let line = "tfd:        7 events: 80002019 data:     7f3ff0a01180  pos:0 ino:5 sdev:8";
         assert_eq!(token_of(line, 7), Some(0x7f3f_f0a0_1180));
         assert_eq!(token_of(line, 8), None);
     }
 
     #[test]
-    fn other_lines_and_garbage_have_no_token() {
+    fn malformed_lines_and_lines_without_a_descriptor_have_no_token() {
         for line in ["pos:\t0", "tfd:", "tfd: 7 events: x data:", "tfd: 7 events: 1 data: zz pos"] {
             assert_eq!(token_of(line, 7), None, "{line:?}");
         }

@@ -40,7 +40,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
     ("die_with_parent_fails_if_the_parent_has_exited", an_exited_parent_is_an_error),
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
-    ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
+    ("a_queue_returns_each_pending_signal_once", signals_are_read_from_the_queue),
     ("dropping_a_guard_keeps_the_signals_of_a_queue_blocked", a_guard_keeps_queue_signals_blocked),
     ("a_listener_reports_a_repeated_signal_once_and_refuses_sigkill", reported_once),
     ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),

@@ -30,10 +30,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         the_launcher_prints_the_exit_code,
     ),
     (
-        "the_launcher_reports_an_exited_daemon_whose_child_runs",
+        "the_launcher_reports_a_killed_daemon_whose_child_runs",
         an_exit_is_reported_while_a_child_runs,
     ),
-    ("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", a_detached_daemon),
+    ("a_detached_daemon_is_not_a_session_leader_and_has_no_input", a_detached_daemon),
     ("detaching_with_other_threads_is_refused", detaching_with_other_threads_is_refused),
     ("reopening_the_log_loses_no_line", reopening_the_log_loses_no_line),
     ("a_log_that_cannot_be_reopened_stays_in_use", a_log_that_cannot_be_reopened),
@@ -48,8 +48,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 const AS_LAUNCHER: &str = "LIVE_AS_LAUNCHER";
 
-/// Runs the same test again as a launching process whose daemon runs the closure. Returns the
-/// launcher's output in the process that runs the test, and `None` in the daemon.
+/// In the process that runs the test, starts the same test again as a separate launching process,
+/// and returns the output of that launcher. In the daemon that the launcher starts, runs the
+/// closure and returns `None`.
 fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> {
     if env::var_os(AS_LAUNCHER).is_none() {
         let mut launcher = again(name);
@@ -114,7 +115,7 @@ fn the_launcher_prints_the_exit_code() {
 }
 
 fn an_exit_is_reported_while_a_child_runs() {
-    let launched = launch("the_launcher_reports_an_exited_daemon_whose_child_runs", |_readiness| {
+    let launched = launch("the_launcher_reports_a_killed_daemon_whose_child_runs", |_readiness| {
         let orphan = child(|| {
             all_to_null().expect("redirected");
             sleep_until_killed()
@@ -139,7 +140,7 @@ fn an_exit_is_reported_while_a_child_runs() {
 
 fn a_detached_daemon() {
     let launched =
-        launch("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", |readiness| {
+        launch("a_detached_daemon_is_not_a_session_leader_and_has_no_input", |readiness| {
             let mut input = String::new();
             let read = std::io::stdin().read_to_string(&mut input).expect("read");
             let stat = fs::read_to_string("/proc/self/stat").expect("found");
@@ -233,7 +234,7 @@ fn wait_until_claimed_by(path: &Path, holder: Pid) {
 fn a_stale_pid_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("x.pid");
-    // Claimed here, so that the child's claim cannot collide with a claim of
+    // The pid file is claimed here, so that the child's claim cannot collide with a claim of
     // `wait_until_claimed_by`.
     let mut claimed = PidFile::claim(&path).expect("claimed");
     let first = child(|| {

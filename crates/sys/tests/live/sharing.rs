@@ -37,7 +37,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "arguments_and_environment_are_unchanged_after_setting_the_title",
         arguments_and_environment_stay,
     ),
-    ("a_second_title_is_not_shown", a_second_title_is_not_shown),
+    ("only_the_first_title_claimed_in_a_process_is_shown", a_second_title_is_not_shown),
 ];
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(10));

@@ -28,11 +28,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     ("a_child_that_blocks_sigurg_does_not_respond", a_child_that_blocks_the_signal),
     (
-        "a_request_does_not_affect_a_child_without_a_handler",
+        "a_backtrace_request_does_not_affect_a_child_without_a_handler",
         a_child_without_a_handler_is_not_affected,
     ),
     ("a_deep_stack_is_truncated_at_its_outer_end", a_deep_stack_is_truncated),
-    ("frequent_requests_do_not_disturb_a_child", frequent_requests),
+    ("frequent_backtrace_requests_do_not_disturb_a_child", frequent_requests),
 ];
 
 fn is_unsupported() -> bool {
@@ -219,7 +219,7 @@ fn a_stopped_child() {
     assert_eq!(signal(stopped, Signal::Cont).expect("permitted"), SignalOutcome::Delivered);
     eventually("the child continues", || state(stopped) == 'R');
     assert!(!trace(&mut requester, other).is_empty());
-    assert_eq!(requester.response(&unanswered), None, "an earlier request is not answered");
+    assert_eq!(requester.response(&unanswered), None, "the outdated request is not answered");
     assert!(!trace_until(&mut requester, stopped, "::spin_for_a_minute").is_empty());
     for pid in [stopped, other] {
         assert_eq!(signal(pid, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);

@@ -35,7 +35,7 @@ impl FakeServer {
     pub(super) fn accept(listener: &TcpListener) -> Self {
         let ready =
             wait(&[(listener.as_fd(), Interest::Read)], Some(DEADLINE)).expect("poll succeeds");
-        assert!(ready[0].is_readable(), "the worker does not connect");
+        assert!(ready[0].is_readable(), "the worker did not connect");
         let (stream, _worker) = listener.accept().expect("the worker connects");
         stream.set_read_timeout(Some(DEADLINE)).expect("the timeout is set");
         FakeServer(stream)

@@ -52,7 +52,7 @@ fn sample(tenths: u64, memory: u64) -> Presence {
 }
 
 #[test]
-fn a_rogue_gets_all_steps_of_the_ladder() {
+fn all_steps_of_the_ladder_are_taken_against_a_rogue() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let serving = entry(Status::Serving, 0, 1);
     let mut steps = Vec::new();
@@ -121,7 +121,7 @@ fn the_cpu_time_of_a_request_counts_from_the_first_sample_during_the_request() {
 }
 
 #[test]
-fn a_child_is_recycled_once_above_the_soft_memory_limit_and_killed_above_the_hard_limit() {
+fn a_child_over_the_soft_memory_limit_is_recycled_once_and_over_the_hard_limit_killed() {
     let limits = Limits { soft_memory: Some(10), hard_memory: Some(20), ..free() };
     let mut babysitter = babysitter(limits);
     let waiting = entry(Status::Waiting, 0, 0);

@@ -76,7 +76,7 @@ fn a_deadline_after_the_end_of_the_timeout_replaces_the_timeout() {
 }
 
 #[test]
-fn a_missing_heartbeat_is_found_in_any_status_with_a_process() {
+fn a_missing_heartbeat_is_found_in_every_status_in_which_a_process_exists() {
     let limits = Limits { heartbeat_timeout: Some(3 * SECOND), ..free() };
     for status in Status::ALL {
         let lives = !matches!(status, Status::Empty | Status::Forking);

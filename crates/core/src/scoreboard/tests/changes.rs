@@ -76,7 +76,7 @@ fn a_reader_in_another_thread_sees_consistent_labels_and_times() {
 }
 
 #[test]
-fn a_sleeping_parent_misses_no_change_of_children_in_threads() {
+fn a_sleeping_parent_misses_no_change_that_children_report_from_other_threads() {
     use std::sync::mpsc::{Sender, channel};
 
     struct ChannelWaker(Sender<()>);
@@ -107,7 +107,8 @@ fn a_sleeping_parent_misses_no_change_of_children_in_threads() {
         while leaving < children {
             match scoreboard.arm_wakeup() {
                 ArmResult::Armed => {
-                    // A late wakeup may be left from an earlier arming.
+                    // This can return without a new change if the wakeup of an earlier arming is
+                    // late.
                     wake.recv_timeout(Duration::from_secs(20)).expect("no wakeup is lost");
                 }
                 ArmResult::ChangesPending => {}

@@ -10,10 +10,10 @@ use super::{
 use crate::top::columns::Column;
 
 impl Screen {
-    /// Handles a key, and returns the request that results from the key.
+    /// Handles a key. Returns what the caller has to do because of the key, if anything.
     pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<ScreenRequest> {
         self.on_tick(now);
-        // Any key dismisses the message.
+        // Any key dismisses the status message.
         self.status_message = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return (key.code == KeyCode::Char('c')).then_some(ScreenRequest::Quit);

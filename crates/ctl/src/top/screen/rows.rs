@@ -35,7 +35,7 @@ impl Screen {
     }
 
     /// Finds the row of the selected child again. If the table no longer contains the child,
-    /// selects the child that is now in its row, so that the selection does not jump.
+    /// selects the child that is now in the same row, so that the selection does not jump.
     pub(super) fn follow(&mut self) {
         let Some(selected) = self.selected else {
             return self.select(0);

@@ -151,7 +151,7 @@ fn a_filter_matches_a_status_letter_or_the_start_of_a_pid_or_a_part_of_the_label
     hit(&mut screen, KeyCode::Enter);
     assert_eq!((&screen.mode, screen.filter.as_str()), (&InputMode::Table, "REPOR"));
     assert_eq!(selected(&screen), Some(5));
-    assert_eq!(hit(&mut screen, KeyCode::Esc), None, "Esc clears the filter first");
+    assert_eq!(hit(&mut screen, KeyCode::Esc), None, "the first Esc clears the filter");
     assert_eq!(slots(&screen).len(), 14);
     assert_eq!(hit(&mut screen, KeyCode::Esc), Some(ScreenRequest::Quit));
 }
@@ -316,7 +316,7 @@ fn the_requests_per_second_include_those_of_former_children() {
 }
 
 #[test]
-fn without_a_daemon_the_rate_counts_only_current_children() {
+fn the_requests_per_second_from_a_scoreboard_file_include_only_current_children() {
     let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, at(0));
     let mut snapshot = fixtures::board_only();
     screen.on_board(snapshot.clone(), at(0));

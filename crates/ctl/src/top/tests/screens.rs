@@ -144,7 +144,7 @@ fn a_scoreboard_file_is_shown_without_its_daemon() {
 }
 
 #[test]
-fn a_large_scoreboard_is_truncated_with_the_number_of_omitted_slots() {
+fn a_truncated_scoreboard_shows_the_number_of_omitted_slots() {
     let large = fixtures::with_letters("web", "pre-forking", &"wr".repeat(1_000), 2_500);
     let screen = screen_text(&mut screen_of(&large), 80, 24);
     let board: String = screen.lines().skip(3).take(5).map(|line| line.trim_matches('"')).collect();

@@ -87,7 +87,7 @@ fn draw_run(svg: &mut String, run: &[&Cell], column: usize, row: u16) {
     .expect("writing to a string succeeds");
 }
 
-/// Returns the RGB value for a colour. A colour that is not listed here gets that of the text.
+/// Returns the RGB value for a colour. Returns [`FOREGROUND`] for a colour that is not listed here.
 fn color_of(colour: Color) -> &'static str {
     match colour {
         Color::Red => "#f47067",

@@ -23,7 +23,7 @@ impl Handler<UpdateStatus> for ChildActor {
                 self.leave_if_done(ctx);
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
-            // The pause does not apply to a child that is leaving, which still serves the
+            // A child that is leaving ignores the operator's pause, because it still serves the
             // listener's backlog.
             Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
             Ok(NextAction::Accept) => {

@@ -21,7 +21,7 @@ impl Handler<ShutdownAcknowledged> for ChildActor {
     }
 }
 
-/// A task that must end before the child exits has started.
+/// A task has started, and must end before the child exits.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkStarted;
@@ -34,7 +34,7 @@ impl Handler<WorkStarted> for ChildActor {
     }
 }
 
-/// A task that must end before the child exits has ended.
+/// A task that [`WorkStarted`] has announced has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkFinished;
@@ -51,7 +51,7 @@ impl Handler<WorkFinished> for ChildActor {
     }
 }
 
-/// The accepting task has seen that the operator has paused the daemon.
+/// The task that accepts connections has seen that the operator has paused the daemon.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RecheckPause;

@@ -106,7 +106,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             "reason" => exited.cause.to_string()
         );
         match exited.cause {
-            // This exit is expected, but the child may leak memory, so it is logged at level info.
+            // This exit is expected, but the child may leak memory, so log the exit at level info.
             ExitCause::Recycled(RecycleReason::Memory) => {
                 info!(self.log, "child exited"; facts);
             }

@@ -1,4 +1,4 @@
-//! The phase, the status report and the peek of the daemon.
+//! The daemon's phase, its status report, and its output for the message `Peek`.
 
 use daemon_core::{AcceptState, OperatorPause, Phase, format};
 use daemon_forkserver::{Transfer, now};

@@ -25,8 +25,8 @@ impl Counter {
     }
 }
 
-/// Returns the files that may contain the counter, given the text of `/proc/self/cgroup`. Each of
-/// its lines has the form `number:controllers:path`, see cgroups(7).
+/// Returns the files that may contain the counter, given the text of `/proc/self/cgroup`. Each
+/// line of this text has the form `number:controllers:path`, see cgroups(7).
 fn candidates(groups: &str) -> Vec<PathBuf> {
     groups
         .lines()

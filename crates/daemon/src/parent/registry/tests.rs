@@ -59,7 +59,7 @@ fn run_child(statuses: &[Status], reason: Option<StopReason>, exit: Exit) -> (Ch
 const CRASH: Exit = Exit::Signal { number: 11, core: false };
 
 #[test]
-fn the_age_of_an_exited_child_depends_on_readiness_and_requests() {
+fn the_age_of_an_exited_child_depends_on_readiness_requests_and_stop_reason() {
     use Status::{Fresh, Leaving, Serving, Waiting};
     let unused = Age::Unused(Duration::from_millis(300));
     let table: [(&[Status], Option<StopReason>, Exit, Age); 8] = [

@@ -1,5 +1,5 @@
-//! Carries out the messages that change how many children exist or replace them: `SetQueueDepth`,
-//! `Resize` and `Reload`.
+//! Carries out the messages `SetQueueDepth` and `Resize`, which change the number of children, and
+//! `Reload`, which replaces the children.
 
 use daemon_core::MonotonicTime;
 
@@ -10,8 +10,8 @@ use crate::parent::resize;
 use crate::parent::sizing::Sizing;
 
 impl<R: 'static> Supervisor<R> {
-    /// Sets the number of tasks that wait for a child. Does nothing unless the pool is sized by
-    /// demand.
+    /// Sets the number of dispatcher tasks that wait for a child. Does nothing unless the pool is
+    /// sized by demand.
     pub(crate) fn set_queue_depth(
         &mut self,
         depth: u32,

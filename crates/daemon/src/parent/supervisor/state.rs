@@ -67,8 +67,8 @@ impl<R: 'static> Supervisor<R> {
         [stop_deadline, boot, self.recheck_at, self.retry].into_iter().flatten().min()
     }
 
-    /// Returns whether the rules depend on the statuses of children. The rules of a pool do, and
-    /// the rules of a post-forking daemon do not.
+    /// Returns whether the supervisor's decisions depend on the statuses of children. This is so
+    /// for a pool, but not for a post-forking daemon.
     pub(crate) fn uses_statuses(&self) -> bool {
         matches!(self.strategy, Strategy::PreFork { .. })
     }

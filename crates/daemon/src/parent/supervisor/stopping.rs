@@ -58,7 +58,7 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Forks children for the requests that were accepted before the daemon began to stop. After
-    /// KILL was sent, returns these requests instead.
+    /// KILL was sent, returns these requests to their senders instead.
     pub(super) fn serve_remaining(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -130,8 +130,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Handles the loss of the fork server. Returns all requests to their senders, because no child
-    /// can be forked any more.
+    /// Handles the loss of the fork server. Returns all waiting requests to their senders, because
+    /// no child can be forked any more.
     pub(crate) fn on_fork_server_lost(&mut self, pending: Vec<(ChildId, R)>, reason: &str) {
         self.phase = Phase::Stopped;
         self.stop_progress = StopProgress::Stopped;

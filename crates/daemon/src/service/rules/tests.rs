@@ -160,8 +160,11 @@ fn a_pool_is_healthy_while_a_child_is_idle_or_busy() {
 #[test]
 fn the_numbers_of_children_and_requests_are_formatted_as_one_line() {
     let line = counts(&report(ModelKind::PreFork, "r.wle"));
-    assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests");
+    assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests started");
     let crowded = Report { waiting: 3, ..report(ModelKind::PostFork, "r") };
-    assert_eq!(counts(&crowded), "1 children, 1 busy, 0 idle, 3 requests wait; 10 requests");
+    assert_eq!(
+        counts(&crowded),
+        "1 children, 1 busy, 0 idle, 3 requests waiting; 10 requests started"
+    );
     assert_eq!(counts(&report(ModelKind::Solo, "")), "");
 }

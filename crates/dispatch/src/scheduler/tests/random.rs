@@ -118,7 +118,7 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
     sim
 }
 
-/// Stops the scheduler: running tasks finish, then all workers exit.
+/// Stops the scheduler. Each worker finishes its running task and then exits.
 fn shut_down(sim: &mut Simulation) {
     sim.stop(StopMode::Immediate);
     for slot in 0..SLOTS {

@@ -17,8 +17,9 @@ fn failure(sim: &Simulation, key: JobKey) -> &Failure {
     }
 }
 
-/// Runs a request that takes no time. Afterwards the scheduler expects further tasks of the method
-/// to be short, and sends them ahead: to a worker that is still running another task.
+/// Runs a request that takes no time. Afterwards the scheduler expects further tasks of the same
+/// method to be short, and sends them ahead, that is, to a worker that is still running another
+/// task.
 fn run_short_request(sim: &mut Simulation) {
     sim.admit(Simulation::default_options());
     sim.start(0);
@@ -26,7 +27,7 @@ fn run_short_request(sim: &mut Simulation) {
 }
 
 #[test]
-fn requests_go_in_order_to_the_longest_idle_worker() {
+fn each_request_goes_to_the_worker_that_has_been_idle_the_longest() {
     let mut sim = Simulation::new(100);
     (0..3).for_each(|slot| sim.start_worker(slot));
     let keys: Vec<JobKey> =
@@ -168,7 +169,7 @@ fn a_task_that_was_sent_ahead_times_out_at_its_hard_limit() {
 }
 
 #[test]
-fn a_task_is_cancelled_in_each_state() {
+fn cancel_reports_whether_a_task_was_dequeued_is_still_running_or_was_terminated() {
     let mut sim = Simulation::new(100);
     let queued = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(queued, None), CancelOutcome::Dequeued);
@@ -298,7 +299,7 @@ fn a_task_that_its_worker_does_not_start_goes_to_an_idle_worker() {
     sim.finish(1);
     assert_eq!(sim.answers[&key.id], Outcome::Value);
     assert!(sim.killed.is_empty());
-    // Worker 0 has been idle longer, but is unresponsive.
+    // Worker 0 has been idle longer than worker 1, but is unresponsive.
     let next = sim.admit(Simulation::default_options());
     assert_eq!(sim.start(1), Some(next.id));
     let last = sim.admit(Simulation::default_options());

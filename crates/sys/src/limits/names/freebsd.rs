@@ -1,4 +1,5 @@
-//! The names of the less common limits on FreeBSD, which has an older name for the address space.
+//! The names of the less common resource limits on FreeBSD, where the limit of the address space
+//! has the older name `RLIMIT_VMEM`.
 
 use nix::sys::resource::Resource;
 

@@ -84,8 +84,8 @@ impl SegmentMemory {
     }
 
     fn all(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping has that length and lives as long as this value, which is borrowed
-        // exclusively; no other code writes to it.
+        // SAFETY: the mapping is `capacity` bytes long and lives as long as this value, which is
+        // borrowed exclusively; no other code writes to it.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.capacity) }
     }
 
@@ -105,8 +105,8 @@ impl SegmentMemory {
 
 impl Drop for SegmentMemory {
     fn drop(&mut self) {
-        // SAFETY: `start` is a mapping of that length, and no references into the mapping exist any
-        // more.
+        // SAFETY: the mapping starts at `start` and is `capacity` bytes long, and no references
+        // into it exist any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
     }
 }

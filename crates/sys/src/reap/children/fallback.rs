@@ -1,4 +1,5 @@
-//! Without pidfds children cannot be watched, so `ChildSet` makes a wait call for each child.
+//! On systems without pidfds, no descriptor reports the exit of a child, so `ChildSet` makes a wait
+//! call for each child.
 
 use std::os::fd::BorrowedFd;
 

@@ -54,8 +54,8 @@ impl PidFdSet {
             };
             let pid = |event: &EpollEvent| i32::try_from(event.data()).ok().and_then(Pid::from_raw);
             exited.extend(events[..count].iter().filter_map(pid));
-            // If the result is full, there may be more events. The next call returns them first,
-            // but then repeats earlier events.
+            // If the array is full, there may be more events. The next call of epoll_wait(2)
+            // returns those first, and then repeats events that were already returned.
             if count < EVENTS_MAX || exited.len() >= self.handles.len() {
                 exited.sort_unstable();
                 exited.dedup();

@@ -34,7 +34,8 @@ impl AsFd for SignalSource {
     }
 }
 
-/// Returns `false`, because the handler runs only if the signal is not blocked.
+/// Returns `false`: this queue does not require the signal to be blocked. Its handler runs only if
+/// the signal is not blocked.
 pub(super) fn is_reserved(_: Signal) -> bool {
     false
 }

@@ -17,7 +17,7 @@ const RECORDS: usize = 16;
 
 thread_local! {
     /// The signals that queues of this thread require to be blocked, with one bit for each signal
-    /// number. The variable is thread-local, like the mask. A forked child writes to its
+    /// number. The variable is thread-local, like the signal mask. A forked child writes to its
     /// thread-locals anyway, so changing this variable does not copy an additional page.
     static RESERVED: Cell<u64> = const { Cell::new(0) };
 }

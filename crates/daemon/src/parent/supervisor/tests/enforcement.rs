@@ -26,7 +26,7 @@ fn cause(event: &SupervisorEvent) -> Option<ExitCause> {
 }
 
 #[test]
-fn each_step_sends_its_signal_and_giving_up_sends_none() {
+fn each_step_of_the_ladder_except_give_up_sends_its_signal() {
     let table = [
         (LadderStep::Int, Some(Signal::Int)),
         (LadderStep::Term, Some(Signal::Term)),

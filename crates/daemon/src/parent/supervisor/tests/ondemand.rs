@@ -89,7 +89,7 @@ fn reaching_max_children_is_counted_without_a_warning() {
 }
 
 #[test]
-fn a_killed_child_is_replaced_only_if_fewer_than_start_children_are_left() {
+fn a_killed_child_is_replaced_only_if_the_pool_has_fewer_children_than_start_children() {
     let mut sim = pool(&Numbers::default());
     let first = sim.all_ready();
     first.iter().for_each(|child| sim.report_status(*child, Status::Serving));

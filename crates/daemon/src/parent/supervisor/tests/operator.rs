@@ -1,4 +1,5 @@
-//! Tests of the operator's commands: retiring and killing a child, pausing the daemon.
+//! Tests of the operator's commands: retiring and killing a child, and pausing the daemon. Also
+//! tests the counters of pauses and of returned requests.
 
 use daemon_core::{AcceptChange, Exit, ExitCause, KillReason, OperatorPause, Phase, StopMode};
 use daemon_sys::process::{Pid, Signal};
@@ -142,7 +143,7 @@ fn a_paused_post_forking_daemon_still_serves_requests_that_are_handed_over() {
 }
 
 #[test]
-fn returned_requests_are_counted() {
+fn requests_returned_by_a_full_backlog_or_an_immediate_stop_are_counted() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(1).backlog(1));
     sim.reconcile();
     let _answers: Vec<_> = (0..4).map(|request| sim.hand_over(request)).collect();

@@ -97,7 +97,7 @@ fn accepting_pauses_at_max_children_and_resumes_when_no_request_waits() {
     let one = sim.fork_next();
     let two = sim.fork_next();
     sim.leave(one);
-    assert_eq!(accept_changes(&mut sim), [], "the third request takes the slot");
+    assert_eq!(accept_changes(&mut sim), [], "the third request takes the free slot");
     sim.leave(two);
     assert_eq!(accept_changes(&mut sim), [AcceptChange::Resume]);
     assert_eq!(sim.supervisor.counters.pool_full, 1);
@@ -165,7 +165,7 @@ fn a_crashed_child_frees_its_slot() {
 }
 
 #[test]
-fn after_a_resize_to_fewer_children_forks_wait_until_enough_children_have_exited() {
+fn requests_wait_after_a_resize_to_fewer_children_until_enough_children_have_exited() {
     let mut sim = sim(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| sim.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| sim.fork_next()).collect();

@@ -139,7 +139,7 @@ fn the_longest_idle_children_are_retired_after_the_retire_delay() {
 }
 
 #[test]
-fn after_failed_forks_a_single_child_is_forked_first() {
+fn after_failed_forks_one_child_is_forked_before_the_others() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);

@@ -1,5 +1,5 @@
-//! Tests with random events in random order. There are never too many children, no request is lost,
-//! and every stop completes.
+//! Tests with random events in random order. They check that there are never too many children, no
+//! request is lost, and every stop completes.
 //!
 //! After every step, [`Simulator::act`] checks the number of children and the counts of the
 //! registry.

@@ -127,7 +127,7 @@ pub(super) struct Simulator<R> {
 }
 
 impl<R: 'static> Simulator<R> {
-    /// Creates a simulator whose supervisor has not been reconciled yet.
+    /// Creates a simulator without calling the supervisor's `reconcile`.
     pub(super) fn of(model: impl Model<R>) -> Self {
         let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
         let rules = model.check().unwrap().0;

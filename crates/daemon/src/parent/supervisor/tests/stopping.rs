@@ -1,4 +1,4 @@
-//! Tests of the stop: graceful, immediate, and when the grace period expires.
+//! Tests of a daemon that stops gracefully or immediately, and of the end of its grace period.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl<R: 'static> Simulator<R> {
 }
 
 #[test]
-fn a_graceful_stop_sends_term_and_completes_with_the_last_exit() {
+fn a_graceful_stop_sends_term_to_all_children_and_is_complete_when_the_last_one_has_exited() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     assert_eq!(sim.processes.to_all, [Signal::Term]);
@@ -125,7 +125,7 @@ fn an_immediate_stop_sends_quit_and_half_a_second_later_kill() {
 }
 
 #[test]
-fn requests_accepted_before_the_stop_still_get_a_child() {
+fn requests_that_arrive_before_all_sessions_have_answered_the_shutdown_still_get_a_child() {
     let mut sim = sim(1, 10);
     let mut first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
