@@ -11,8 +11,8 @@
 //!
 //! - `spin` starts an endless loop. After 2 seconds of processor time the child gets INT, TERM and
 //!   KILL.
-//! - `sleep` exceeds the request timeout of 8 seconds. `more`, typed before `sleep`, moves the
-//!   deadline of the request to a minute from then, so the child is not stopped.
+//! - `sleep` exceeds the request timeout of 8 seconds. If `more` is typed before
+//!   `sleep`, the request may take one minute from then on, and the child is not stopped.
 //! - `block` blocks the event loop. The child is killed after 2 seconds without a heartbeat.
 //! - `leak` allocates 100 MB each time. The child is recycled above 150 MB and killed above 400 MB.
 //! - Any other word is only echoed.

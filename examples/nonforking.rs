@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The server sends back what you type. The daemon logs to its terminal. On USR2 it logs its
-//! internal state. TERM or Ctrl-C stops the daemon after the open connections have ended.
+//! internal state. TERM or Ctrl-C stops the daemon when the open connections have ended, at the
+//! latest after the grace period.
 
 use std::cell::Cell;
 use std::net::TcpListener;

@@ -17,7 +17,7 @@
 //!
 //! Clients that were connected before HUP still get "Good morning". If the new configuration cannot
 //! be read, the server prints the error and keeps the old configuration. INT and TERM stop the
-//! server when the clients have closed their connections, or after ten seconds.
+//! server when the clients have closed their connections, at the latest after ten seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};

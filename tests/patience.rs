@@ -12,7 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// If `look` returns no value within a minute. The message ends with "waiting until" and `what`.
+/// If `look` returns no value within a minute. The panic message ends with "waiting until" and
+/// `what`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + TIMEOUT;

@@ -32,9 +32,9 @@ const ERROR_TEXT_MAX: usize = 4096;
 struct Timeouts {
     /// The timeout for connecting to one of the server's addresses, and for each read and write.
     answer: Duration,
-    /// How long to sleep without a wakeup. After this time the worker requests a job anyway. It
-    /// thus detects a server that has disappeared, and a job whose wakeup was sent to another
-    /// worker that was just disconnecting.
+    /// How long to sleep without a wakeup. After this time the worker requests a job anyway. The
+    /// worker thus detects a server that has disappeared, and a job whose wakeup was sent to
+    /// another worker that was just disconnecting.
     sleep: Duration,
 }
 
@@ -279,9 +279,9 @@ impl GearmanWorker {
     ///
     /// The protocol does not acknowledge answers. Older versions of gearmand discard data that they
     /// process after the connection was closed. If the worker closes the connection while a wakeup
-    /// is unread, the connection is reset, which may discard sent data. In both cases an answered
-    /// job would be assigned again, to another worker. The response to an echo request confirms
-    /// that the server has read everything before the echo request.
+    /// is unread, the connection is reset, which may discard sent data. In both cases the answer
+    /// can be lost, and the server then assigns the job again, to another worker. The response to
+    /// an echo request confirms that the server has read everything before the echo request.
     fn disconnect(&mut self, mut connection: Connection) -> Result<(), ConnectionError> {
         connection.queue(&WorkerRequest::ResetAbilities)?;
         connection.queue(&WorkerRequest::Echo(b"good-bye"))?;

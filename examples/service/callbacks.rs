@@ -8,7 +8,7 @@ use slog::{Logger, info};
 
 /// The part of the program that depends on the platform.
 pub(crate) trait Workload: Unpin + 'static {
-    /// Starts to accept connections, when the service starts and after a pause.
+    /// Starts to accept connections. Called when the service starts and when a pause ends.
     ///
     /// # Errors
     ///

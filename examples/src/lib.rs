@@ -1,5 +1,5 @@
-//! Code shared by the examples: their command line, and the line protocol of the originals' example
-//! servers.
+//! Code shared by the examples: their command line, and the line protocol of the example servers of
+//! POE::Component::Daemon.
 
 #![expect(clippy::print_stdout, reason = "the examples print to their terminal")]
 
@@ -40,7 +40,7 @@ pub fn listen() -> io::Result<TcpListener> {
 
 /// Returns the path of an example's log, `NAME.log`. Its directory is the value of the environment
 /// variable `EXAMPLE_LOG_DIR`. If the variable is not set, it is the program's directory, as in the
-/// originals.
+/// examples of POE::Component::Daemon.
 ///
 /// # Errors
 ///

@@ -170,7 +170,7 @@ fn every_decision_record_is_in_the_index() {
 const LINES_MAX: usize = 800;
 
 #[test]
-fn no_file_is_longer_than_the_limit() {
+fn no_source_file_has_more_lines_than_the_maximum() {
     let long: Vec<String> = sources()
         .into_iter()
         .map(|path| (read(&path).lines().count(), path))

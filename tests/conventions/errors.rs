@@ -1,5 +1,5 @@
 //! Checks that every public error type is in its crate's list of error messages,
-//! `src/sentences.rs`. The crate's own tests compare the messages of all variants.
+//! `src/sentences.rs`. The crate's own tests compare the message of every variant with this list.
 
 use crate::source_tree::{read, root, sources};
 

@@ -7,7 +7,7 @@ use crate::documents::{layers, rows};
 use crate::source_tree::{Crate, workspace};
 
 #[test]
-fn every_crate_has_a_row_and_a_layer() {
+fn every_crate_has_a_row_and_a_layer_in_the_architecture_document() {
     let (layers, rows) = (layers(), rows());
     let crates: BTreeMap<String, String> =
         workspace().into_iter().map(|this| (this.name, this.folder)).collect();

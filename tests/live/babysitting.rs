@@ -111,7 +111,7 @@ fn a_request_can_extend_its_timeout_and_long_requests_have_a_separate_timeout() 
 
 #[test]
 fn a_rogue_that_extends_its_request_timeout_is_not_killed() {
-    // Consecutive steps are two seconds apart.
+    // Consecutive steps of the ladder are two seconds apart.
     let pool = "start=1 min=0 max_spare=1 max=1 babysit=1000 request_timeout=300";
     let daemon = TestProgram::pool().logged().options(pool).start();
     let mut client = daemon.client();
@@ -133,7 +133,8 @@ fn a_child_that_is_blocked_for_less_than_its_heartbeat_timeout_survives() {
     let child = client.pid();
     let enough = daemon.dir().join("enough");
     send_word(&mut client, &format!("block {}", enough.display()));
-    // The child is blocked for longer than the interval of heartbeats and shorter than the timeout.
+    // The child is blocked for longer than the interval between two heartbeats, but not for as long
+    // as the heartbeat timeout.
     during(Duration::from_millis(1800), || ());
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
@@ -204,7 +205,7 @@ fn is_replaced_in_time(daemon: &DaemonProcess, hung: Process, since: Instant, ti
 const BEAT: Duration = Duration::from_millis(1000);
 
 #[test]
-fn a_stopped_child_is_replaced_whether_idle_or_busy() {
+fn a_child_stopped_by_sigstop_is_replaced_whether_it_is_idle_or_busy() {
     let daemon = watched("heartbeat_timeout=1000 min=2 max=4");
     let idle = daemon.children()[0];
     let since = Instant::now();
@@ -243,7 +244,7 @@ fn children_that_send_heartbeats_are_not_killed() {
 }
 
 #[test]
-fn healthy_children_survive_when_they_and_the_parent_were_stopped() {
+fn children_survive_when_they_and_the_parent_are_stopped_and_continued() {
     let daemon = watched("heartbeat_timeout=1000 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
@@ -270,7 +271,7 @@ fn healthy_children_survive_when_they_and_the_parent_were_stopped() {
 }
 
 #[test]
-fn children_survive_when_only_the_parent_was_stopped() {
+fn children_survive_when_only_the_parent_is_stopped_and_continued() {
     let daemon = watched("heartbeat_timeout=1000 request_timeout=2000");
     let children = daemon.children();
     let parent = daemon.parent();

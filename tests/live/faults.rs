@@ -163,7 +163,7 @@ fn a_child_without_free_descriptors_logs_the_failure_and_later_accepts_connectio
     assert_eq!(client.ask("done"), "ok");
     assert_eq!(client.rest(), "");
     until("all descriptors are in use", || {
-        // Inherited descriptors with higher numbers do not count.
+        // Descriptors that the child inherited with numbers above the limit do not count.
         (child.descriptors().range(..48).count() == 48).then_some(())
     });
     let mut late = daemon.client();

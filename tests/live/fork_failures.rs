@@ -57,7 +57,7 @@ fn no_connection_is_lost_while_forks_fail() {
 }
 
 #[test]
-fn a_pool_is_filled_when_forks_succeed_again() {
+fn a_pool_serves_a_waiting_client_when_forks_succeed_again() {
     let (start, file) =
         forks_can_fail(TestProgram::pool().logged().options("start=2 min=2 max=4 requests=1"));
     let daemon = start.start();

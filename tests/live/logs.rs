@@ -23,7 +23,7 @@ fn all_log_to(daemon: &DaemonProcess, file: &Path, not: &Path) {
 }
 
 #[test]
-fn after_a_rename_and_a_hangup_all_lines_go_to_the_new_file_and_none_is_lost() {
+fn no_line_is_lost_when_the_log_is_renamed_and_hup_makes_all_processes_open_a_new_file() {
     let daemon = TestProgram::pool().logged().options("start=4 min=1 max=6").start();
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     let mut clients: Vec<LineClient> = (0..4).map(|_client| daemon.client()).collect();
@@ -58,7 +58,7 @@ fn after_a_rename_and_a_hangup_all_lines_go_to_the_new_file_and_none_is_lost() {
 }
 
 #[test]
-fn children_started_after_a_hangup_log_to_the_new_file() {
+fn children_forked_after_a_hup_log_to_the_new_file() {
     let daemon = TestProgram::postfork().logged().options("max=4").start();
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
@@ -95,7 +95,7 @@ fn when_the_new_log_file_cannot_be_opened_the_old_file_stays_in_use_and_the_erro
 }
 
 #[test]
-fn sessions_in_parent_and_children_receive_a_hangup() {
+fn sessions_in_the_parent_and_in_children_receive_daemon_hup() {
     let daemon = TestProgram::pool().logged().options("start=2 max=4").start();
     let child = daemon.client().pid();
     daemon.parent().signal(Signal::SIGHUP);

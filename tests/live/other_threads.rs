@@ -22,7 +22,7 @@ fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
 }
 
 #[test]
-fn a_daemon_serves_and_stops_in_a_system_with_other_arbiters_and_a_web_server() {
+fn a_daemon_whose_parent_runs_other_arbiters_and_a_web_server_serves_clients_and_stops() {
     let mut daemon = TestProgram::other_threads().logged().options("max=8").start();
     let web: u16 = fs::read_to_string(daemon.dir().join("commands.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
@@ -87,7 +87,7 @@ fn a_daemon_without_children_finishes_its_requests_before_it_stops() {
 }
 
 #[test]
-fn serve_answers_a_hundred_connections_correctly() {
+fn the_short_way_example_answers_a_hundred_connections_correctly() {
     let daemon = TestProgram::example("short_way").start();
     run_clients(100, |number| {
         let mut client = daemon.client();

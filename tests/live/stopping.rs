@@ -75,7 +75,7 @@ fn a_request_that_arrives_together_with_term_is_served() {
         for client in &mut clients {
             client.send("echo served\n").unwrap();
         }
-        // When the child continues, a connection and the signal are both waiting for it.
+        // When a child continues, a connection and TERM are both waiting for it.
         for child in &children {
             child.signal(Signal::SIGTERM);
             child.signal(Signal::SIGCONT);
@@ -164,7 +164,7 @@ fn a_second_stop_signal_stops_the_daemon_immediately() {
 }
 
 #[test]
-fn quit_ends_the_daemon_immediately() {
+fn sigquit_stops_the_daemon_immediately() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
@@ -280,7 +280,7 @@ fn a_foreign_child_outlives_the_children_of_the_pool_but_not_the_daemon() {
 }
 
 #[test]
-fn a_foreign_child_that_does_not_exit_is_killed() {
+fn a_foreign_child_that_ignores_term_is_killed_after_the_grace_period() {
     let mut daemon = TestProgram::solo().options("grace=300").start();
     let command = "foreign trap '' TERM; while :; do sleep 1000; done";
     let foreign = Process(daemon.ask(command).parse().unwrap());
@@ -288,7 +288,8 @@ fn a_foreign_child_that_does_not_exit_is_killed() {
     let slept = until("the foreign child sleeps", || foreign.children().first().copied());
     daemon.parent().signal(Signal::SIGTERM);
     until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
-    // The daemon does not know the grandchild, so the test kills it.
+    // The daemon does not know the `sleep` process that the foreign child started, so the test
+    // kills that process.
     slept.signal(Signal::SIGKILL);
     daemon.wait_until_gone();
 }

@@ -155,7 +155,8 @@ impl Actor for BroadcastLogger {
 
 macro_rules! broadcasts {
     ($($message:ty: $text:expr;)*) => {
-        /// Subscribes to the parent's broadcasts that the tests check, and logs them.
+        /// Subscribes an actor to the parent's broadcasts that the tests check. The actor logs each
+        /// of these broadcasts.
         pub fn subscribe<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>) {
             let subscriber = BroadcastLogger.start();
             $(daemon.do_send(Subscribe::<$message>::new("broadcast_logger", subscriber.clone()));)*

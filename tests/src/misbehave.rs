@@ -15,7 +15,7 @@ thread_local! {
     static SHARED_LISTENER: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
 }
 
-/// Stores the listener that a grandchild will inherit.
+/// Stores the listener that a grandchild inherits when it is started by the command `grandchild`.
 pub fn lend(listener: TcpListener) {
     SHARED_LISTENER.set(Some(listener));
 }

@@ -1,4 +1,4 @@
-//! Creates the listener of a server.
+//! Creates the listener of a server that is measured.
 
 use std::net::{Ipv4Addr, TcpListener};
 

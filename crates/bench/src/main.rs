@@ -1,5 +1,5 @@
 //! `bench [NAME...]`: measures the daemon and, in the same run, minimal servers that do the same
-//! work without actix. Prints the ratio of the two.
+//! work without actix. Prints the ratio of their results.
 //!
 //! The program runs all benchmarks, or the named ones, prints a table and writes the same data to
 //! `target/bench/results.json`. A result that misses its required value is reported, but does not

@@ -10,7 +10,8 @@ use crate::Measured;
 pub(crate) enum Placement {
     /// Both sides run on the first processor. Each wakes the other side and then sleeps.
     Together,
-    /// The sides run on the first and the second processor. Each wakes a sleeping processor.
+    /// The sides run on the first and the second processor. Each wakes the sleeping processor of
+    /// the other side.
     Apart,
 }
 

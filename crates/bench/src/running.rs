@@ -54,7 +54,7 @@ impl ServerProgram {
 }
 
 /// Copies a program, as an installation does, and returns the path of the copy. Does not copy the
-/// program again if the copy is newer.
+/// program again if the copy is at least as new as the program.
 ///
 /// The page cache holds a file that a linker has just written as single pages. It holds a file that
 /// was written at once as groups of pages, and a process maps such groups faster. Users run
@@ -111,7 +111,7 @@ impl Running {
         self.process.id()
     }
 
-    /// Reads the line that starts with `key=`, and returns the rest of it.
+    /// Reads lines until one starts with `key=`, and returns the rest of that line.
     pub(crate) fn read_value(&mut self, key: &str) -> Measured<String> {
         for line in self.lines.by_ref() {
             if let Some(value) = line?.strip_prefix(key).and_then(|v| v.strip_prefix('=')) {

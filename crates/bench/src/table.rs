@@ -20,8 +20,9 @@ pub(crate) struct Row {
     /// Our figure, which is that of the measured daemon or manager of this project. For repeated
     /// measurements, this is the median.
     pub(crate) ours: f64,
-    /// What we are compared with, if anything: a limit, which is a server that does only the
-    /// necessary work, or a peer, which is another product.
+    /// What our figure is compared with, if anything: a limit, which is a program that does only
+    /// the necessary work, a peer, which is another product, or our own figure under a smaller
+    /// load.
     pub(crate) limit: Option<Limit>,
     /// Our figure divided by that of the limit or peer.
     pub(crate) ratio: Option<f64>,

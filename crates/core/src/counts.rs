@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_is_counted_in_its_kind() {
+    fn each_status_is_counted_as_starting_idle_busy_or_leaving_except_empty() {
         let counts: Counts = Status::ALL.into_iter().chain(Status::ALL).collect();
         assert_eq!(counts.children(), 14);
         assert_eq!(counts.starting(), 4);

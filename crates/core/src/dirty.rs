@@ -1,8 +1,8 @@
 //! Dirty bits. They show which slots have changed, so that the parent need not scan all slots.
 //!
 //! There are two levels: one bit for each slot, and a summary with one bit for each 64-bit word of
-//! slot bits. To find the changes, the parent reads the 16 words of the summary, and one word of
-//! slot bits for each bit that is set in the summary, whatever the size of the scoreboard.
+//! slot bits. Whatever the size of the scoreboard, the parent finds the changes by reading the 16
+//! words of the summary and, for each bit that is set there, one word of slot bits.
 
 use crate::atomics::Ordering;
 use crate::line::{ScoreboardLine, SlotNumber, WORDS};
@@ -40,9 +40,10 @@ impl DirtyBits {
             return;
         };
         // Release, so that a parent that clears the bit sees all writes made before the bit was
-        // set. The slot's bit is set first. If the parent drains the bits before the summary bit is
-        // set below, that bit at worst points to a word without bits. In the opposite order, the
-        // slot's bit could remain set without its summary bit, and would not be found.
+        // set. The slot's bit is set first. If the parent drains the bits after the slot's bit was
+        // set, the summary bit at worst points to a word in which no bit is set. If the summary bit
+        // were set first and the parent drained the bits between the two writes, the slot's bit
+        // would remain set without its summary bit, and would not be found.
         //
         // Both bits are always written, even if the slot's bit is set already. A child that was
         // killed between the two writes has set only the slot's bit. If the summary bit were
@@ -55,7 +56,8 @@ impl DirtyBits {
     /// slot whose bit was set.
     pub(crate) fn drain(&self, mut changed: impl FnMut(SlotNumber)) {
         for (nth, summary) in self.summary.words.iter().enumerate() {
-            // Read before the swap, so that an idle scoreboard stays in every processor's cache.
+            // Swap only if a bit is set, because a swap removes the line from the caches of other
+            // processors.
             if summary.load(Ordering::Relaxed) == 0 {
                 continue;
             }
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn marked_slots_are_reported_once_and_in_order() {
+    fn marked_slots_are_reported_once_and_in_ascending_order() {
         let dirty = dirty(65_536);
         let marked = [0, 1, 63, 64, 1023, 1024, 4095, 4096, 40_000, 65_535];
         for slot in marked.iter().rev() {
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_bit_without_a_summary_bit_is_found_with_the_next_change() {
+    fn a_slot_bit_without_a_summary_bit_is_found_with_the_next_change_of_the_slot() {
         let dirty = dirty(8);
         dirty.marks[0].words[0].store(1 << 5, Ordering::Relaxed);
         assert_eq!(drained(&dirty), []);

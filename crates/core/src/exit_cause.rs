@@ -255,8 +255,8 @@ impl ExitCause {
         }
     }
 
-    /// Returns the cause that has this number in the packed form; its exit code or signal is taken
-    /// from `exit`.
+    /// Returns the cause that `pack` stores as this number, or `None` if no cause has the number.
+    /// The exit code or signal of the cause is taken from `exit`.
     const fn of_number(number: u8, exit: Exit) -> Option<ExitCause> {
         Some(match number {
             1 => ExitCause::Done,

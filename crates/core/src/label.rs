@@ -172,7 +172,8 @@ fn sequence(guard: u64) -> u64 {
     guard >> LENGTH_BITS
 }
 
-/// Returns the length of the label. It is limited, because shared memory may contain any number.
+/// Returns the length of the label. The length is limited to [`LABEL_MAX`], because shared memory
+/// may contain any number.
 fn length(guard: u64) -> usize {
     usize::from(guard.to_le_bytes()[0]).min(LABEL_MAX)
 }

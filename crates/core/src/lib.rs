@@ -115,7 +115,7 @@
 //!   Another program on the same system can read a scoreboard file. On a system with another byte
 //!   order, opening the file fails with an error.
 //! - The slots are not protected from other children: a faulty child can overwrite the slots of
-//!   other children. Then only an invalid status is detected. Other damage makes readers return
+//!   other children. Readers detect only an invalid status. Any other damage makes readers return
 //!   wrong statuses, times, counters or labels, but makes no reader panic.
 
 mod accepting;

@@ -1,7 +1,7 @@
 //! Lines of the scoreboard in shared memory, slot numbers, and generations.
 //!
-//! The words of a slot's line are defined here, those of the header in `reader`, and those of the
-//! dirty bits in `dirty`.
+//! The words of a slot's line are defined here, those of the scoreboard's header in `reader`, and
+//! those of the dirty bits in `dirty`.
 
 use std::fmt;
 
@@ -173,8 +173,9 @@ impl From<Generation> for u32 {
 
 /// A slot's first word, unpacked: 8 bits of status, 24 of generation, 32 of pid.
 ///
-/// The three share one word, so they always belong to the same child. A writer whose slot has a new
-/// owner detects the new generation in the same atomic operation that would write the word.
+/// Status, generation and pid share one word, so they always belong to the same child. A writer
+/// whose slot has a new owner detects the new generation in the same atomic operation that would
+/// write the word.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlotState {
     pub(crate) code: u8,

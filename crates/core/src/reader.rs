@@ -38,8 +38,8 @@ const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// Returns the number of lines of a scoreboard with this many slots.
 ///
-/// There is one line for the header, one for the summary of the dirty bits, one for the dirty bits
-/// of each 1024 slots, and one for each slot.
+/// There is one line for the header, one for the summary of the dirty bits (the marks of changed
+/// slots), one for the dirty bits of each group of 1024 slots, and one for each slot.
 ///
 /// # Errors
 ///

@@ -22,8 +22,9 @@ pub struct RollingReplace {
     pub target: u32,
     /// The maximum number of children at any time.
     pub max_children: u32,
-    /// By how many children the pool may fall below `target` if there is no free slot to start new
-    /// children first; 0 counts as 1. See [`default_max_unavailable`].
+    /// The maximum number of children by which the pool may fall below `target` when there is no
+    /// free slot, so that old children must exit before new ones are forked; 0 counts as 1. See
+    /// [`default_max_unavailable`].
     pub max_unavailable: u32,
 }
 
@@ -37,7 +38,7 @@ pub enum RollingStep {
     /// Wait, and ask for the next step again when a child becomes ready or exits.
     Wait,
     /// No old child is left. The pool may still have up to `max_unavailable` children fewer than
-    /// `target`. The pool's rules for spare children fork the missing ones.
+    /// `target`. The pool forks more only if fewer than `min_spare` children are idle or starting.
     Done,
 }
 

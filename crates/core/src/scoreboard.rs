@@ -228,7 +228,7 @@ fn disarm_wakeup(header: &ScoreboardLine) {
     }
 }
 
-/// Clears the fields of a slot without an owner, and sets its times to `now`.
+/// Clears the fields of a slot that no child owns, and sets its times to `now`.
 fn wipe(line: &ScoreboardLine, now: MonotonicTime) {
     line.words[slot_word::STARTED_AT].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);

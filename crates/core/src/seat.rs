@@ -21,7 +21,7 @@ pub trait WakeParent {
     fn wake(&self);
 }
 
-/// Why a slot was not written. Its status is unchanged.
+/// Why a slot was not written. The status of the slot is unchanged.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -206,10 +206,10 @@ impl<B: WakeParent> Seat<B> {
         self.line.words[word].store(value, Ordering::Relaxed);
     }
 
-    /// Changes the status, if the transition is legal and the slot still has this generation.
-    /// Before the state is written, `fill` writes the fields that belong to the new status. In the
-    /// opposite order, a reader could see a new status with an old `since`, and a request would
-    /// appear to be as old as the wait before it.
+    /// Changes the status, if the transition is legal and the slot still has the seat's generation.
+    /// Before the state is written, `fill` writes the fields that belong to the new status. If the
+    /// state were written first, a reader could see a new status with an old `since`, and a request
+    /// would appear to be as old as the wait before it.
     fn change(
         &self,
         to: Status,
@@ -226,7 +226,8 @@ impl<B: WakeParent> Seat<B> {
             let next = fill(state, step).with(to);
             // Release: a reader that sees the new status sees what `fill` has stored. The state is
             // compared with the one that was loaded above, because the parent may have closed the
-            // slot since then: it does so if it believes that this child has exited.
+            // slot since then. The parent closes the slot if it believes that this child has
+            // exited.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
                 state.pack(),
                 next.pack(),
@@ -252,10 +253,10 @@ impl<B: WakeParent> Seat<B> {
         if word.is_multiple_of(2) {
             return;
         }
-        // Wake before disarming: if this child is stopped or killed between the two, the parent has
-        // been woken, and at worst makes one unnecessary scan. The exchange disarms the wakeup only
-        // if the word still has the value that was loaded above. If the parent has woken and armed
-        // the wakeup again, the word has a new value, and the wakeup stays armed.
+        // Wake before disarming: if this child is stopped or killed between these steps, the parent
+        // has been woken, and at worst makes one unnecessary scan. The exchange disarms the wakeup
+        // only if the word still has the value that was loaded above. If the parent has woken and
+        // armed the wakeup again, the word has a new value, and the wakeup stays armed.
         self.waker.wake();
         let _ = armed.compare_exchange(
             word,

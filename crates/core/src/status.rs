@@ -89,7 +89,7 @@ statuses! {
     }
 }
 
-/// The kind of a status. Most rules depend only on the kind.
+/// The kind of a status. Most rules for children depend only on the kind of their status.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StatusKind {
     /// There is no child.

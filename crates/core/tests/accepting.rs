@@ -66,7 +66,7 @@ fn event() -> impl Strategy<Value = LoadEvent> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn pause_and_resume_alternate_and_every_pause_ends(
+    fn pause_and_resume_alternate_and_a_resume_follows_every_pause(
         max_children in 1_u32..6,
         backlog in 0_u32..4,
         events in prop::collection::vec(event(), 0..200),

@@ -1,4 +1,5 @@
-//! Simulates rolling replacements: each one ends, and the capacity stays within its bounds.
+//! Tests each step of a rolling replacement, and simulates whole replacements: each one ends, and
+//! the numbers of children and of usable children stay within their bounds.
 
 #![cfg(not(loom))]
 
@@ -27,7 +28,7 @@ fn by_default_a_quarter_of_the_children_but_at_least_one_may_be_unavailable() {
 }
 
 #[test]
-fn the_next_step_for_each_state_of_a_pool_is_the_expected_one() {
+fn next_step_returns_the_step_that_the_table_lists_for_each_state() {
     let of8 = pool(8, 8, 12);
     let full = pool(8, 8, 8);
     let table = [
@@ -54,7 +55,7 @@ fn the_next_step_for_each_state_of_a_pool_is_the_expected_one() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_rolling_replacement_ends_and_stays_within_its_bounds(
+    fn a_rolling_replacement_ends_and_keeps_the_numbers_of_children_within_their_bounds(
         target in 1_u32..40,
         room in 0_u32..10,
         busy in 0_u32..40,

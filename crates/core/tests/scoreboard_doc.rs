@@ -19,7 +19,7 @@ fn cells(row: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_document_has_the_transitions_of_the_code() {
+fn the_document_lists_the_same_transitions_as_the_code() {
     let Some(document) = document() else { return };
     let (_before, rest) = document.split_once("<!-- moves -->").expect("the table has a start");
     let (table, _after) = rest.split_once("<!-- /moves -->").expect("the table has an end");
@@ -42,7 +42,7 @@ fn the_document_has_the_transitions_of_the_code() {
 }
 
 #[test]
-fn the_document_has_the_letters_and_kinds_of_the_code() {
+fn the_document_lists_the_same_letters_and_kinds_of_statuses_as_the_code() {
     let Some(document) = document() else { return };
     for status in Status::ALL {
         let kind = format!("{:?}", status.kind()).to_lowercase();

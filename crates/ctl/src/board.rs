@@ -31,7 +31,7 @@ impl BoardFile {
     /// # Errors
     ///
     /// Returns an error if the file does not exist, cannot be read, or does not contain a
-    /// scoreboard in the version of the format that this daemonctl reads.
+    /// scoreboard in the format version that this daemonctl reads.
     pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
         let board = self.board()?;
         Ok(Snapshot::of_board(&board, now))

@@ -1,4 +1,5 @@
-//! Runs blocking calls on separate threads with a timeout, because a call may never return.
+//! Runs blocking calls on separate threads with a timeout, because a blocking call may never
+//! return.
 //!
 //! Reading `/proc/PID` can block for as long as the kernel is busy with that process. Such calls
 //! must not run in the blocking pool of a tokio runtime, because the runtime waits for the threads

@@ -2,7 +2,7 @@
 //!
 //! The control socket is enabled with [`DaemonBuilder::control`](crate::DaemonBuilder::control).
 //! The socket is bound at the launch with mode 0600, and only the parent has it open. The parent
-//! serves the socket from the start of the daemon's actor until the daemon has stopped, also while
+//! serves the socket from the start of the daemon's actor until the daemon has stopped, even while
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 
 mod commands;

@@ -13,10 +13,11 @@ use daemon_forkserver::ForkServerError;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonError {
-    /// A setting is invalid. The launch has not changed the process.
+    /// A setting is invalid. The launch returned this error before it opened files, detached, or
+    /// changed anything else in the process.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A system call of the setup failed.
+    /// A system call of the setup failed, or other threads were running at the launch.
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
     /// The fork server could not be started.

@@ -12,7 +12,7 @@
 //! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
 //! | [`GetStatus`], [`Peek`], [`TraceChild`] | query the daemon |
 //! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait until the daemon has stopped, connect the daemon to a service |
-//! | [`ForeignChild`] | registers a process that the program has started itself, so that the daemon stops it |
+//! | [`ForeignChild`] | registers a process that the program has started itself; the daemon stops it during its own shutdown |
 
 mod broadcasts;
 mod commands;

@@ -1,4 +1,5 @@
-//! The part of a peek that parent and children share: descriptors, threads and tasks.
+//! The part of the output of the message `Peek` that the parent and the children share:
+//! descriptors, threads and tasks.
 
 use std::collections::BTreeMap;
 

@@ -213,9 +213,9 @@ where
     }
 }
 
-/// Completes [`DRAIN_DELAY`] after the child was asked to shut down because the daemon stops
-/// gracefully. During this delay, idle children serve the backlog. Never completes if the child
-/// shuts down for another reason.
+/// If the daemon stops gracefully, completes [`DRAIN_DELAY`] after the child was asked to shut
+/// down. During this delay, idle children serve the backlog. If the child shuts down for another
+/// reason, never completes.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
         ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_path_must_not_be_too_long() {
+    fn a_socket_path_that_is_longer_than_the_limit_is_refused() {
         let at = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
         assert!(check_length(&at(SOCKET_PATH_MAX)).is_ok());
         let error = check_length(&at(SOCKET_PATH_MAX + 1)).unwrap_err().to_string();

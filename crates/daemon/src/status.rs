@@ -1,5 +1,5 @@
-//! The status report of a daemon. It can be printed in the format of the original,
-//! `POE::Component::Daemon`, as a table, and as OpenMetrics. It can also be serialized as JSON.
+//! The status report of a daemon. It can be printed as a table, as OpenMetrics, and in the format
+//! of the original, `POE::Component::Daemon`. It can also be serialized as JSON.
 
 mod metrics;
 mod processes;
@@ -148,8 +148,9 @@ pub struct ChildReport {
     pub cpu: Option<Duration>,
     /// Resident memory in bytes, if the process table was read.
     pub rss: Option<u64>,
-    /// Proportional set size in bytes: each shared page is divided by the number of processes that
-    /// share it. Present if the process table was read and the system provides this size.
+    /// Proportional set size in bytes: the size of each shared page is divided by the number of
+    /// processes that share it. Present if the process table was read and the system provides this
+    /// size.
     pub pss: Option<u64>,
     /// Why the previous children in this slot exited: at most four causes, the latest first.
     pub causes: Vec<ExitCause>,

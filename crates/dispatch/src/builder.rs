@@ -275,7 +275,7 @@ impl DispatcherBuilder {
 
     /// Adds an async method.
     ///
-    /// A worker still runs one task at a time.
+    /// A worker runs only one task at a time, even if its methods are async.
     ///
     /// # Examples
     ///
@@ -379,7 +379,8 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Sets a hook that runs in the parent after each worker was started, with its process id.
+    /// Sets a hook that runs in the parent after each worker was started. The hook receives the
+    /// worker's process id.
     ///
     /// In the original, this hook is called `_fork_postinit`.
     pub fn fork_postinit(mut self, hook: impl Fn(Pid) + 'static) -> Self {

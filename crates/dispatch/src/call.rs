@@ -74,8 +74,8 @@ impl Call {
 
     /// Returns the number of this attempt, starting at 1.
     ///
-    /// The number is greater than 1 if the task runs again, because another worker died while it
-    /// ran the task.
+    /// The number is greater than 1 if the task runs again because another worker died while it ran
+    /// the task.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.inner.attempt

@@ -124,7 +124,7 @@ pub(crate) struct EngineConfig {
 
 pub(crate) struct Engine {
     methods: Rc<Methods>,
-    /// The scheduler uses the same claims.
+    /// The claims of all workers. The scheduler uses the same claims.
     claims: SharedClaims,
     scheduler: Scheduler<DispatchJob, SharedClaims>,
     links: Vec<Option<WorkerLink>>,
@@ -139,7 +139,7 @@ pub(crate) struct Engine {
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<FallbackRequest>>,
     pub(crate) dropped_futures: Arc<DroppedFutures>,
-    /// Requests that were cancelled before they arrived.
+    /// Requests that were cancelled before the engine accepted them.
     cancelled_ids: CancelledIds,
     dead_letters: VecDeque<DeadLetter>,
     /// The number of unanswered requests that no worker runs: fallback requests and in-process

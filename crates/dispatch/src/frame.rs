@@ -129,7 +129,7 @@ pub(crate) enum FrameError {
     /// The descriptor of the body was not received.
     #[error("the shared memory of a frame is missing")]
     MissingDescriptor,
-    /// More descriptors were received than the frames that have not been decoded can have.
+    /// More than `WAITING_MAX` descriptors were received whose frames have not been decoded.
     #[error("received {count} descriptors without their frames, the maximum is {WAITING_MAX}")]
     ExtraDescriptors {
         /// The number of descriptors whose frames have not been decoded.

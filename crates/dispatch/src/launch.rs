@@ -69,7 +69,7 @@ impl DispatcherBuilder {
         }
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
-        // As many slots as the daemon's scoreboard has.
+        // The claims need as many slots as the daemon's scoreboard has.
         let claims = SharedClaims::new(slots_for(max_forks) as usize)?;
         let program = WorkerProgram { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {

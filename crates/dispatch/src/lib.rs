@@ -85,9 +85,9 @@
 //!   process.
 //! - A handler that blocks also keeps its worker from handling signals. Set a hard limit to limit
 //!   the handler's run time. The babysitter's limits apply to workers as to all children.
-//! - Tasks that are expected to take less than a millisecond can be sent ahead. With several
-//!   workers, such tasks can therefore *start* out of queue order, by up to a millisecond. All
-//!   other tasks start strictly in queue order.
+//! - Tasks that are expected to take less than a millisecond can be sent to a worker that is still
+//!   busy. With several workers, such tasks can therefore *start* out of queue order, by up to a
+//!   millisecond. All other tasks start strictly in queue order.
 //! - A line that a worker prints is attributed to the method that the worker is running, or that it
 //!   ran last. If two tasks follow each other within microseconds, the line can be attributed to
 //!   the method of the other task.

@@ -46,7 +46,7 @@ pub(crate) async fn writable(end: &LinkEnd) -> io::Result<()> {
     Ok(())
 }
 
-/// A link to a worker that is being created.
+/// The link to a worker that is being forked.
 #[derive(Debug)]
 pub(crate) struct NewLink {
     pub(crate) child: ChildId,
@@ -80,8 +80,8 @@ impl NewLinks {
     }
 }
 
-/// Creates links for new workers. Before each link, calls the hook `fork_preinit`, which is called
-/// `_fork_preinit` in `POE::Component::PreforkDispatch`.
+/// Creates links for new workers. Calls the hook `fork_preinit` before it creates each link. In
+/// `POE::Component::PreforkDispatch`, this hook is called `_fork_preinit`.
 pub(crate) struct LinkFactory {
     methods: Rc<Methods>,
     links: Rc<NewLinks>,

@@ -1,14 +1,14 @@
-//! The scheduler: a pure state machine, without I/O or a clock, that takes each request from the
-//! queue to its single answer.
+//! The scheduler: a pure state machine, without I/O or a clock. It tracks each request from its
+//! admission to the queue until it is answered, exactly once.
 //!
 //! ```text
 //!             admit                     assign                     answered
 //!   sender ----------->  Queued  ------------------->  Sent  ------------------->  (answered)
 //!                          ^   |                        |  |
-//!                          |   | cancel                 |  | worker exited while it ran,
-//!                          |   +--> (answered)          |  | hard limit, cancel: (answered),
-//!                          +----------------------------+  +-> or Queued if attempts are left
-//!                            not started: revoked
+//!                          |   | cancel                 |  | hard limit, cancel: (answered)
+//!                          |   +--> (answered)          |  | worker exited during the task:
+//!                          +----------------------------+  +-> Queued if attempts are left,
+//!                            not started: revoked              else (answered)
 //! ```
 //!
 //! The record of a request is removed when the request is answered, so a request cannot be answered
@@ -45,13 +45,14 @@ use workers::WorkerTable;
 /// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
-/// A task is sent ahead to a busy worker only if two times are shorter than this limit: the
-/// expected run time of the worker's tasks in flight, and the expected run time of the task. If a
-/// task that was queued later starts earlier on another worker, the difference is therefore at most
-/// this time.
+/// A task is sent ahead to a busy worker only if the expected run time of the worker's tasks in
+/// flight and the expected run time of the task itself are both shorter than this limit. Another
+/// worker may start a task that was queued later before the task that was sent ahead. The task that
+/// was sent ahead is then expected to start at most this much later.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
-/// How long a task may run before the tasks that were sent to its worker after it are revoked.
+/// If a worker's oldest task has been its oldest for this long, the tasks that wait behind it are
+/// revoked.
 const STALL_LIMIT: Duration = Duration::from_millis(2);
 
 /// The time within which an idle worker is expected to start a task. After that time, the task can

@@ -171,8 +171,8 @@ impl WorkerLoop {
                         return Ok(());
                     }
                 }
-                // On a graceful shutdown, the worker runs the accepted requests until the parent
-                // closes the link.
+                // On a graceful shutdown, the worker runs the requests that the dispatcher has
+                // already accepted, until the parent closes the link.
                 WakeReason::Shutdown(ShutdownReason::Stopping) => {}
                 WakeReason::Shutdown(_) => {
                     self.announce_leaving()?;
@@ -235,7 +235,7 @@ impl WorkerLoop {
             Invocation::Finished(outcome) => outcome,
             Invocation::Pending(running) => self.methods.wait_for(&call, running).await,
         };
-        // Flush a line without a newline now, so that it is attributed to this method.
+        // Flush the output now, so that a last line without a newline is attributed to this method.
         let _ = io::stdout().flush();
         let took = call.elapsed();
         let (kind, body) = match encode(outcome) {

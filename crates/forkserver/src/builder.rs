@@ -175,8 +175,8 @@ fn run_fork_server<B: ChildProgram>(
     let prepared = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // A library may set CHLD to be ignored while `preload` runs. Without this call, the exits
-        // of children would then go unnoticed.
+        // `preload` may call a library that sets CHLD to be ignored. Without the next call, the
+        // exits of children would then go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let child_exits = match prepared {

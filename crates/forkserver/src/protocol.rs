@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A command from the parent to the fork server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForkServerCommand {
-    /// Fork a child into this slot. The request's descriptors come with the frame.
+    /// Fork a child into this slot. The frame of this command carries the request's descriptors.
     Fork { slot: u32, generation: u32, request: RequestBody },
     /// Send a signal to one child, if it still exists.
     Signal { slot: u32, generation: u32, signal: i32 },
@@ -28,7 +28,7 @@ pub(crate) enum ForkServerCommand {
 pub(crate) enum RequestBody {
     /// In the command itself.
     Inline(Vec<u8>),
-    /// In a memory file, which is the frame's first descriptor.
+    /// In a memory file, which is the first descriptor in the command's frame.
     MemoryFile,
 }
 

@@ -48,7 +48,7 @@ struct ChildEntry {
 enum ShutdownPhase {
     /// Commands are accepted.
     Running,
-    /// The children were sent TERM. Those that are left at this time are killed.
+    /// The children were sent TERM. Those that still exist at this time are killed.
     KillAt(MonotonicTime),
     /// The children were killed and are not all reaped yet.
     Killed,

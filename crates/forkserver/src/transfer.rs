@@ -58,7 +58,7 @@ pub trait Transfer: Sized + Unpin + 'static {
     fn decode(decoder: &mut Decoder) -> Result<Self, TransferError>;
 }
 
-/// Why a value could not be sent to a child.
+/// Why a value could not be sent to a child, or could not be decoded there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {

@@ -83,7 +83,7 @@ enum ManagerPhase {
 
 /// Why [`maintain_workers`](PreforkManager::maintain_workers) returned.
 pub(crate) enum MaintainResult {
-    /// This trapped signal was received and forwarded.
+    /// This trapped signal was received, and was handled as its trap says.
     Signal(Signal),
     /// This process is a new worker.
     NewWorker(ForkedWorker),
@@ -177,8 +177,8 @@ impl PreforkManager {
         Ok(())
     }
 
-    /// Maintains the number of workers until a trapped signal is received, and forwards this
-    /// signal. Also returns in each new worker.
+    /// Maintains the number of workers until a trapped signal is received, and handles this
+    /// signal as its trap says. Also returns in each new worker.
     pub(crate) fn maintain_workers(&mut self) -> Result<MaintainResult, Error> {
         self.generation = self.generation.wrapping_add(1);
         // The program may have daemonized since the last call.

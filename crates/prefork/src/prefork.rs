@@ -40,8 +40,8 @@ enum ProcessRole {
 #[derive(Debug)]
 #[must_use = "start_fork returns in the manager and in each worker, which must continue differently"]
 pub enum StartResult {
-    /// The manager. `start_fork` has returned because this trapped signal was received and
-    /// forwarded.
+    /// The manager. `start_fork` has returned because this trapped signal was received. The signal
+    /// was handled as set by [`trap_signals`](PreforkBuilder::trap_signals).
     Manager(Signal),
     /// A new worker. It does its work and then calls [`finish`](Worker::finish).
     Worker(Worker),

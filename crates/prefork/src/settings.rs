@@ -142,9 +142,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits until it sends KILL to
-    /// a worker that was asked to stop. The time is counted from the beginning of the wait, or from
-    /// the stop signal, whichever is later. Default: no limit, as in the original.
+    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits before it sends KILL
+    /// to a worker that was asked to stop. The time is counted from the beginning of the wait, or
+    /// from the stop signal, whichever is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn term_int_and_quit_are_more_severe_than_other_signals_in_any_order() {
+    fn term_int_and_quit_are_more_severe_than_other_signals_whichever_is_received_first() {
         let table = [
             (None, Signal::Hup, Signal::Hup),
             (Some(Signal::Hup), Signal::Usr1, Signal::Usr1),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_entry_for_a_signal_counts() {
+    fn if_a_signal_is_listed_twice_the_last_entry_counts() {
         let traps = Traps::of([
             (Signal::Hup, SignalForward::Nothing),
             (Signal::Hup, SignalForward::ToAll(Signal::Usr1)),

@@ -199,7 +199,7 @@ impl Worker {
     /// Sets the worker's status. [`STATUS_IDLE`] makes the worker idle, and any other character
     /// makes it active.
     ///
-    /// A worker starts idle. The call makes no system call while the manager is awake.
+    /// A worker starts idle. This method makes no system call while the manager is awake.
     ///
     /// # Errors
     ///

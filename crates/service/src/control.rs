@@ -1,4 +1,4 @@
-//! The controls that a service receives from its service manager.
+//! The controls that a service receives, for example from its service manager.
 
 use actix::Message;
 

@@ -15,8 +15,8 @@ use crate::control::Control;
 /// | `StopPending` | `Stopped` | the callbacks have answered |
 /// | `Stopped` | | never |
 ///
-/// A stop does not wait for answers. It changes `StartPending`, `PausePending` and
-/// `ContinuePending` to `StopPending` at once.
+/// In `StartPending`, `PausePending` and `ContinuePending`, a stop does not wait for the answers.
+/// It changes the state to `StopPending` at once.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum ServiceState {

@@ -40,7 +40,7 @@ impl Handler<StopActor> for Forwarder {
     }
 }
 
-/// The time limit of each step, long enough for a busy machine.
+/// The time limit of each step of a test, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service, and the calls of its callbacks.
@@ -285,7 +285,7 @@ fn run_here_returns_the_exit_code() {
 }
 
 #[test]
-fn invalid_settings_are_refused() {
+fn invalid_settings_a_missing_system_and_a_failed_start_are_errors() {
     let settings = || ServiceSettings::new(Callbacks::none());
     let outside = ServiceActor::spawn(settings());
     assert!(matches!(outside, Err(ServiceError::NoSystem)));

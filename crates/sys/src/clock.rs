@@ -1,4 +1,4 @@
-//! The monotonic clock, which has the same value in all processes of a machine.
+//! The monotonic clock, which has the same value in all processes of the system.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
 ///
 /// # Errors
 ///
-/// As [`open_fds`].
+/// The errors of [`open_fds`].
 pub fn count() -> Result<usize> {
     open_fds().map(|fds| fds.len())
 }

@@ -28,9 +28,9 @@ type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>(
 
 /// One end of a link.
 ///
-/// The socket is nonblocking and close-on-exec. After this end is dropped, the other end reads the
-/// end of the stream, unless a forked process holds a copy of this end. A child must therefore
-/// close the ends that it does not use.
+/// The socket is nonblocking and close-on-exec. After this end is dropped, the other end reads
+/// end-of-file, unless a forked process holds a copy of this end. A child must therefore close
+/// the ends that it does not use.
 #[derive(Debug)]
 pub struct LinkEnd {
     socket: OwnedFd,
@@ -51,8 +51,8 @@ pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
     make().map_err(|error: io::Error| Error::os("create a socket pair", error))
 }
 
-/// Shuts down writing on this end and all its copies. The other end then reads the end of the
-/// stream. This end can still receive data from the other end.
+/// Shuts down writing on this end and all its copies. The other end then reads end-of-file. This
+/// end can still receive data from the other end.
 ///
 /// # Errors
 ///
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn full_empty_and_closed_links_are_reported() {
+    fn send_and_receive_report_a_full_an_empty_and_a_closed_link() {
         let (one, other) = pair().expect("a socket pair");
         let mut fds = VecDeque::new();
         let empty = other.receive(&mut [0; 8], &mut fds).expect_err("no data");

@@ -55,7 +55,7 @@ pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
 /// # Errors
 ///
 /// [`Error::TooLong`] if the file is longer than `limit` bytes. The limit protects against a sender
-/// that would use up this process's memory. [`Error::Os`] if the file cannot be read.
+/// that tries to use up this process's memory. [`Error::Os`] if the file cannot be read.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
     let action = |errno: Errno| Error::os("read memory file", errno);

@@ -125,8 +125,9 @@ fn wait(pid: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
 /// `ECHILD` if `child` is not a child of this process, or was reaped before.
 pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: siginfo_t is made of integers and pointers, for which zero is valid. waitid(2) leaves
-    // the struct unchanged if no child has exited, so it must be zero before the call.
+    // SAFETY: siginfo_t is made of integers and pointers, for which zero is valid. Some systems
+    // leave the struct unchanged if no child has exited (waitid(2)), so it must be zero before the
+    // call.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid writes one siginfo_t to a pointer that is valid for it.
     let result =

@@ -1,7 +1,8 @@
 //! Shared memory that is created before a fork, or in a file that other programs can map.
 //!
-//! Mappings are deliberately never unmapped, so references to them cannot dangle. They are created
-//! only at launch, so the leak does not grow.
+//! Mappings are deliberately never unmapped, so references to them cannot dangle. A daemon creates
+//! its mappings only at launch. daemonctl maps a file again only if another file has replaced it,
+//! which happens once for each restart of the daemon.
 
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
@@ -20,9 +21,9 @@ use crate::process::Pid;
 /// Maps `count` zeroed values that this process shares with all processes that it forks from now
 /// on.
 ///
-/// `T` must consist of atomics, or of cells with their own protocol, because any process can change
-/// the values at any time. `FromBytes` ensures that `T` contains no pointers, which would be
-/// invalid in another process. The mapping starts on a page boundary.
+/// `T` must consist of atomics, because any process can change the values at any time. `FromBytes`
+/// ensures that `T` contains no pointers, which would be invalid in another process. The mapping
+/// starts on a page boundary.
 ///
 /// # Errors
 ///

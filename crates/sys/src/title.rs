@@ -38,8 +38,8 @@ impl Title {
     ///
     /// Call this function before anything else at launch. A library may otherwise have kept
     /// pointers into that memory, for example from getenv(3), and these pointers would then point
-    /// to the title. Only the first call succeeds, and only while no other threads are running.
-    /// Other calls return a title that is not shown.
+    /// to the title. At most one call succeeds, and only while no other threads are running. Other
+    /// calls return a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
         Title { memory: platform::TitleMemory::claim() }

@@ -177,7 +177,7 @@ fn closing_the_stop_pipe_stops_the_worker() {
 }
 
 #[test]
-fn noop_is_ignored_before_no_job_and_ends_the_sleep_after_it() {
+fn a_noop_before_no_job_is_ignored_and_a_noop_after_it_ends_the_sleep() {
     let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");

@@ -10,7 +10,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::harness::{Installed, is_wine, number, reached, registered};
 
 #[test]
-fn install_uses_its_options_and_uninstall_removes_everything() {
+fn install_stores_its_options_and_uninstall_removes_the_service_and_its_event_source() {
     let installed = Installed::with(Duration::ZERO, &["--start", "auto"]);
     let service = installed.open();
     let config = service.query_config().unwrap();

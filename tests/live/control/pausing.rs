@@ -14,7 +14,7 @@ fn connect_and_send(daemon: &DaemonProcess) -> LineClient {
 }
 
 #[test]
-fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
+fn connections_wait_while_a_daemon_is_paused_and_are_served_after_it_resumes() {
     for start in [TestProgram::pool(), TestProgram::serve(), TestProgram::postfork()] {
         let daemon = start.logged().options("control=DIR/control start=3 min=1 max=4").launch();
         until("the control socket exists", || socket_path(&daemon).exists().then_some(()));
@@ -30,7 +30,7 @@ fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
         begun.send("echo on\n").unwrap();
         assert!(begun.read().unwrap().contains("on"));
         drop(begun);
-        // A child that has checked for a pause just before it began may accept one more connection.
+        // A child that read the scoreboard just before the pause may accept one more connection.
         until("a new client has to wait", || {
             let mut client = connect_and_send(&daemon);
             (!client.is_answered_within(Duration::from_millis(250))).then_some(())
@@ -45,7 +45,7 @@ fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
 }
 
 #[test]
-fn clients_that_wait_at_a_paused_daemon_are_served_when_it_stops() {
+fn clients_that_wait_at_a_paused_daemon_are_served_when_the_daemon_stops() {
     for start in [TestProgram::pool(), TestProgram::postfork()] {
         let mut daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut operator = control(&daemon);

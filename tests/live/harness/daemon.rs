@@ -63,7 +63,8 @@ impl DaemonProcess {
         self.port.is_some()
     }
 
-    /// Waits until the parent runs and, if it has a command socket, answers on it.
+    /// Waits until the parent's command socket is open. If the program has no command socket, waits
+    /// until the parent runs.
     pub(super) fn wait_until_launched(&self) {
         match self.command_socket() {
             Some(socket) => {

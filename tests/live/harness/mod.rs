@@ -1,5 +1,5 @@
-//! The harness of the live tests. It starts programs under a warden (`programs/warden.rs`),
-//! connects clients, and reads `/proc`.
+//! The harness of the live tests. It starts programs under a warden (`programs/warden.rs`), which
+//! kills the processes that a test leaves behind. It also connects clients, and reads `/proc`.
 
 mod client;
 mod control;

@@ -71,7 +71,7 @@ fn a_service_stores_its_listener_in_the_service_manager_and_uses_it_at_the_next_
 }
 
 #[test]
-fn a_service_does_not_start_without_the_announced_descriptors() {
+fn a_service_does_not_start_without_the_descriptors_that_listen_fds_announces() {
     let output = Command::new("sh")
         .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=9 exec \"$0\""])
         .arg(example("service"))

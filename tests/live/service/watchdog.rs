@@ -17,7 +17,7 @@ fn the_watchdog_is_notified_only_while_the_pool_is_healthy() {
         let fed = socket.received().len();
         socket.wait_for_after(fed, "WATCHDOG", Some("1"));
     }
-    // A stopped fork server replaces no children.
+    // A fork server that is stopped by SIGSTOP replaces no children.
     let fork_server = daemon.fork_server();
     assert!(fork_server.signal(Signal::SIGSTOP));
     for child in fork_server.children() {
@@ -30,7 +30,7 @@ fn the_watchdog_is_notified_only_while_the_pool_is_healthy() {
 }
 
 #[test]
-fn a_watchdog_of_another_process_is_not_notified() {
+fn the_watchdog_is_not_notified_if_watchdog_pid_is_the_pid_of_another_process() {
     let start = TestProgram::example("service");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let mut daemon = start

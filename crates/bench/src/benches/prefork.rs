@@ -1,7 +1,7 @@
 //! Measures accept loops in workers that `daemon-prefork` manages: their throughput, and how long
-//! it takes to replace killed workers and to start all workers. Compares them with the same loop
-//! under the original, `Parallel::Prefork` in Perl, and with processes that only accept and echo
-//! (`bare`).
+//! it takes to replace killed workers and to start all workers. Compares the results with those of
+//! the same loop under the original, `Parallel::Prefork` in Perl, and with those of processes that
+//! only accept and echo (`bare`).
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -30,8 +30,8 @@ const OURS: &str = "prefork-pool";
 const POLITE: &str = "prefork-polite";
 const ORIGINAL: &str = "parallel-prefork";
 
-/// Returns the program that contains a server. For the original, this is the benchmark itself,
-/// which then executes perl(1).
+/// Returns the program that contains a server. For `Parallel::Prefork`, this is the
+/// benchmark program itself, which then executes perl(1).
 fn program(server: &str) -> ServerProgram {
     if server == ORIGINAL { ServerProgram::Bench } else { ServerProgram::Loops }
 }
@@ -107,7 +107,7 @@ pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
 }
 
 /// Measures times in milliseconds for `daemon-prefork`, for the server `bare` if one is given, and
-/// for the original if it is installed.
+/// for `Parallel::Prefork` if it is installed.
 fn compare(
     bench: &'static str,
     name: &str,

@@ -1,5 +1,5 @@
-//! The servers `bare-fork` and `bare-pool`, with which the other servers are compared. They do only
-//! what every forking or pre-forking server must do.
+//! The servers `bare-fork` and `bare-pool`, with which the benchmark compares the other servers.
+//! They do only what every forking or pre-forking server must do.
 
 use std::net::TcpListener;
 

@@ -1,10 +1,10 @@
 //! `bench-loop NAME [ARGUMENT...]`: runs a server without actix. The servers `bare-fork` and
-//! `bare-pool` do only the necessary work. The benchmark compares the other servers and the daemons
-//! with them.
+//! `bare-pool` do only the necessary work. The benchmark compares the daemons and the other servers
+//! with these two.
 //!
 //! This program does not contain the code of the daemons. When a process touches a page of its
-//! program's file, the kernel also maps the pages around it, so that code would otherwise be
-//! measured too.
+//! program's file, the kernel also maps the pages around that page. If this file contained the code
+//! of the daemons, pages of that code would be mapped and measured too.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,5 +1,5 @@
 //! A server that uses the fork server without actix. Its parent accepts connections and transfers
-//! each to a new child, which is a function.
+//! each connection to a new child. The child runs a function, without an actix System.
 
 use std::net::TcpStream;
 use std::os::fd::AsFd;

@@ -7,11 +7,12 @@ use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 
 use crate::{Measured, echo, listen, report_running};
 
-/// The status of a worker with a connection.
+/// The status of a worker that serves a connection.
 const SERVING: char = 'G';
 
-/// Runs workers that accept and echo as those of `bare-pool` do, and that also report their status.
-/// TERM ends a worker immediately, even during a connection.
+/// Runs workers that accept connections and echo lines, as the processes of the measured server
+/// `bare-pool` do. In contrast to those, the workers also report their status. TERM ends a worker
+/// immediately, even during a connection.
 pub(super) fn pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     manage(workers, |worker| -> Measured<()> {

@@ -1,4 +1,5 @@
-//! The measured dispatcher, and the ping-pong over a socketpair that it is compared with.
+//! The measured dispatcher, and a ping-pong over a socketpair, with which the dispatcher is
+//! compared.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -114,8 +115,8 @@ pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     })
 }
 
-/// Queues this many requests while the daemon is paused. Prints the memory of the parent per queued
-/// request in bytes. Then resumes the daemon and prints the requests per second.
+/// Queues this many requests while the daemon is paused. Prints how many bytes of the parent's
+/// memory each queued request takes. Then resumes the daemon and prints the requests per second.
 pub(crate) fn queue(tasks: usize) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100_000, 1000).await?;

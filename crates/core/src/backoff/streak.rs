@@ -52,7 +52,8 @@ impl Streak {
         self.until = self.until.max(now + self.delay);
     }
 
-    /// Returns whether the next failure continues the streak; otherwise it starts a new one.
+    /// Returns whether a failure at this time continues the streak. If not, the failure starts a
+    /// new streak.
     pub(super) fn is_remembered(&self, rules: &BackoffRules, now: MonotonicTime) -> bool {
         self.count > 0 && now.saturating_since(self.until) <= rules.max_delay
     }

@@ -48,7 +48,7 @@ fn four_children_that_all_die_at_boot_cause_at_most_twelve_forks_in_ten_seconds(
 }
 
 #[test]
-fn deaths_long_after_readiness_or_after_a_request_cause_no_delay() {
+fn forks_are_not_delayed_if_children_die_long_after_they_are_ready_or_after_a_request() {
     let mut backoff = backoff();
     for now in 0..100 {
         backoff.child_died(Death::Late, CRASH, at(now));
@@ -131,7 +131,7 @@ fn forks_are_delayed_if_children_die_as_soon_as_they_are_ready() {
 }
 
 #[test]
-fn one_death_per_minute_soon_after_readiness_causes_no_delay() {
+fn forks_are_not_delayed_if_one_child_per_minute_dies_soon_after_it_is_ready() {
     let mut backoff = backoff();
     for minute in 0..50 {
         let now = at(minute * 60_000);
@@ -142,7 +142,7 @@ fn one_death_per_minute_soon_after_readiness_causes_no_delay() {
 }
 
 #[test]
-fn an_initial_delay_of_zero_disables_the_delays() {
+fn an_initial_delay_of_zero_disables_the_backoff() {
     let rules = BackoffRules { initial_delay: Duration::ZERO, ..BackoffRules::default() };
     let mut backoff = Backoff::new(rules);
     backoff.fork_failed(EAGAIN, at(0));

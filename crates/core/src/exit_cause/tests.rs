@@ -49,7 +49,7 @@ fn a_requested_exit_is_classified_by_the_stop_reason_unless_the_child_failed() {
             assert_eq!(classify_exit(OK), cause);
             assert_eq!(classify_exit(signal(15)), cause);
             assert_eq!(classify_exit(signal(3)), cause);
-            // Only a daemon that is stopping kills a child that was asked to exit.
+            // For these stop reasons, the daemon itself sends KILL only while it is stopping.
             let killed = match stop_reason {
                 StopReason::Stopping | StopReason::StoppedNow => {
                     ExitCause::KilledByDaemon(KillReason::GraceExpired)
@@ -112,7 +112,7 @@ fn the_exit_of_a_rogue_is_always_classified_as_rogue() {
 }
 
 #[test]
-fn every_cause_survives_packing_and_has_a_distinct_kind() {
+fn every_cause_is_unpacked_as_it_was_packed_and_has_a_distinct_kind() {
     let exits = [OK, Exit::Code(255), signal(9), Exit::Signal { number: 64, core: true }];
     let mut words = std::collections::BTreeSet::new();
     for exit in exits {

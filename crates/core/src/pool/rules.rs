@@ -87,7 +87,7 @@ impl PoolRules {
     ///
     /// | | with `max_children` | without |
     /// | --- | --- | --- |
-    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; 1 to `max_children` | half of `max_spare` if given, else `start`; at least 1 |
+    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; at least 1, at most `max_children` | half of `max_spare` if given, else `start`; at least 1 |
     /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare`, at least 1 |
     /// | `max_children` | | `start` + `max_spare` |
     ///

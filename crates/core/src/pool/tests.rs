@@ -1,4 +1,4 @@
-//! Tests the decisions of a pool with tables and sequences.
+//! Tests single decisions of a pool, and sequences of its decisions.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn missing_spare_children_are_forked_at_once() {
 }
 
 #[test]
-fn a_pool_with_a_min_spare_of_zero_still_forks_one_child() {
+fn a_pool_with_a_min_spare_of_zero_forks_one_child_if_all_its_children_are_leaving() {
     let mut pool = running(1, 0, 2, 3);
     assert_eq!(forks(&mut pool, "r"), 0);
     assert_eq!(forks(&mut pool, ""), 1);
@@ -69,7 +69,7 @@ fn a_pool_with_a_min_spare_of_zero_still_forks_one_child() {
 }
 
 #[test]
-fn only_children_that_were_surplus_throughout_the_delay_are_retired() {
+fn only_children_that_were_surplus_throughout_the_retire_delay_are_retired() {
     let mut pool = running(1, 1, 2, 10);
     let decision = pool.decide(&counts("......"), at(0));
     assert_eq!(decision, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
@@ -84,7 +84,7 @@ fn only_children_that_were_surplus_throughout_the_delay_are_retired() {
 }
 
 #[test]
-fn a_surplus_that_ends_within_the_delay_is_forgotten() {
+fn a_surplus_that_ends_within_the_retire_delay_is_forgotten() {
     let mut pool = running(1, 1, 2, 10);
     assert!(pool.decide(&counts("..."), at(0)).recheck_at.is_some());
     assert_eq!(pool.decide(&counts("..r"), at(999)).recheck_at, None);

@@ -100,7 +100,7 @@ pub struct Babysitter {
     limits: Limits,
     ladder: Ladder,
     watched: HashMap<SlotNumber, WatchedChild>,
-    /// The timeouts are counted from this time at the earliest.
+    /// The timeouts of requests and heartbeats start at this time at the earliest.
     counted_from: MonotonicTime,
     /// When the next scan is due.
     due: Option<MonotonicTime>,
@@ -122,7 +122,7 @@ struct WatchedChild {
     recycled: Option<RecycleReason>,
     /// The number of the last slow request for which evidence was collected.
     slow: Option<u64>,
-    /// The number of consecutive samples without the process.
+    /// The number of consecutive samples in which the process did not exist.
     absences: u32,
 }
 
@@ -284,7 +284,7 @@ impl Babysitter {
 
     /// Returns whether an action is still justified. Collecting evidence takes time, during which
     /// the child may have recovered or exited. If the action is no longer justified, the child's
-    /// ladder starts again from the beginning.
+    /// next violation starts the ladder from the beginning.
     pub fn confirm(
         &mut self,
         action: &Action,

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn kill_is_the_first_step_for_hung_children_and_above_the_hard_memory_limit() {
+    fn kill_is_the_first_step_against_a_hung_child_or_a_child_above_its_hard_memory_limit() {
         let ladder = Ladder::with_interval(SECOND);
         for violation in [Violation::Hung, Violation::Memory] {
             let mut escalation = Escalation::start(&ladder, violation, at(0));

@@ -88,9 +88,10 @@ impl Limits {
     /// usage.
     ///
     /// `counted_from` is the time when the babysitter was created, or when it last resumed after a
-    /// suspension. The timeouts of requests and heartbeats are not counted from an earlier time, so
-    /// a suspension of the babysitter makes no child violate them. `start_index` is the number of
-    /// children that were started before this child, see [`Quota::new`](crate::Quota::new).
+    /// suspension. The timeouts of requests and heartbeats start at this time at the earliest, so
+    /// children do not exceed them merely because the babysitter was suspended. `start_index` is
+    /// the number of children that were started before this child, see
+    /// [`Quota::new`](crate::Quota::new).
     ///
     /// # Examples
     ///
@@ -144,7 +145,7 @@ impl Limits {
         Assessment::Normal
     }
 
-    /// Returns whether the current request is slow, even if the child also violates a limit.
+    /// Returns whether the current request is slow. Does not check the other limits.
     #[must_use]
     pub fn is_slow(&self, entry: &SlotEntry, now: MonotonicTime) -> bool {
         self.slow_at(entry).is_some_and(|due| now >= due)

@@ -72,7 +72,7 @@ fn percentages(last: &Snapshot, snapshot: &Snapshot, seconds: f64) -> BTreeMap<C
 
 /// Returns the number of requests that were started between two snapshots. The daemon's counters
 /// include former children, so the difference of the counters is exact. A scoreboard contains only
-/// the requests of the present children.
+/// the requests of the present children, so those of children that have exited are missing.
 ///
 /// Returns `None` if the snapshots cannot be compared, because they are of two daemons or of
 /// different sources.

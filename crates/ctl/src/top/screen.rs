@@ -58,7 +58,7 @@ pub(crate) enum ConnectionState {
     Connected,
     /// The last attempt to read the status failed.
     Lost {
-        /// The time of the first failure.
+        /// The time of the first failure after the last success.
         since: MonotonicTime,
         /// The error of the last failure.
         reason: String,

@@ -16,7 +16,7 @@ use super::screen::{Screen, ScreenRequest, SourceKind};
 use crate::events::ColorMode;
 use crate::snapshot::Snapshot;
 
-/// Returns the time at this second of the test.
+/// Returns the time this many seconds after the start of the test.
 fn at(seconds: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1_000 + seconds))
 }

@@ -99,7 +99,7 @@ fn each_kind_of_error_has_an_exit_code_and_a_message_that_names_the_action() {
 }
 
 #[test]
-fn an_error_of_an_unknown_kind_is_a_failure() {
+fn an_error_of_an_unknown_kind_has_exit_code_1() {
     let answer = r#"{"version":1,"error":{"kind":"tired","text":"try later"}}"#;
     let output = run_with(&FakeDaemon::sending(format!("{answer}\n")), &["reload"]);
     assert_eq!((output.code, output.err.as_str()), (1, "daemonctl: cannot reload: try later\n"));

@@ -75,7 +75,8 @@ pub(crate) struct ServerConnection {
 }
 
 impl ServerConnection {
-    /// Reads and returns the next request. Returns `None` if the client has closed the connection.
+    /// Reads and returns the next request. Returns `None` if the client has closed the connection,
+    /// or if the line is not JSON.
     pub(crate) fn read_request(&mut self) -> Option<Value> {
         let mut request = String::new();
         let mut stream = BufReader::new(&self.stream);
@@ -95,13 +96,14 @@ impl ServerConnection {
         self.send(&line(body))
     }
 
-    /// Reads a request, but does not answer, and waits until the client closes the connection.
+    /// Reads a request, but does not answer, and waits until the client closes the connection or
+    /// sends another line.
     pub(crate) fn read_and_wait_for_close(&mut self) {
         self.read_request();
         self.wait_for_close();
     }
 
-    /// Waits until the client closes the connection.
+    /// Waits until the client closes the connection or sends another line.
     pub(crate) fn wait_for_close(&mut self) {
         let mut nothing = String::new();
         let _ = BufReader::new(&self.stream).read_line(&mut nothing);

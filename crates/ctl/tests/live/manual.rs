@@ -35,7 +35,7 @@ fn completions_contain_all_commands() {
 }
 
 #[test]
-fn bash_can_use_the_completions() {
+fn bash_completes_a_prefix_to_the_commands_that_begin_with_it() {
     let script = run(["completions", "bash"]).out;
     let ask = format!(
         "{script}\nCOMP_WORDS=(daemonctl re); COMP_CWORD=1; _daemonctl daemonctl re daemonctl; \

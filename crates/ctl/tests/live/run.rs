@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// The time limit of each step, long enough for a busy machine.
+/// The time limit of each step of a test, long enough for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns a command that runs daemonctl without the environment variables that set its options.

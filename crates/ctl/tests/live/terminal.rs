@@ -194,7 +194,7 @@ fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
 }
 
 #[test]
-fn the_screen_shows_the_scoreboard_file_while_the_daemon_hangs_and_its_answers_afterwards() {
+fn the_screen_shows_the_scoreboard_file_only_while_the_daemon_hangs() {
     let (behaviour, fake) = daemon();
     let test_board = TestBoard::new();
     let more = format!("--timeout 0.5 --board {}", test_board.path().display());

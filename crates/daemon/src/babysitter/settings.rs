@@ -165,8 +165,9 @@ impl Babysit {
         self
     }
 
-    /// Sets the maximum percentage by which a child's lifetime is shortened, so that children that
-    /// were forked together are not recycled together. 10 by default, at most 50.
+    /// Sets the maximum percentage by which [`max_lifetime`](Babysit::max_lifetime) is shortened
+    /// for a child, so that children that were forked together are not recycled together. 10 by
+    /// default, at most 50.
     #[must_use]
     pub fn lifetime_jitter(mut self, jitter: Jitter) -> Self {
         self.limits.lifetime_jitter = jitter;

@@ -153,8 +153,8 @@ impl ChildActor {
             && self.state.borrow().leaving().is_none()
     }
 
-    /// Makes an idle child that the operator has paused accept requests again when the daemon
-    /// stops. The child then serves the listener's backlog, as all children do when the daemon
+    /// If the daemon stops while the operator has paused it, makes an idle child accept requests
+    /// again. The child then serves the listener's backlog, as all children do when the daemon
     /// stops without a pause.
     fn accept_remaining(&mut self, reason: ShutdownReason) {
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;

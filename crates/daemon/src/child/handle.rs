@@ -101,7 +101,8 @@ impl ChildHandle {
 
     /// Waits until the child is asked to shut down, and returns why.
     ///
-    /// After this, a keep-alive connection should be closed when its current request is done.
+    /// When this method has returned, a keep-alive connection should be closed as soon as its
+    /// current request is done.
     pub async fn wait_for_shutdown(&self) -> ShutdownReason {
         let mut leaving = self.leaving.clone();
         match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
@@ -126,8 +127,8 @@ impl ChildHandle {
                 .await
             {
                 Either::Left((Some(stream), _)) => return stream,
-                // The signal that announces the pause may not have reached the actor yet. This
-                // message makes the actor check the scoreboard now.
+                // The parent's signal that announces the pause may not have reached the child's
+                // actor yet. `RecheckPause` makes the actor check the scoreboard now.
                 Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
                 Either::Right(((), _)) => {}
             }
@@ -143,8 +144,8 @@ impl ChildHandle {
         }
     }
 
-    /// Records what the session does, as the message [`UpdateStatus`] does, but without
-    /// broadcasting [`DaemonAccept`](crate::DaemonAccept).
+    /// Records what the session does. Unlike the message [`UpdateStatus`], this method does not
+    /// broadcast [`DaemonAccept`](crate::DaemonAccept).
     ///
     /// A task of [`work`](ChildHandle::work) should end when this method returns
     /// [`Updated::Leaving`].

@@ -81,8 +81,8 @@ pub(crate) fn run_child<P: Program>(
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
     // Leak one handle of the System. If the program calls exit(3), the C library destroys this
-    // thread's thread-locals, including the current System. If this were the last handle, dropping
-    // it would wake the System's arbiter, whose waker has already been destroyed.
+    // thread's thread-locals, including the current System. If that thread-local held the last
+    // handle, dropping it would wake the System's arbiter, whose waker has been destroyed by then.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
         let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {
@@ -149,8 +149,8 @@ async fn on_session_panicked<R: Send + 'static>(
 ) {
     loop {
         panics.notified().await;
-        // The hook runs before the stack is unwound. After one yield to the event loop, the actor
-        // has ended.
+        // The panic hook runs before the stack is unwound. After one yield to the event loop, the
+        // actor that panicked has ended.
         tokio::task::yield_now().await;
         if !session.connected() {
             daemon.do_send(SessionPanicked);

@@ -23,8 +23,8 @@ pub(crate) enum NextAction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeaveState {
     Working,
-    /// The child exits after its current request. With `Stopping`, the child first serves the
-    /// listener's backlog.
+    /// The child exits after its current request. If the reason is `Stopping`, the child serves the
+    /// listener's backlog before it exits.
     Leaving(ShutdownReason),
 }
 

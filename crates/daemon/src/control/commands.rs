@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_of_this_version_is_parsed() {
+    fn a_request_of_the_daemons_protocol_version_is_parsed() {
         let parsed = parse(br#"{"version":1,"command":"resize","to":8}"#);
         assert_eq!(parsed, Ok(ControlCommand::Resize { to: 8 }));
         assert_eq!(
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_a_request_of_another_version_contains_both_versions() {
+    fn the_error_for_a_request_of_another_protocol_version_contains_both_versions() {
         let fault = parse(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
         assert_eq!(fault.kind, ControlErrorKind::Version);
         assert_eq!(fault.text, "the daemon uses version 1 of the protocol, the client version 7");

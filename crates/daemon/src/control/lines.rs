@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_line_is_reported_as_the_end_after_the_timeout() {
+    fn next_within_returns_end_if_a_line_is_not_complete_within_the_timeout() {
         use tokio::io::{AsyncWriteExt, BufReader, duplex};
 
         actix::System::new().block_on(async {

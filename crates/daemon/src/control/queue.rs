@@ -51,7 +51,7 @@ impl PendingEvents {
 }
 
 impl EventQueue {
-    /// Adds an event, without waiting.
+    /// Adds an event, or counts it as missed if the queue is full. Does not wait.
     pub(super) fn push(&self, event: ControlEvent) {
         self.0.queue.borrow_mut().push(event);
         self.0.filled.notify_one();

@@ -133,7 +133,7 @@ pub enum CommandError {
         /// The refused action, for example `reload`.
         action: &'static str,
     },
-    /// The model has no children.
+    /// The daemon uses the model [`Solo`](crate::Solo), which has no children.
     #[error("cannot {action}: the daemon has no children")]
     NoChildren {
         /// The refused action, for example `pause`.

@@ -3,8 +3,8 @@
 use actix::Message;
 use daemon_sys::process::Pid;
 
-/// Registers a process that the program has started itself, so that the daemon stops it at its own
-/// shutdown. Corresponds to `foreign_child` of `POE::Component::Daemon`.
+/// Registers a process that the program has started itself, so that the daemon stops this process
+/// when the daemon itself stops. Corresponds to `foreign_child` of `POE::Component::Daemon`.
 ///
 /// When the daemon stops, it sends TERM to the process, and KILL when the grace period is over.
 #[derive(Message, Debug, Clone, Copy)]

@@ -22,8 +22,8 @@ pub enum GetStatus {
     Processes,
 }
 
-/// Returns the internal state of this process as text: what is pending, and why the process does
-/// not exit. In the original, this is `peek`.
+/// Returns the internal state of the process that receives this message, as text: what is pending,
+/// and why the process does not exit. In `POE::Component::Daemon`, this is `peek`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "String")]
 pub struct Peek {

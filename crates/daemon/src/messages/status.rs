@@ -20,8 +20,8 @@ pub enum UpdateStatus {
     Req,
     /// Handling a request that takes long: `l`.
     Long,
-    /// The request is done. In a pool, `Done` has the same effect as `Wait`. A post-forked child
-    /// exits.
+    /// The request is done. In a pool, `Done` has the same effect as `Wait`. A child of a
+    /// post-forking daemon exits after `Done`.
     Done,
     /// Extends the time limit of the current request to at least this long from now.
     Extend(Duration),

@@ -5,9 +5,10 @@ use daemon_service::ServiceActor;
 
 /// Subscribes an actor to one kind of broadcast.
 ///
-/// Some broadcasts are retained. An actor that subscribes after such a broadcast receives it
-/// immediately: [`DaemonStart`](super::DaemonStart), [`DaemonParent`](super::DaemonParent),
-/// [`DaemonPhase`](super::DaemonPhase), [`DaemonOperatorPause`](super::DaemonOperatorPause),
+/// Some broadcasts are retained: an actor that subscribes after such a broadcast receives it
+/// immediately. The retained broadcasts are [`DaemonStart`](super::DaemonStart),
+/// [`DaemonParent`](super::DaemonParent), [`DaemonPhase`](super::DaemonPhase),
+/// [`DaemonOperatorPause`](super::DaemonOperatorPause),
 /// [`DaemonPause`](super::DaemonPause) while the daemon is paused,
 /// [`DaemonAccept`](super::DaemonAccept) in a child that may accept a request, and
 /// [`DaemonShutdown`](super::DaemonShutdown).

@@ -113,7 +113,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 
     /// Runs `act` on the supervisor, then processes the supervisor's events. Returns `None` without
-    /// running `act` if the model has no children.
+    /// running `act` if the daemon has no children (the model `Solo`).
     pub(super) fn with_supervisor<T>(
         &mut self,
         ctx: &mut Context<Self>,
@@ -214,8 +214,8 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
                 }
             }
         }
-        // Request the first forks before the sessions start, so that the children start at the same
-        // time as the sessions.
+        // Request the first forks before the sessions start, so that the fork server forks the
+        // children while the sessions start.
         self.with_supervisor(ctx, Supervisor::reconcile);
         self.arm_wakeup(ctx);
         self.start_babysitter(ctx);

@@ -1,4 +1,5 @@
-//! The backlog of the post-forking model: each request gets a child, waits for one, or is returned.
+//! The backlog of the post-forking model: each request gets a child, waits for one, or
+//! is returned to its sender.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -30,9 +30,9 @@ pub(crate) trait ProcessControl<R> {
 /// Whether there was an OOM kill that no child's exit had claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OomKills {
-    /// There was one, and it is claimed now.
+    /// There was such a kill, and it is claimed now.
     New,
-    /// There was none, or the counter of OOM kills cannot be read.
+    /// There was no such kill, or the counter of OOM kills cannot be read.
     Unchanged,
 }
 

@@ -16,8 +16,8 @@ use crate::service::{ServiceLink, counts};
 /// The name of the service in the output of the message `Peek`.
 const NAME: &str = "service";
 
-/// The minimum time between two updates of the status text. A change of the phase and the end of a
-/// reload update it at once.
+/// The minimum time between two updates of the status text. When the phase changes or a reload
+/// ends, the text is updated immediately, even within this time.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether the status text of a service is updated, and when the next update is sent.

@@ -38,7 +38,7 @@ enum Readiness {
 pub(crate) enum StatusChange {
     /// The child has become ready.
     BecameReady,
-    /// The child was ready already, or is not ready yet.
+    /// The child was ready already, is not ready yet, or is not registered, or its slot is closed.
     Other,
 }
 
@@ -76,8 +76,8 @@ impl Registry {
         self.records.iter().flatten()
     }
 
-    /// Returns whether this child is registered. A child of another generation of the same slot
-    /// does not count.
+    /// Returns whether this child is registered. Returns `false` for a child of another generation
+    /// of the same slot.
     pub(crate) fn contains(&self, child: ChildId) -> bool {
         let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
         record.is_some_and(|record| record.child == child)

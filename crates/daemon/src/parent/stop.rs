@@ -20,7 +20,7 @@ use crate::messages::{DaemonShutdown, ShutdownReason};
 /// parent must poll, because these processes are not its own children.
 const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A fork server without children is killed if it has not exited after this time.
+/// A fork server that was asked to exit is killed if it has not exited within this time.
 const FORK_SERVER_EXIT_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum time by which pending answers on the control socket delay the stop.
@@ -90,7 +90,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         });
     }
 
-    /// Kills the foreign children. A daemon without children also stops waiting for its sessions.
+    /// Kills the foreign children, which are the processes that were registered with
+    /// `ForeignChild`. A daemon of the model `Solo` also stops waiting for its sessions.
     pub(super) fn on_grace_expired(&mut self, ctx: &mut Context<Self>) {
         self.reap_foreign_children();
         self.foreign.signal_all(Signal::Kill);
@@ -121,8 +122,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.signal_orphaned(Signal::Kill);
     }
 
-    /// Handles the end of the link to the fork server. After the fork server was asked to exit,
-    /// this is expected. Before that it is an error, and the parent stops the children itself.
+    /// Handles the end of the link to the fork server. If the fork server was asked to exit,
+    /// this is expected. Otherwise it is an error, and the parent stops the children itself.
     pub(super) fn on_fork_server_lost(&mut self, lost: &ForkServerError, ctx: &mut Context<Self>) {
         match self.shutdown_stage {
             ShutdownStage::ForkServer => self.finish_if_all_gone(ctx),

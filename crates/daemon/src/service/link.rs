@@ -74,8 +74,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// Compares the states of the service and the daemon, and sends the answer, request or control
-    /// that brings them together.
+    /// Compares the states of the service and the daemon. If they differ, sends the answer, request
+    /// or control that makes them agree.
     fn reconcile(&mut self, ctx: &mut Context<Self>) {
         if let Some(call) = self.call {
             match self.known.on_callback(call.callback) {

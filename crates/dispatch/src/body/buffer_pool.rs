@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_files_is_limited_to_a_quarter_of_the_descriptors() {
+    fn the_number_of_files_is_limited_to_a_quarter_of_the_descriptor_limit() {
         let table =
             [(0, 0), (256, 64), (1024, 256), (65_536, SEGMENTS_MAX), (u64::MAX, SEGMENTS_MAX)];
         for (descriptors, expected) in table {

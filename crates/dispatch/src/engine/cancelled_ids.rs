@@ -53,7 +53,7 @@ impl CancelledIds {
         }
     }
 
-    /// Returns whether the request was cancelled, and removes its id.
+    /// Returns whether the cancellation of this request was recorded, and removes the record.
     pub(super) fn is_cancelled(&mut self, id: RequestId) -> bool {
         !self.cancelled.is_empty() && self.cancelled.remove(&id)
     }

@@ -128,8 +128,8 @@ impl Engine {
         let dropped_futures = std::sync::Arc::clone(&self.dropped_futures);
         for key in dropped_futures.take() {
             let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
-            // The key can be in the list although the future was not dropped, because a waker can
-            // be woken without a reason. So check again.
+            // The key can be in `dropped_futures` although the future was not dropped, because a
+            // waker can be woken without a reason. So check whether the future was dropped.
             if job.reply.is_gone(key, &dropped_futures) {
                 self.scheduler.cancel(key, None, time);
             }
@@ -138,8 +138,8 @@ impl Engine {
     }
 }
 
-/// Submits a request. The request may run in this process immediately, so the engine must not be
-/// borrowed.
+/// Submits a request. The request may run in this process immediately, so the caller must not hold
+/// a borrow of the engine.
 pub(crate) fn submit(
     shared: &SharedEngine,
     request: NewRequest,

@@ -42,7 +42,7 @@ impl Engine {
         link.into_iter().chain(former).find(|link| link.child == child)
     }
 
-    /// Handles the start of a worker process. Calls the hook `fork_postinit`, which is called
+    /// Handles the start of a worker process. Calls the hook `fork_postinit`, which is named
     /// `_fork_postinit` in `POE::Component::PreforkDispatch`.
     pub(crate) fn worker_forked(&mut self, child: ChildId, pid: Pid) {
         if let Some(link) = self.link_of(child) {

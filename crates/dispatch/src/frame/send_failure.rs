@@ -24,7 +24,7 @@ impl SendFailure {
     }
 }
 
-/// The first and the longest retry delay.
+/// The first retry delay, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
 /// Returns the delay before a failed send is retried. `failed_sends` is the number of sends that

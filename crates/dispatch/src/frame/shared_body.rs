@@ -1,4 +1,4 @@
-//! Bodies that are sent as a descriptor with their frame.
+//! Large bodies. Each is sent as a descriptor, together with its frame.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

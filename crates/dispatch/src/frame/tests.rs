@@ -43,7 +43,7 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
             on_frame(turn, &body);
             next += 1;
         }
-        // At most the descriptors of one send wait for their frames.
+        // No more descriptors than one `send` carries wait for their frames.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
     assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
@@ -147,7 +147,7 @@ fn missing_or_too_short_shared_memory_is_an_error() {
 }
 
 #[test]
-fn at_most_the_descriptors_of_one_send_wait_for_their_frames() {
+fn no_more_descriptors_than_one_send_carries_wait_for_their_frames() {
     let mut outbox = FrameWriter::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
     let small = Body::Heap(small.into());

@@ -60,7 +60,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         now: MonotonicTime,
     ) -> AbortResult {
         // A worker whose task is aborted starts no further task. If the task has finished already,
-        // its answer is on the way, and `abort` changes nothing.
+        // its answer is on the way, and `claims.abort` changes nothing.
         let aborted = self.claims.abort(slot, turn);
         if aborted == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
@@ -75,7 +75,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         aborted
     }
 
-    /// Gives up a worker that starts no task. Its tasks are returned to the queue.
+    /// Gives up a worker that does not start its oldest task. Its tasks are returned to the queue.
     fn abandon_worker(&mut self, slot: usize, now: MonotonicTime) {
         self.revoke_all(slot, now);
         // The worker may have started a task in the meantime. In that case the worker is not

@@ -159,7 +159,8 @@ impl JobQueue {
         }
     }
 
-    /// Records that a request of this lane was answered or returned.
+    /// Records that a request of this lane is no longer at a worker: it was answered, it failed, or
+    /// it went back to the queue.
     pub(super) fn note_returned(&mut self, lane: LaneId) {
         if let Some(lane_state) = self.lanes.get_mut(lane.index()) {
             lane_state.running = lane_state.running.saturating_sub(1);

@@ -27,7 +27,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
                     // The worker has exited and cannot start the task any more. The claim is
-                    // revoked nevertheless, because its cell is offered again for a later task.
+                    // revoked nevertheless, because its cell is used again for a later task.
                     let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }

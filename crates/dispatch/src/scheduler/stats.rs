@@ -10,8 +10,8 @@ pub enum CancelOutcome {
     /// The request is running and continues to run.
     StillRunning,
     /// The request has been answered already, does not exist, or has not arrived yet. A request
-    /// that has not arrived yet is answered as cancelled when it arrives. Requests that no worker
-    /// runs, such as fallback requests, are also unknown.
+    /// that has not arrived yet is answered as cancelled when it arrives. Requests that are not run
+    /// by workers at all (those of the fallback, or run in the parent process) are also unknown.
     Unknown,
 }
 
@@ -31,7 +31,8 @@ pub struct Stats {
     pub retried: u64,
     /// Tasks that were sent to a worker and revoked before it started them.
     pub reclaimed: u64,
-    /// Answers that arrived after their request had been answered otherwise.
+    /// Answers of workers that arrived after their request had already failed, for example because
+    /// it was cancelled or reached its hard limit.
     pub late: u64,
     /// The number of requests in the queue at present.
     pub queued: usize,

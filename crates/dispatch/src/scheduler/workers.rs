@@ -351,8 +351,8 @@ impl WorkerTable {
         if self.unresponsive == 0 { Vec::new() } else { self.sent(from) }
     }
 
-    /// Returns the tasks in flight at all workers, except the first `from` tasks of each worker, in
-    /// the order of their ids.
+    /// Returns the tasks in flight at all workers, except the first `from(worker)` tasks of each
+    /// worker, in the order of their ids.
     fn sent(&self, from: impl Fn(&WorkerRecord) -> usize) -> Vec<(usize, InFlight)> {
         let tasks = self.all().flat_map(|(slot, worker)| {
             worker.in_flight.iter().skip(from(worker)).map(move |sent| (slot, *sent))

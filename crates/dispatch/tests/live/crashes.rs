@@ -153,8 +153,8 @@ fn causes() {
     });
 }
 
-/// Runs `echo` so often that the dispatcher expects `echo` tasks to be short. It then sends them
-/// ahead, to a worker that is still running another task.
+/// Runs `echo` 50 times, so that the dispatcher expects `echo` tasks to be short. The dispatcher
+/// then sends such tasks ahead to a worker that is still running another task.
 async fn warm(test: &TestDispatcher) {
     for _time in 0..50 {
         test.call::<String>("echo", "warm").await.unwrap();

@@ -13,9 +13,9 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_method_runs_in_a_worker_and_returns_its_value", value),
-    ("an_error_returns_its_text_and_a_panic_its_backtrace", errors),
+    ("a_failed_method_returns_its_error_text_and_a_panic_returns_its_backtrace", errors),
     ("invalid_requests_are_rejected_before_a_worker_is_started", refusals),
-    ("an_anonymous_method_precedes_a_registered_method_which_precedes_a_class", order),
+    ("an_anonymous_method_precedes_a_registered_method_which_precedes_a_class_method", order),
     ("an_async_method_can_return_a_value_fail_or_panic", later),
     ("a_typed_task_returns_its_output_type", task),
     ("hooks_run_in_the_documented_process_and_order", hooks),

@@ -15,8 +15,8 @@ use crate::scenarios::Scenario;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_original_s_tasks_run_with_workers", with_workers),
     ("the_original_s_tasks_run_without_workers", without_workers),
-    ("a_result_may_be_any_value", plain_results),
-    ("fork_name_is_the_process_title_of_workers", named),
+    ("a_method_can_return_unit_an_option_or_a_number", plain_results),
+    ("a_worker_s_process_title_starts_with_fork_name_and_contains_the_method", named),
     ("without_an_alias_a_dispatcher_has_the_name_of_its_program", default_name),
     ("without_an_alias_a_dispatcher_has_the_alias_of_its_daemon_settings", name_of_the_daemon),
     ("the_alias_of_a_dispatcher_overrides_that_of_its_daemon_settings", own_name),

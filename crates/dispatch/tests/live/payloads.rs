@@ -83,7 +83,8 @@ fn many() {
     });
 }
 
-/// Ends workers that have received a buffer, and checks that no data is mixed up.
+/// Ends workers that have received a buffer, and checks that no other request gets the buffer's
+/// data.
 fn each_its_own() {
     let filled = |byte: u8| Bytes::from(vec![byte; 150_000]);
     let builder = builder(2)

@@ -1,5 +1,5 @@
-//! The output of workers is sent to `talkback` as lines with the method's name. It is never mixed
-//! into the protocol, which is the messages between workers and dispatcher.
+//! The output of workers is sent to `talkback` as lines with the method's name. This output is
+//! never mixed into the messages between workers and dispatcher, which are called the protocol.
 
 use std::cell::RefCell;
 use std::process::Command;

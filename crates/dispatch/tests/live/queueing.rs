@@ -15,14 +15,14 @@ use crate::scenarios::Scenario;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("requests_start_in_order_of_priority_and_then_of_arrival", order),
     ("a_lane_with_max_running_1_runs_one_task_at_a_time", lanes),
-    ("a_full_queue_makes_send_wait_and_try_send_fail", full),
+    ("send_waits_if_the_queue_is_full_and_try_send_fails_if_the_mailbox_is_full_too", full),
     ("cancel_does_not_wait_behind_a_full_queue", cancelled_when_full),
     ("workers_are_started_up_to_the_maximum_while_requests_wait", on_demand),
-    ("workers_are_started_one_by_one_if_an_interval_is_set", interval),
+    ("workers_are_started_one_by_one_if_fork_interval_is_set", interval),
     ("a_long_task_does_not_delay_the_tasks_behind_it", no_head_of_line_blocking),
     ("a_worker_is_replaced_after_its_request_limit", recycled),
-    ("no_task_starts_while_paused", paused),
-    ("the_scoreboard_shows_the_method_as_the_label", board),
+    ("no_task_starts_while_the_daemon_is_paused", paused),
+    ("the_scoreboard_shows_the_running_method_as_the_label_of_its_worker", board),
 ];
 
 fn temp_path(name: &str) -> String {
@@ -165,7 +165,7 @@ fn cancelled_when_full() {
         assert_eq!(cancel(ids[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
         let answer = answers[0].as_mut().await.unwrap();
         assert_eq!(answer.unwrap_err(), cancelled(RequestState::Running));
-        // The second request runs now, so the queue has capacity for the last.
+        // The second request runs now, so the queue has capacity for the last one.
         wait_until("the last request is queued", async || test.stats().await.queued == 1).await;
         assert_eq!(cancel(ids[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         assert_eq!(

@@ -27,10 +27,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_run_without_failures_logs_only_its_start_and_its_stop", log_lines),
     ("losing_the_fork_server_loses_running_tasks_and_rejects_queued_ones", fork_server_lost),
     ("a_dispatcher_and_a_daemon_run_in_one_process", beside_a_daemon),
-    ("an_invalid_configuration_is_rejected_before_anything_forks", invalid_config),
+    ("an_invalid_configuration_is_rejected_before_any_process_is_forked", invalid_config),
 ];
 
-/// Runs a scenario that shuts the dispatcher down itself, then waits until it has stopped.
+/// Runs a scenario, which must shut down the dispatcher, and waits until the dispatcher has
+/// stopped.
 fn to_the_end(
     builder: actix_dispatch::DispatcherBuilder,
     scenario: impl AsyncFnOnce(TestDispatcher),

@@ -26,7 +26,7 @@ pub enum ForkServerError {
         /// The number of slots.
         slots: u32,
     },
-    /// The request cannot be sent.
+    /// The request that the child was to serve cannot be sent to the fork server.
     #[error(transparent)]
     Transfer(#[from] TransferError),
     /// The fork server has exited, or has sent invalid data.
@@ -39,7 +39,8 @@ pub enum ForkServerError {
     },
 }
 
-/// Why a fork could not be requested. Contains the request, so that it is not lost.
+/// Why a fork could not be requested. Contains the request that the child was to serve, so that the
+/// request is not lost.
 #[derive(Debug)]
 pub struct ForkError<R> {
     /// The request, unchanged.

@@ -42,7 +42,7 @@ fn the_error_for_a_large_request_states_size_and_limit() {
 }
 
 #[test]
-fn invalid_data_is_an_error_and_never_a_panic() {
+fn decoding_invalid_data_is_an_error_and_never_a_panic() {
     for bytes in [vec![], vec![1], vec![255; 8], vec![255; 20], vec![3, 0, 0, 0, 0, 0, 0, 0, b'x']]
     {
         let open = |bytes: &Vec<u8>| Decoder::new(bytes.clone(), VecDeque::new());
@@ -53,7 +53,7 @@ fn invalid_data_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn left_over_bytes_are_an_error() {
+fn bytes_that_are_left_over_after_decoding_are_an_error() {
     let decoder = Decoder::new(vec![0; 8], VecDeque::new());
     assert!(matches!(
         decoder.decode_request::<()>(),

@@ -21,7 +21,7 @@ use crate::scenarios::{Scenario, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_shutdown_reports_every_exit_before_the_link_is_closed", a_shutdown_reports_every_exit),
     ("a_child_that_blocks_term_is_killed_after_the_grace_period", a_stubborn_child_is_killed),
-    ("dropping_the_handle_stops_the_fork_server", dropping_the_handle_stops_all),
+    ("dropping_the_handle_stops_the_fork_server_and_its_child", dropping_the_handle_stops_all),
     (
         "when_the_parent_is_killed_children_receive_term_at_once_and_kill_after_the_grace_period",
         a_killed_parent_leaves_no_children,
@@ -67,7 +67,7 @@ fn a_shutdown_reports_every_exit() {
     server.fork_server.shut_down().expect("the command is sent");
     let mut gone = 0;
     // When the fork server has exited, its last reports and the closed link are detected together.
-    // The reports must be returned first.
+    // `wait` must return the reports before it returns the error for the closed link.
     eventually("the fork server has exited", || has_exited(server.fork_server.pid()));
     let lost = loop {
         match server.fork_server.wait(None) {

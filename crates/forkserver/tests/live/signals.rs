@@ -1,4 +1,4 @@
-//! Scenarios of signals to children.
+//! Scenarios of signals to children and to the fork server.
 
 use std::os::unix::net::UnixStream;
 
@@ -46,7 +46,7 @@ fn term_is_delivered_at_the_release() {
     let child = server.fork(near);
     server.fork_server.signal(child, Signal::Term).expect("the command is sent");
     server.next_forked();
-    // The child replies, so it is still running, although TERM was sent before.
+    // The child replies, so it is still running, although TERM has already been sent to it.
     send_byte(&far);
     assert!(receive_byte(&far));
     send_byte(&far);

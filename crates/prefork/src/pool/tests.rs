@@ -94,7 +94,7 @@ fn a_worker_that_succeeds_is_replaced_at_once() {
 }
 
 #[test]
-fn a_worker_that_fails_delays_only_its_own_slot() {
+fn a_worker_that_fails_delays_forks_only_in_its_own_slot() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(200));

@@ -1,4 +1,4 @@
-//! Scenarios of signals that are sent to one worker after another.
+//! Scenarios of rolling signals, which are sent to one worker after another.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("wait_all_children_for_returns_while_workers_that_ignore_term_still_run", left),
+    ("wait_all_children_for_times_out_if_workers_ignore_term", left),
     ("workers_that_ignore_term_are_killed_after_the_grace_period", killed_after_grace),
     ("workers_exit_when_the_manager_is_killed", no_orphan),
     ("workers_that_check_for_signals_exit_when_the_manager_is_killed", no_orphan_that_checks),

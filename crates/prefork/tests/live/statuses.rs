@@ -90,6 +90,7 @@ fn manager(file: &std::path::Path) -> Pid {
 }
 
 fn after_kill() {
+    // On systems without a parent death signal, the workers continue after their manager is killed.
     if !has_death_signal() {
         return;
     }

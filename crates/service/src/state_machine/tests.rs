@@ -126,7 +126,7 @@ fn a_shutdown_calls_the_shutdown_callback_before_the_stop_callback() {
 }
 
 #[test]
-fn a_duplicate_or_late_answer_has_no_effect() {
+fn a_second_answer_to_the_same_call_has_no_effect() {
     let mut machine = state_machine(CallbackSet::ALL);
     let Effect::Call(call) = machine.start(at(0))[0] else { panic!("not a call") };
     assert_eq!(

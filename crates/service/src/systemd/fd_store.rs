@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_systemd_would_reject_are_errors() {
+    fn names_that_systemd_rejects_are_refused() {
         assert!(check_name("http").is_ok());
         for invalid in ["", "a:b", "a\nb", "ä", &"a".repeat(256)] {
             assert!(check_name(invalid).is_err(), "{invalid:?}");

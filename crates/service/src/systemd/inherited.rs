@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_belong_to_the_process_in_listen_pid() {
+    fn only_the_process_in_listen_pid_takes_the_descriptors() {
         assert_eq!(names(None, None, None), Some(vec![]));
         assert_eq!(names(Some("8"), Some("2"), None), Some(vec![]));
         let unknown = || Some(vec!["unknown".to_owned(); 2]);

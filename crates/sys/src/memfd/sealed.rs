@@ -1,4 +1,5 @@
-//! Creates sealed memory files with memfd_create(2).
+//! Creates memory files with memfd_create(2): `filled` creates a sealed file, and `empty` creates a
+//! file that can be sealed later.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -27,8 +27,8 @@ impl ProcessHandle {
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         let siginfo = std::ptr::null::<libc::siginfo_t>();
         let (fd, number) = (self.0.as_raw_fd(), signal.number());
-        // SAFETY: the descriptor is a pidfd; a null siginfo means the siginfo that kill(2) would
-        // send (pidfd_send_signal(2)).
+        // SAFETY: the descriptor is a pidfd; for a null siginfo, the kernel sends the same siginfo
+        // as for kill(2), see pidfd_send_signal(2).
         let result =
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, siginfo, 0_u32) };
         if result == 0 {

@@ -1,4 +1,5 @@
-//! Sets the parent death signal with prctl(2).
+//! Sets the parent death signal with prctl(2). The kernel sends this signal to the process when its
+//! parent exits.
 
 use super::Signal;
 use crate::error::{Error, Result};

@@ -100,8 +100,9 @@ impl SignalListener {
 }
 
 /// Restores the default action of the handled signals and discards the signals that
-/// [`drain`](SignalListener::drain) has not returned. A forked child that drops its copy therefore
-/// does not handle its parent's signals. Does nothing if a later listener has replaced this one.
+/// [`drain`](SignalListener::drain) has not returned. A forked child that drops its copy of the
+/// listener therefore does not handle its parent's signals. Does nothing if a later listener has
+/// replaced this one.
 impl Drop for SignalListener {
     fn drop(&mut self) {
         let fd = self.wakeup.writer();

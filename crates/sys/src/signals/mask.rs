@@ -49,8 +49,9 @@ impl SignalBlockGuard {
     }
 
     /// Restores the previous mask for all signals, including these signals of a
-    /// [`SignalQueue`](super::SignalQueue). A forked child calls this with the signals of its
-    /// parent's queue, which the child does not read.
+    /// [`SignalQueue`](super::SignalQueue), which stay blocked if the guard is only dropped. A
+    /// forked child calls this with the signals of its parent's queue, which the child does not
+    /// read.
     pub fn restore_without_queue(self, signals: &[Signal]) {
         release(signals);
         drop(self);

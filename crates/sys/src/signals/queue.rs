@@ -20,11 +20,11 @@ use linux as platform;
 /// arrives several times before it is read is reported once, as usual for signals.
 ///
 /// On Linux the signals are blocked in the calling thread. They stay blocked when a
-/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, because a signal that is
-/// pending would kill the process when it is unblocked. To stop using the queue, first
-/// [ignore](super::ignore) its signals or [restore](super::restore_default) their default action,
-/// and then [unblock](super::unblock) them. A forked child that keeps the descriptor reads its own
-/// signals from it, not its parent's.
+/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, because unblocking a
+/// pending signal can kill the process. To stop using the queue, first [ignore](super::ignore) its
+/// signals or [restore](super::restore_default) their default action, and then
+/// [unblock](super::unblock) them. A forked child that keeps the descriptor reads its own signals
+/// from it, not its parent's.
 ///
 /// On other systems the signals are unblocked, so that the handler runs.
 #[derive(Debug)]

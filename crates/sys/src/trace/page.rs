@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_accepted_once_and_only_by_its_process() {
+    fn a_request_is_accepted_once_and_only_by_the_requested_process() {
         let page = page();
         assert!(page.accept(OURS).is_none() && page.accept(0).is_none());
         page.request(1, OURS);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_response_is_never_mistaken_for_that_to_a_later_request() {
+    fn a_late_response_is_never_mistaken_for_the_response_to_a_later_request() {
         let page = page();
         page.request(1, THEIRS);
         let mut late = page.accept(THEIRS).expect("a request");

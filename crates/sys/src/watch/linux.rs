@@ -1,4 +1,5 @@
-//! Exclusive wakeups with `EPOLLEXCLUSIVE`.
+//! Exclusive wakeups with `EPOLLEXCLUSIVE`. With this flag, a new connection does not wake all
+//! processes that wait for the same listener.
 //!
 //! tokio registers descriptors without `EPOLLEXCLUSIVE` and has no option for this flag. With
 //! tokio's registration, a new connection wakes all waiting processes. `/proc/self/fdinfo` shows

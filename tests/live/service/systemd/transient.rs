@@ -40,7 +40,7 @@ fn managers() -> Vec<SystemdInstance> {
         assert_eq!(
             managers,
             [SystemdInstance::System, SystemdInstance::User],
-            "a test machine has both instances"
+            "both systemd instances run if SYSTEMD_MACHINE is set"
         );
     }
     if managers.is_empty() {

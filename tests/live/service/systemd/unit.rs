@@ -102,7 +102,7 @@ impl SystemdUnit {
     #[track_caller]
     pub(super) fn parent(&self) -> Process {
         let pid = self.show("MainPID").parse().unwrap();
-        assert_ne!(pid, 0, "{} has a main process", self.name);
+        assert_ne!(pid, 0, "{} has no main process", self.name);
         Process(pid)
     }
 

@@ -90,7 +90,7 @@ fn the_ladder_starts_again_after_a_child_has_recovered() {
 }
 
 #[test]
-fn the_next_owner_of_a_slot_does_not_inherit_the_ladder() {
+fn the_next_child_of_a_slot_does_not_continue_the_ladder_of_the_previous_child() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let serving = entry(Status::Serving, 0, 1);
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 10).len(), 1);
@@ -121,7 +121,7 @@ fn the_cpu_time_of_a_request_counts_from_the_first_sample_during_the_request() {
 }
 
 #[test]
-fn a_child_over_the_soft_memory_limit_is_recycled_once_and_over_the_hard_limit_killed() {
+fn exceeding_the_soft_memory_limit_recycles_a_child_once_and_exceeding_the_hard_limit_kills_it() {
     let limits = Limits { soft_memory: Some(10), hard_memory: Some(20), ..free() };
     let mut babysitter = babysitter(limits);
     let waiting = entry(Status::Waiting, 0, 0);

@@ -1,4 +1,4 @@
-//! Tests each limit at its boundary, and the precedence of two limits.
+//! Tests each limit at its boundary, and which of two exceeded limits takes precedence.
 
 use super::*;
 use crate::label::{Label, LabelText};
@@ -118,7 +118,7 @@ fn cpu_time_is_limited_per_request_and_in_total() {
 }
 
 #[test]
-fn the_soft_memory_limit_recycles_and_the_hard_limit_kills() {
+fn a_child_above_the_soft_memory_limit_is_recycled_and_one_above_the_hard_limit_is_a_rogue() {
     let limits = Limits { soft_memory: Some(100), hard_memory: Some(200), ..free() };
     let assess = |memory| {
         let usage = used(0, 0, memory);

@@ -107,8 +107,8 @@ fn a_sleeping_parent_misses_no_change_that_children_report_from_other_threads() 
         while leaving < children {
             match scoreboard.arm_wakeup() {
                 ArmResult::Armed => {
-                    // This can return without a new change if the wakeup of an earlier arming is
-                    // late.
+                    // `recv_timeout` also returns when the wakeup of an earlier `arm_wakeup`
+                    // arrives late. In that case there may be no new change.
                     wake.recv_timeout(Duration::from_secs(20)).expect("no wakeup is lost");
                 }
                 ArmResult::ChangesPending => {}

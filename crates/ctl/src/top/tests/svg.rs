@@ -1,4 +1,5 @@
-//! Generates the image of the screen in the README, and checks that the image is up to date.
+//! Generates the image of `daemonctl top` that the README shows, and checks that the image is up to
+//! date.
 
 use std::fmt::Write;
 

@@ -15,7 +15,7 @@ pub(super) struct RowHeights {
 
 impl RowHeights {
     /// Allocates the height of the screen to the parts, to the most important part first. The table
-    /// gets the rest.
+    /// of children gets the rest.
     pub(super) fn allocate(height: u16, banner: u16, board: u16) -> RowHeights {
         let mut left = height;
         let mut take = |wanted: u16| {

@@ -1,4 +1,4 @@
-//! Handles the messages that sessions send to the daemon's actor in their child.
+//! Handles the messages that the sessions of a child send to the child's `ChildActor`.
 
 use actix::{Handler, MessageResult};
 use daemon_core::StopMode;

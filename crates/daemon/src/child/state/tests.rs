@@ -1,5 +1,5 @@
-//! Tests the state of a child on a real scoreboard: the action after each update, for both kinds of
-//! children.
+//! Tests the state of a child on a real scoreboard: the action after each update, for children of a
+//! pool and for children that serve one request.
 
 use std::rc::Rc;
 use std::time::Duration;

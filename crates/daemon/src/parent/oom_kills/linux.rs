@@ -1,5 +1,5 @@
-//! Reads `oom_kill` from `memory.events` (see "Memory Interface Files" in the kernel's cgroup-v2
-//! manual), or from `memory.oom_control` if the memory controller uses cgroup version 1.
+//! Reads the counter `oom_kill` from `memory.events` (see "Memory Interface Files" in the kernel's
+//! cgroup-v2 manual), or from `memory.oom_control` if the memory controller uses cgroup version 1.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_kills_is_found_among_other_counters_and_garbage_is_ignored() {
+    fn the_number_of_oom_kills_is_found_among_other_counters_and_garbage_is_ignored() {
         assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(count("oom_kill many\n"), None);

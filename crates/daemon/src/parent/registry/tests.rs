@@ -33,8 +33,8 @@ fn one_child() -> (Scoreboard, Registry, ChildId) {
 }
 
 /// Requests the fork of a child at 0 ms, reports these statuses for it, marks the child as stopping
-/// if there is a `reason`, and removes the child with this exit at 300 ms. Returns its exit event
-/// and its age.
+/// if there is a `reason`, and removes the child with this exit at 300 ms. Returns the
+/// child's exit event and age.
 fn run_child(statuses: &[Status], reason: Option<StopReason>, exit: Exit) -> (ChildExited, Age) {
     let (scoreboard, mut registry, child) = one_child();
     let ChildId { slot, generation } = child;

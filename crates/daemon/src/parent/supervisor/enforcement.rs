@@ -30,7 +30,7 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// Asks a child to exit after its current request, because it has reached a limit.
+    /// Asks a child that has reached a limit to exit after its current request.
     pub(crate) fn recycle(
         &mut self,
         child: ChildId,

@@ -24,7 +24,7 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Kills a child. This is allowed in any phase, so an operator can kill a child that delays the
-    /// stop.
+    /// daemon's stop.
     pub(crate) fn kill_child(
         &mut self,
         pid: Pid,
@@ -54,7 +54,7 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Pauses or resumes the daemon. The children of a pool read the pause from the scoreboard when
-    /// they get CONT, so the caller must write it to the scoreboard before this call.
+    /// they get CONT, so the caller must write the pause to the scoreboard before this call.
     pub(crate) fn set_operator_pause(
         &mut self,
         pause: OperatorPause,

@@ -158,8 +158,8 @@ impl<R: 'static> Supervisor<R> {
                 self.counters.max_children_reached += 1;
                 self.max_children_reported = true;
                 match &self.strategy {
-                    // The dispatcher knows the maximum and which children are busy. For a
-                    // dispatcher it is normal that all children are busy, so no event is emitted.
+                    // A pool that is sized by demand belongs to a dispatcher, for which it is
+                    // normal that all children are busy. Therefore no event is emitted.
                     Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
                     Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
                         self.emit_max_children_reached(max_children, spare, min_idle, now);

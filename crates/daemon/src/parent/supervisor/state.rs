@@ -75,9 +75,9 @@ impl<R: 'static> Supervisor<R> {
 
     /// Returns how long the parent may leave status changes unread while more arrive.
     ///
-    /// A pool at its maximum can only shrink, and by default it shrinks after 1 s, so a delay of
-    /// 100 ms does not matter. Reading every status change of a busy pool would take CPU time from
-    /// its children.
+    /// A pool at its maximum can only shrink. By default it shrinks only after too many children
+    /// have been idle for 1 s, so a delay of 100 ms does not matter. Reading every status change of
+    /// a busy pool would take CPU time from its children.
     pub(crate) fn wakeup_delay(&self) -> Duration {
         let counts = self.registry.counts();
         let is_full = counts.children() >= self.max_children() && counts.starting() == 0;

@@ -48,8 +48,8 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// Notifies the fork server, once, that no more children will be forked, so that it closes its
-    /// listeners.
+    /// Notifies the fork server once that no more children will be forked. The fork server then
+    /// closes its listeners.
     pub(super) fn release(&mut self, processes: &mut impl ProcessControl<R>) {
         if !self.is_released {
             self.is_released = true;

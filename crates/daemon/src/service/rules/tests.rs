@@ -74,8 +74,8 @@ fn the_service_receives_a_control_when_the_daemon_has_changed_its_state() {
                     let known =
                         DaemonSnapshot { phase, operator_pause, reload, end: DaemonEnd::NotYet };
                     let led = known.control_for(state);
-                    // The control is never one that the service would refuse. There is no control
-                    // if the states match.
+                    // The service never refuses the control. If the states of the daemon and the
+                    // service match, there is no control.
                     if let Some(control) = led {
                         let response = state.respond(control);
                         assert_ne!(

@@ -275,7 +275,8 @@ fn a_task_keeps_its_claim_while_many_tasks_behind_it_are_sent_and_revoked() {
     sim.finish(0);
     assert_eq!(sim.start(0), Some(keys[1].id));
     for _time in 0..20 {
-        // Each round sends tasks ahead and takes them back, which uses up turns.
+        // Each round sends tasks ahead and revokes them. Each sent task uses up a turn, that is, a
+        // number that selects the task's claim.
         sim.set_operator_pause(OperatorPause::On);
         sim.scheduler.workers.record_answer(0);
         sim.set_operator_pause(OperatorPause::Off);
@@ -347,7 +348,7 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_worker_runs_th
 }
 
 #[test]
-fn a_worker_that_starts_its_task_just_before_the_hard_limit_is_checked_is_not_killed() {
+fn a_worker_is_not_killed_if_it_starts_its_task_just_before_its_hard_limit_is_checked() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited =

@@ -260,8 +260,8 @@ impl Simulation {
         assert!(
             due.is_none_or(|due| self.scheduler.wake_at().is_some_and(|wake_at| wake_at <= due))
         );
-        // The counters are exact, so no task is missed when a search is skipped because a counter
-        // is 0.
+        // The scheduler skips a search for tasks or workers if their counter is 0. The counters
+        // must be exact, so that a skipped search misses none.
         let [counted, found] = self.scheduler.counts();
         assert_eq!(counted, found, "the numbers of tasks sent ahead and of unresponsive workers");
     }

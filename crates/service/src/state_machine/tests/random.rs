@@ -40,7 +40,8 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// Records the reports, calls and ends of the state machine.
+/// Records the effects of the state machine: the last reported state, the ids of the calls, and how
+/// often the service ended.
 struct Observer {
     reported: ServiceState,
     ends: u32,

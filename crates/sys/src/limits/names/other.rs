@@ -1,4 +1,4 @@
-//! The names of the less common limits on systems that have all of them.
+//! nix's names of the limits that some systems lack, for the systems that have all of them.
 
 use nix::sys::resource::Resource;
 

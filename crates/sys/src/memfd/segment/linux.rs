@@ -58,7 +58,7 @@ impl SegmentMemory {
     }
 
     /// Allocates the file's memory up to `end`. Without this allocation, an access to the mapping
-    /// would raise `SIGBUS` if the system is out of memory.
+    /// raises `SIGBUS` if the system is out of memory.
     ///
     /// After the allocation, this method maps all new pages with one call if there are several,
     /// which is cheaper than a page fault for each page. Linux before 5.14 does not support this

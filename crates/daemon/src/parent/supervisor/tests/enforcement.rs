@@ -125,7 +125,7 @@ fn a_recycled_child_is_asked_to_exit_and_its_exit_is_counted_as_clean() {
 }
 
 #[test]
-fn an_unrequested_kill_is_reported_as_out_of_memory_if_the_count_of_oom_kills_has_increased() {
+fn a_kill_not_sent_by_the_daemon_is_reported_as_out_of_memory_if_the_kernel_counted_an_oom_kill() {
     for (memory, asked_to_stop, expected) in [
         (OomKills::Unchanged, false, ExitCause::Killed { signal: 9, core: false }),
         (OomKills::New, false, ExitCause::OutOfMemory),

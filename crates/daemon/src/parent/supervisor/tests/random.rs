@@ -1,5 +1,5 @@
-//! Tests with random events in random order. They check that there are never too many children, no
-//! request is lost, and every stop completes.
+//! Tests the supervisor with random events in random order. The tests check that there are never
+//! too many children, no request is lost, and every stop completes.
 //!
 //! After every step, [`Simulator::act`] checks the number of children and the counts of the
 //! registry.
@@ -115,7 +115,7 @@ impl<R: 'static> Simulator<R> {
                     self.report_status(child, Status::Waiting);
                 }
             }
-            // Children that were asked to stop in this turn still exist.
+            // If children were asked to stop in this turn, they leave in the next turn.
             if self.processes.pending_forks.is_empty() && self.stopping_children().is_empty() {
                 match self.supervisor.next_wake() {
                     None => return,

@@ -270,8 +270,8 @@ impl<R: 'static> Simulator<R> {
         all.iter().filter_map(kind).collect()
     }
 
-    /// Returns the children that were signalled since the last call, and checks that they all got
-    /// the `wanted` signal.
+    /// Returns the children that were signalled since the last call of this method, and checks that
+    /// they all got the `wanted` signal.
     pub(super) fn signalled(&mut self, wanted: Signal) -> Vec<ChildId> {
         std::mem::take(&mut self.processes.signals)
             .into_iter()
