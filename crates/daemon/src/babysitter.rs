@@ -290,9 +290,9 @@ impl BabysitterActor {
         }
     }
 
-    /// Writes the evidence to the slow log when its function names are known. The write runs on a
-    /// blocking thread of the runtime. The runtime waits for this thread when it shuts down, so no
-    /// record is lost.
+    /// Waits for the lookup of the function names, and then writes the evidence to the slow log.
+    /// The write runs on a blocking thread of the runtime. The runtime waits for this thread when
+    /// it shuts down, so no record is lost.
     fn record(&self, taken: CollectedEvidence, reason: String) {
         let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
         spawn_blocking(move || slowlog.write(&block_on(taken.with_symbols()), &reason, &log));

@@ -1,5 +1,5 @@
-//! The daemon as a service: the daemon's phase drives the state of the service, and the controls of
-//! the service manager reach the daemon.
+//! The daemon as a service: the service's state follows the daemon's phase, and the service
+//! forwards the service manager's requests (stop, pause, reload) to the daemon.
 //!
 //! A daemon that is [supervised](crate::DaemonBuilder::supervised) spawns its service and registers
 //! itself with this service. A program that needs the callbacks of the service must spawn the
@@ -13,14 +13,16 @@
 //! | --- | --- |
 //! | starts | starts its first children |
 //! | runs, and sends READY to the service manager | runs |
-//! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
-//! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action; a reload ends when all children have been replaced |
+//! | pauses, then is paused | is paused by the operator, with a message, `daemonctl` or TSTP |
+//! | continues | is resumed by the operator, with a message, `daemonctl` or CONT |
+//! | reloads (Windows: ParamChange) | carries out its [`OnHup`](crate::OnHup) action; with `OnHup::Reload`, the service's reload ends when all children have been replaced |
 //! | stops, and extends its timeout each time a child exits | is stopping |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!
 //! The service notifies the watchdog of the service manager while the daemon is healthy. A running
-//! pool is healthy if at least one child is idle or busy. The status text that the service sends to
-//! the service manager contains the numbers of children and requests.
+//! pool is healthy if at least one child waits for a request or serves one; a child that is still
+//! starting does not count. The status text that the service sends to the service manager contains
+//! the numbers of children and requests.
 
 mod link;
 mod rules;

@@ -39,8 +39,9 @@ impl Handler<Cancel> for ControlActor {
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
             CancelLookup::NotArrived => {
-                // The cancellation is kept until the dispatcher has received all messages that were
-                // sent before it.
+                // The engine keeps the cancellation until the dispatcher receives
+                // `ForgetCancelled`, which it receives after all messages that were sent to it
+                // earlier.
                 self.dispatcher.do_send(ForgetCancelled(cancel.id));
                 CancelOutcome::Unknown
             }

@@ -28,9 +28,10 @@ pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 const DESCRIPTORS_AT_ONCE: usize = 60;
 
 /// The maximum number of received descriptors whose frames have not been decoded: the descriptors
-/// of two sends. The descriptors of one send arrive together. The descriptors of the next send can
-/// arrive in the same read as the last bytes of the previous send, but not earlier. All complete
-/// frames are decoded before the next read.
+/// of two sends. The descriptors of one send arrive together. The next descriptors are sent only
+/// after all bytes of the frames of the previous descriptors, so one read can return at most the
+/// last of these bytes together with the next descriptors. All complete frames are decoded before
+/// the next read.
 const WAITING_MAX: usize = 2 * FDS_MAX;
 
 /// The size of a frame's length field in bytes.
@@ -100,7 +101,7 @@ pub(crate) enum CompletionKind {
 pub(crate) enum BodyLocation {
     /// In the frame, after the head.
     InFrame,
-    /// At the start of a memory file. Contains the length of the body in bytes.
+    /// At the start of a memory file. The value is the length of the body in bytes.
     Shared(u64),
 }
 
@@ -169,7 +170,7 @@ pub(crate) enum Received {
 }
 
 impl FrameReader {
-    /// The maximum number of bytes of one read.
+    /// The minimum free space for a read, in bytes.
     const READ_SIZE: usize = 64 * 1024;
 
     /// Reads once from the link.

@@ -71,7 +71,7 @@ impl std::fmt::Display for Control {
             Control::Continue => f.write_str("continue"),
             Control::Interrogate => f.write_str("interrogate"),
             Control::Shutdown => f.write_str("shut down"),
-            Control::Preshutdown => f.write_str("pre-shut down"),
+            Control::Preshutdown => f.write_str("prepare for the system shutdown"),
             Control::ParamChange => f.write_str("reload"),
             Control::User(user) => write!(f, "handle user control {}", user.0),
         }

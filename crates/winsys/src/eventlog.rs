@@ -15,7 +15,8 @@ use windows_sys::Win32::System::Registry::{
 use crate::wide;
 
 /// The message file that the sources are registered with. Every Windows installation has this file.
-/// Its messages 1 to 1000 contain only the record's own text.
+/// In this file, each of the message templates 1 to 1000 consists only of a placeholder for the
+/// record's text.
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 
 /// The event id of all records of this crate.
@@ -67,8 +68,8 @@ impl EventLog {
         };
         let text = wide(text);
         let texts = [text.as_ptr()];
-        // SAFETY: the handle is open, and there is one text, which ends in a zero; no user and no
-        // bytes are passed.
+        // SAFETY: the handle is open; the array contains one string, as stated, which ends in a
+        // zero; the pointers to the user and to the raw data are null.
         let done = unsafe {
             ReportEventW(
                 self.0,

@@ -47,7 +47,8 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
         ready.push(times.ready);
     }
     let (least, most) = range(&ready);
-    let note = format!("{least:.2} to {most:.2}, forked after {:.2}", median(&forked));
+    let note =
+        format!("range {least:.2} to {most:.2}; forked after {:.2} (median)", median(&forked));
     Ok(vec![
         Row::new(
             bench,

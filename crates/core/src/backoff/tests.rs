@@ -48,7 +48,7 @@ fn four_children_that_all_die_at_boot_cause_at_most_twelve_forks_in_ten_seconds(
 }
 
 #[test]
-fn forks_are_not_delayed_if_children_die_long_after_they_are_ready_or_after_a_request() {
+fn forks_are_not_delayed_if_children_die_after_beginning_a_request_or_long_after_becoming_ready() {
     let mut backoff = backoff();
     for now in 0..100 {
         backoff.child_died(Death::Late, CRASH, at(now));

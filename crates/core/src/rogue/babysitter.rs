@@ -194,7 +194,7 @@ impl Babysitter {
         let mut actions = Vec::new();
         let mut seen = HashMap::with_capacity(self.watched.len());
         for ScanResult { entry, presence } in children {
-            // Skip slots without a process, and damaged lines.
+            // Skip slots without a process, and slots whose contents are damaged.
             if !entry.status.is_some_and(Status::is_seated) {
                 continue;
             }

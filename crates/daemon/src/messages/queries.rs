@@ -17,8 +17,8 @@ pub enum GetStatus {
     /// child.
     Board,
     /// Also returns the CPU time and memory of each process, from the process table. The parent
-    /// reads the table on another thread. A child does not read the table, because that would delay
-    /// its requests, and returns the same as for `Board`.
+    /// reads the table on another thread. A child that receives this message returns the same as
+    /// for `Board`: reading the table would delay its requests.
     Processes,
 }
 

@@ -66,9 +66,10 @@ impl AsFd for Descriptor<'_> {
 /// only for bodies that were encoded while no memory file was available.
 const CREATED_AT_ONCE: usize = 8;
 
-/// Returns the descriptors of the first bodies, in order, and at least one if there are bodies.
-/// Stops before a body whose descriptor is not available. Also stops before a body that needs a new
-/// memory file if [`CREATED_AT_ONCE`] files have been created.
+/// Returns the descriptors of the bodies, in order, but possibly not of all bodies. If there are
+/// bodies, returns at least one descriptor. Stops before a body whose descriptor is not available.
+/// Also stops before a body that needs a new memory file if [`CREATED_AT_ONCE`] files have been
+/// created.
 ///
 /// # Errors
 ///

@@ -53,7 +53,7 @@ impl SignalQueue {
     ///
     /// # Errors
     ///
-    /// read(2) documents no error for such a descriptor.
+    /// If read(2) fails with an error other than EAGAIN or EINTR, which is not expected.
     pub fn drain(&self) -> Result<Vec<Signal>> {
         self.source.drain().map_err(|error| Error::os("read the signal queue", error))
     }

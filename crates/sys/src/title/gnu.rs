@@ -2,9 +2,9 @@
 //! environment.
 //!
 //! The strings are contiguous. `/proc/PID/cmdline` normally shows the arguments. If the last byte
-//! of the arguments' memory is not zero, the file instead shows everything up to the first zero
-//! byte, including the environment's memory, but at most a page (`get_mm_proctitle` in the kernel's
-//! `fs/proc/base.c`).
+//! of the arguments' memory is not zero, the file instead shows the bytes up to the first zero
+//! byte, even if that byte is in the environment's memory, but at most a page (`get_mm_proctitle`
+//! in the kernel's `fs/proc/base.c`).
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
@@ -72,8 +72,9 @@ impl TitleMemory {
         memory[title.len()..=end].fill(0);
         memory[..title.len()].copy_from_slice(title.as_bytes());
         // If the last byte of the arguments' memory is zero, the kernel shows this whole memory,
-        // with the zero bytes after a short title. If it is not zero, the kernel stops at the first
-        // zero byte, so the '.' itself is not shown.
+        // with the zero bytes after a short title. Setting the last byte to '.' makes the kernel
+        // stop at the first zero byte, which is directly after the title, so the '.' itself is not
+        // shown.
         if title.len() + 1 < *arguments_end {
             memory[*arguments_end - 1] = b'.';
         }
