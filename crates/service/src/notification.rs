@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::ServiceError;
 use crate::state::ServiceState;
 use crate::state_machine::{Reloading, ServiceStatus};
 
@@ -98,17 +99,6 @@ pub fn status_line(state: ServiceState, text: &str) -> String {
     if text.is_empty() { format!("STATUS={word}\n") } else { format!("STATUS={word}: {text}\n") }
 }
 
-/// An environment variable whose value cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidVariable {
-    /// The variable.
-    pub name: &'static str,
-    /// Its value.
-    pub value: String,
-    /// Why the value cannot be used.
-    pub reason: &'static str,
-}
-
 /// Returns the watchdog timeout: the service must notify systemd within this time. `usec` is the
 /// value of `WATCHDOG_USEC`, `pid` is the value of `WATCHDOG_PID`, and `own` is the pid of this
 /// process.
@@ -117,28 +107,25 @@ pub struct InvalidVariable {
 ///
 /// # Errors
 ///
-/// Returns [`InvalidVariable`] if `usec` is zero or not a number, or if `pid` is not a number.
+/// [`ServiceError::Environment`] if `usec` is zero or not a number, or if `pid` is not a number.
 pub fn watchdog_timeout(
     usec: Option<&str>,
     pid: Option<&str>,
     own: u32,
-) -> Result<Option<Duration>, InvalidVariable> {
+) -> Result<Option<Duration>, ServiceError> {
     let Some(usec) = usec.filter(|usec| !usec.is_empty()) else { return Ok(None) };
     if let Some(pid) = pid.filter(|pid| !pid.is_empty())
-        && pid.parse::<u32>().map_err(|_not_a_number| InvalidVariable {
-            name: "WATCHDOG_PID",
-            value: pid.to_owned(),
-            reason: "not a process id",
+        && pid.parse::<u32>().map_err(|_not_a_number| {
+            ServiceError::environment("WATCHDOG_PID", pid, "not a process id")
         })? != own
     {
         return Ok(None);
     }
     match usec.parse::<u64>() {
-        Ok(0) | Err(_) => Err(InvalidVariable {
-            name: "WATCHDOG_USEC",
-            value: usec.to_owned(),
-            reason: "not a number of microseconds greater than 0",
-        }),
+        Ok(0) | Err(_) => {
+            let reason = "not a number of microseconds greater than 0";
+            Err(ServiceError::environment("WATCHDOG_USEC", usec, reason))
+        }
         Ok(usec) => Ok(Some(Duration::from_micros(usec))),
     }
 }

@@ -10,7 +10,7 @@ mod abstract_address;
 mod fd_store;
 mod inherited;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -65,10 +65,8 @@ impl NotifySocket {
     ///
     /// As [`from_env`](NotifySocket::from_env).
     pub fn open(address: &OsStr) -> Result<NotifySocket, ServiceError> {
-        let invalid = |reason: String| ServiceError::Environment {
-            variable: "NOTIFY_SOCKET",
-            value: OsString::from(address).to_string_lossy().into_owned(),
-            reason,
+        let invalid = |reason: String| {
+            ServiceError::environment("NOTIFY_SOCKET", &address.to_string_lossy(), &reason)
         };
         let unix = match address.as_bytes() {
             [b'@', name @ ..] => abstract_address::new(name),

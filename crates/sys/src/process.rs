@@ -161,7 +161,7 @@ impl Signal {
     /// Returns the signal's name without `SIG`, for example `TERM`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.nix().as_str().trim_start_matches("SIG")
+        name_of(self.nix())
     }
 
     /// Returns the signal's number on this system.
@@ -176,6 +176,11 @@ impl Signal {
     pub fn from_number(number: i32) -> Option<Signal> {
         Signal::ALL.into_iter().find(|signal| signal.number() == number)
     }
+}
+
+/// Returns the name of a signal without `SIG`.
+pub(crate) fn name_of(signal: Raw) -> &'static str {
+    signal.as_str().trim_start_matches("SIG")
 }
 
 impl fmt::Display for Signal {

@@ -6,7 +6,7 @@ use std::io;
 use libc::c_int;
 
 use crate::error::{Error, Result};
-use crate::process::{Pid, Signal};
+use crate::process::{Pid, Signal, name_of};
 
 mod children;
 
@@ -43,10 +43,7 @@ impl fmt::Display for Exit {
             Exit::Code(code) => write!(f, "exited with code {code}"),
             Exit::Signal { number, core } => {
                 match nix::sys::signal::Signal::try_from(number) {
-                    Ok(signal) => {
-                        let name = signal.as_str().trim_start_matches("SIG");
-                        write!(f, "killed by signal {name}")?;
-                    }
+                    Ok(signal) => write!(f, "killed by signal {}", name_of(signal))?,
                     Err(_) => write!(f, "killed by signal {number}")?,
                 }
                 f.write_str(if core { ", core dumped" } else { "" })

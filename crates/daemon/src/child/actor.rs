@@ -295,7 +295,8 @@ impl ChildActor {
             ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
             ChildAction::Hangup => self.reopen_logs(),
             ChildAction::Peek => {
-                info!(self.context.log, "peek"; "state" => format!("\n{}", self.peek(Detail::Verbose)));
+                let state = self.peek(Detail::Verbose);
+                info!(self.context.log, "peek"; "state" => format!("\n{state}"));
             }
             ChildAction::CheckPause => self.recheck_operator_pause(),
             ChildAction::Ignore => {}

@@ -44,8 +44,8 @@ impl PreforkManager {
             SignalForward::OneByOne(forwarded, interval) => {
                 info!(
                     self.log, "signal received, forwarding to one worker after another";
-                    "signal" => %signal, "forwarded" => %forwarded, "interval" => %format::duration(interval),
-                    "workers" => workers
+                    "signal" => %signal, "forwarded" => %forwarded,
+                    "interval" => %format::duration(interval), "workers" => workers
                 );
                 let targets = self.rolling_targets(forwarded);
                 match self.rolling_signals.iter_mut().find(|rolling| rolling.signal() == forwarded)

@@ -79,17 +79,18 @@ fn a_status_text_stays_on_one_line() {
 
 #[test]
 fn a_watchdog_timeout_applies_only_to_the_process_in_watchdog_pid() {
-    assert_eq!(watchdog_timeout(None, None, 7), Ok(None));
-    assert_eq!(watchdog_timeout(Some("2000000"), None, 7), Ok(Some(Duration::from_secs(2))));
-    assert_eq!(watchdog_timeout(Some("2000000"), Some("7"), 7), Ok(Some(Duration::from_secs(2))));
-    assert_eq!(watchdog_timeout(Some("2000000"), Some("8"), 7), Ok(None));
+    let timeout = |usec, pid| watchdog_timeout(usec, pid, 7).unwrap();
+    assert_eq!(timeout(None, None), None);
+    assert_eq!(timeout(Some("2000000"), None), Some(Duration::from_secs(2)));
+    assert_eq!(timeout(Some("2000000"), Some("7")), Some(Duration::from_secs(2)));
+    assert_eq!(timeout(Some("2000000"), Some("8")), None);
 }
 
 #[test]
 fn an_invalid_watchdog_variable_is_named_in_the_error() {
-    let invalid = |usec, pid| {
-        let invalid = watchdog_timeout(Some(usec), pid, 7).unwrap_err();
-        (invalid.name, invalid.value)
+    let invalid = |usec, pid| match watchdog_timeout(Some(usec), pid, 7).unwrap_err() {
+        ServiceError::Environment { variable, value, .. } => (variable, value),
+        other => panic!("{other}"),
     };
     assert_eq!(invalid("0", None), ("WATCHDOG_USEC", "0".to_owned()));
     assert_eq!(invalid("soon", None), ("WATCHDOG_USEC", "soon".to_owned()));

@@ -36,12 +36,7 @@ impl ServiceManager {
             variable("WATCHDOG_USEC").as_deref(),
             variable("WATCHDOG_PID").as_deref(),
             std::process::id(),
-        );
-        let timeout = timeout.map_err(|invalid| ServiceError::Environment {
-            variable: invalid.name,
-            value: invalid.value,
-            reason: invalid.reason.to_owned(),
-        })?;
+        )?;
         Ok(ServiceManager {
             socket: NotifySocket::from_env()?,
             watchdog_timeout: timeout,

@@ -71,19 +71,16 @@ fn fd_names(
     own_pid: u32,
 ) -> Result<FdNames, ServiceError> {
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(FdNames(Vec::new())) };
-    let invalid = |variable, value: &str, reason: &str| ServiceError::Environment {
-        variable,
-        value: value.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let target: u32 =
-        pid.parse().map_err(|_error| invalid("LISTEN_PID", pid, "not a process id"))?;
+    let target: u32 = pid
+        .parse()
+        .map_err(|_error| ServiceError::environment("LISTEN_PID", pid, "not a process id"))?;
     if target != own_pid {
         return Ok(FdNames(Vec::new()));
     }
     let number = count.parse::<i32>().ok().filter(|number| (0..=MAX_COUNT).contains(number));
-    let number =
-        number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number from 0 to 4096"))?;
+    let number = number.ok_or_else(|| {
+        ServiceError::environment("LISTEN_FDS", count, "not a number from 0 to 4096")
+    })?;
     let number = usize::try_from(number).unwrap_or(0);
     let mut given: Vec<String> = match names {
         None | Some("") => Vec::new(),
@@ -91,7 +88,11 @@ fn fd_names(
     };
     if given.len() > number {
         let names = names.unwrap_or_default();
-        return Err(invalid("LISTEN_FDNAMES", names, "more names than descriptors"));
+        return Err(ServiceError::environment(
+            "LISTEN_FDNAMES",
+            names,
+            "more names than descriptors",
+        ));
     }
     given.resize(number, "unknown".to_owned());
     Ok(FdNames(given))

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
