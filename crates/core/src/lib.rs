@@ -87,9 +87,9 @@
 //! | --- | --- |
 //! | time | [`MonotonicTime`] |
 //! | status of a child | [`Status`], [`StatusKind`], [`Transition`], [`IllegalTransition`] |
-//! | the memory of the scoreboard | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
+//! | the memory of the scoreboard | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`HEADER_LINES`], [`MAX_SLOTS`], [`LABEL_MAX`] |
 //! | the scoreboard, as any process reads it | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
-//! | the scoreboard, as the parent writes it | [`Scoreboard`], [`ArmResult`] |
+//! | the scoreboard, as the parent writes it | [`Scoreboard`], [`ArmResult`], [`FaultCount`] |
 //! | the scoreboard, as a child writes it | [`Seat`], [`WakeParent`], [`ReportError`] |
 //! | number of children by status | [`Counts`] |
 //! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`PoolResize`] |
@@ -98,10 +98,11 @@
 //! | rolling replacement | [`RollingReplace`], [`RollingStep`] |
 //! | accepting requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
-//! | limits of a child, and steps against a rogue | [`Limits`], [`Ladder`], [`Babysitter`] |
+//! | limits of a child, and steps against a rogue | [`Limits`], [`MAX_EXTENSION`], [`Ladder`], [`Babysitter`] |
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
+//! | how often a condition is logged | [`LogThrottle`] |
 //! | durations and sizes on screens | [`mod@format`] |
 //!
 //! `docs/scoreboard.md` in the repository describes the layout of the scoreboard and the
@@ -115,8 +116,10 @@
 //!   Another program on the same system can read a scoreboard file. On a system with another byte
 //!   order, opening the file fails with an error.
 //! - The slots are not protected from other children: a faulty child can overwrite the slots of
-//!   other children. Readers detect only an invalid status. Any other damage makes readers return
-//!   wrong statuses, times, counters or labels, but makes no reader panic.
+//!   other children. The parent's view detects and repairs what cannot be true, a child writes its
+//!   own values again with its next report, and no damage makes a reader panic. Until then a
+//!   plausible wrong value, for example the status of an idle child that is shown as serving, is
+//!   not detected. A view of another process detects only an invalid status.
 
 mod accepting;
 mod atomics;
@@ -129,11 +132,13 @@ mod exit_cause;
 pub mod format;
 mod label;
 mod line;
+mod log_throttle;
 mod monotonic;
 mod phase;
 mod pool;
 mod quota;
 mod reader;
+mod record;
 mod rogue;
 mod rolling;
 mod scoreboard;
@@ -142,6 +147,7 @@ mod seat;
 mod sentences;
 mod signals;
 mod status;
+mod wakeup_word;
 
 pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, PoolLoad, admit};
 pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, FailureReason};
@@ -154,17 +160,21 @@ pub use exit_cause::{
 };
 pub use label::{LABEL_MAX, Label, LabelText};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
+pub use log_throttle::LogThrottle;
 pub use monotonic::MonotonicTime;
 pub use phase::{IllegalPhaseChange, Phase};
 pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
-pub use reader::{ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for};
+pub use reader::{
+    HEADER_LINES, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for,
+};
+pub use record::MAX_EXTENSION;
 pub use rogue::{
     Action, ActionKind, Assessment, Babysitter, Confirmation, Ladder, LadderError, LadderStep,
     Limits, Presence, ProcessSample, ScanResult, Usage,
 };
 pub use rolling::{RollingReplace, RollingStep, default_max_unavailable};
-pub use scoreboard::{ArmResult, Scoreboard};
+pub use scoreboard::{ArmResult, FaultCount, Scoreboard};
 pub use seat::{ReportError, Seat, WakeParent};
 pub use signals::{ChildAction, ParentAction, Signal, StopMode, child_action, parent_action};
 pub use status::{IllegalTransition, Status, StatusKind, Transition};

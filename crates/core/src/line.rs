@@ -1,7 +1,7 @@
 //! Lines of the scoreboard in shared memory, slot numbers, and generations.
 //!
-//! The words of a slot's line are defined here, those of the scoreboard's header in `reader`, and
-//! those of the dirty bits in `dirty`.
+//! The words of a slot's line are defined here, those of the scoreboard's header and of the wakeup
+//! in `reader`, and those of the dirty bits in `dirty`.
 
 use std::fmt;
 

@@ -9,37 +9,56 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::accepting::OperatorPause;
-use crate::atomics::{Ordering, fence};
+use crate::atomics::{AtomicU64, Ordering, fence};
 use crate::dirty::{self, DirtyBits};
 use crate::exit_cause::ExitCause;
 use crate::label::{self, Label};
 use crate::line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
+use crate::record::Record;
 use crate::status::Status;
+use crate::wakeup_word::WakeupWord;
 
 /// The first word of a scoreboard: a magic number that includes the version of the layout, in
 /// native byte order.
-pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x01");
+pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x02");
 
-/// The indices of the words in the header, which is line 0.
+/// The indices of the words in the header, which is line 0. Only the parent writes them.
 pub(crate) mod header_word {
+    use std::ops::Range;
+
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const SLOTS: usize = 1;
     pub(crate) const PHASE: usize = 2;
-    pub(crate) const WAKEUP: usize = 3;
-    pub(crate) const STARTED: usize = 4;
-    pub(crate) const VISIBLE_SLOTS: usize = 5;
-    pub(crate) const OPERATOR_PAUSE: usize = 6;
+    pub(crate) const STARTED: usize = 3;
+    pub(crate) const VISIBLE_SLOTS: usize = 4;
+    pub(crate) const OPERATOR_PAUSE: usize = 5;
+    /// All words that are used.
+    pub(crate) const ALL: Range<usize> = 0..6;
 }
+
+/// The number of lines at the start of a scoreboard that only the parent writes: 16 KiB, which are
+/// whole pages on most systems. Only the first line is used.
+///
+/// Make this memory read-only before the first child is forked. A wild write to it then ends the
+/// child that makes the write, and has no other effect.
+pub const HEADER_LINES: usize = if cfg!(loom) { 1 } else { 128 };
+
+/// The index of the line whose first word is the wakeup, see [`WakeupWord`].
+const WAKEUP_LINE: usize = HEADER_LINES;
+
+/// The index of the first line of dirty bits.
+const DIRTY_LINE: usize = WAKEUP_LINE + 1;
 
 /// The number of attempts to read a slot whose status or owner changes during the read.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// Returns the number of lines of a scoreboard with this many slots.
 ///
-/// There is one line for the header, one for the summary of the dirty bits (the marks of changed
-/// slots), one for the dirty bits of each group of 1024 slots, and one for each slot.
+/// There are [`HEADER_LINES`] lines for the header, one for the wakeup, one for the summary of the
+/// dirty bits (the marks of changed slots), one for the dirty bits of each group of 1024 slots, and
+/// one for each slot.
 ///
 /// # Errors
 ///
@@ -62,7 +81,7 @@ pub fn slots_for(children: u32) -> u32 {
 }
 
 fn first_slot(slots: u32) -> usize {
-    1 + dirty::lines_for(slots as usize)
+    DIRTY_LINE + dirty::lines_for(slots as usize)
 }
 
 /// Why memory cannot be used as a scoreboard.
@@ -95,7 +114,9 @@ pub enum ScoreboardError {
 
 /// A read-only view of a scoreboard.
 ///
-/// It consists of a few references and is cheap to copy.
+/// It consists of a few references and is cheap to copy. The parent's view
+/// ([`Scoreboard::view`](crate::Scoreboard::view)) compares each line with what the parent knows,
+/// and corrects what cannot be true. All other views return what the memory contains.
 ///
 /// # Examples
 ///
@@ -108,8 +129,10 @@ pub enum ScoreboardError {
 #[derive(Copy, Clone)]
 pub struct ScoreboardReader {
     header: &'static ScoreboardLine,
+    wakeup: &'static AtomicU64,
     dirty: DirtyBits,
     slots: &'static [ScoreboardLine],
+    record: Option<&'static Record>,
 }
 
 /// A snapshot of a slot.
@@ -123,8 +146,8 @@ pub struct ScoreboardReader {
 pub struct SlotEntry {
     /// The slot.
     pub slot: SlotNumber,
-    /// The status of the child; `None` if the line is damaged, in which case `fault` has the
-    /// details.
+    /// The status of the child. If the line is damaged, `fault` has the details, and the status is
+    /// the last plausible one in the parent's view, and `None` in all others.
     pub status: Option<Status>,
     /// The pid of the child, or 0 if no child has taken the seat.
     pub pid: u32,
@@ -150,7 +173,11 @@ impl SlotEntry {
     /// Returns the letter of the status; `?` if the line is damaged.
     #[must_use]
     pub fn letter(&self) -> char {
-        letter(self.status)
+        match (self.status, self.fault) {
+            (None, _) => '?',
+            (Some(_), Some(fault)) if fault.is_damage() => '?',
+            (Some(status), _) => status.letter(),
+        }
     }
 }
 
@@ -161,6 +188,31 @@ pub enum SlotFault {
     /// The line contains a code that no status has, because a wild write has damaged the line.
     #[error("the status is damaged: no status has code {0}")]
     InvalidStatus(u8),
+    /// The line contains a status that cannot follow the last one.
+    #[error("the status is damaged: {status} cannot follow {last}")]
+    ImpossibleStatus {
+        /// The status on the line.
+        status: Status,
+        /// The last status that the parent has seen.
+        last: Status,
+    },
+    /// The line contains a generation that the parent has not given to the slot.
+    #[error("the generation is damaged: {found} instead of {own}")]
+    WrongGeneration {
+        /// The generation of the slot.
+        own: Generation,
+        /// The generation on the line.
+        found: Generation,
+    },
+    /// The line contains a pid that is not the child's.
+    #[error("the pid is damaged: {found}")]
+    WrongPid {
+        /// The pid on the line.
+        found: u32,
+    },
+    /// The number of requests is less than before, or more than 4,294,967,295 greater.
+    #[error("the number of requests is damaged: {0}")]
+    ImpossibleRequests(u64),
     /// The child ended while it was writing its label. Only
     /// [`close_slot`](crate::Scoreboard::close_slot) returns this fault, because until the slot is
     /// closed, the child may still be writing.
@@ -169,6 +221,21 @@ pub enum SlotFault {
     /// The scoreboard has no such slot.
     #[error("the scoreboard has no such slot")]
     NoSuchSlot,
+}
+
+impl SlotFault {
+    /// Returns whether other code than a seat has written to the line.
+    #[must_use]
+    pub fn is_damage(self) -> bool {
+        match self {
+            SlotFault::InvalidStatus(_)
+            | SlotFault::ImpossibleStatus { .. }
+            | SlotFault::WrongGeneration { .. }
+            | SlotFault::WrongPid { .. }
+            | SlotFault::ImpossibleRequests(_) => true,
+            SlotFault::TornLabel | SlotFault::NoSuchSlot => false,
+        }
+    }
 }
 
 impl ScoreboardReader {
@@ -199,10 +266,20 @@ impl ScoreboardReader {
         let needed = lines_for(slots)?;
         let too_short = || ScoreboardError::TooShort { lines: lines.len(), needed };
         let header = lines.first().ok_or_else(too_short)?;
-        let dirty =
-            lines.get(1..first_slot(slots)).and_then(DirtyBits::of).ok_or_else(too_short)?;
+        let wakeup = &lines.get(WAKEUP_LINE).ok_or_else(too_short)?.words[0];
+        let dirty = lines.get(DIRTY_LINE..first_slot(slots));
+        let dirty = dirty.and_then(DirtyBits::of).ok_or_else(too_short)?;
         let slots = lines.get(first_slot(slots)..needed).ok_or_else(too_short)?;
-        Ok(ScoreboardReader { header, dirty, slots })
+        Ok(ScoreboardReader { header, wakeup, dirty, slots, record: None })
+    }
+
+    /// Returns the parent's view, which compares the memory with the parent's record.
+    pub(crate) fn with_record(self, record: &'static Record) -> ScoreboardReader {
+        ScoreboardReader { record: Some(record), ..self }
+    }
+
+    pub(crate) fn without_record(self) -> ScoreboardReader {
+        ScoreboardReader { record: None, ..self }
     }
 
     /// Returns the number of slots.
@@ -216,7 +293,7 @@ impl ScoreboardReader {
     /// less than the number of slots.
     #[must_use]
     pub fn visible_slots(&self) -> u32 {
-        let shown = self.header.words[header_word::VISIBLE_SLOTS].load(Ordering::Relaxed);
+        let shown = self.header_word(header_word::VISIBLE_SLOTS);
         u32::try_from(shown).unwrap_or(u32::MAX).min(self.slots())
     }
 
@@ -226,7 +303,7 @@ impl ScoreboardReader {
     /// daemon with a damaged scoreboard cannot be relied on.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);
+        let code = self.header_word(header_word::PHASE);
         u8::try_from(code).ok().and_then(Phase::from_code).unwrap_or(Phase::Stopped)
     }
 
@@ -234,7 +311,7 @@ impl ScoreboardReader {
     /// of a pool accept no requests.
     #[must_use]
     pub fn operator_pause(&self) -> OperatorPause {
-        match self.header.words[header_word::OPERATOR_PAUSE].load(Ordering::Acquire) {
+        match self.header_word(header_word::OPERATOR_PAUSE) {
             0 => OperatorPause::Off,
             _paused => OperatorPause::On,
         }
@@ -243,7 +320,14 @@ impl ScoreboardReader {
     /// Returns when the daemon was started.
     #[must_use]
     pub fn started_at(&self) -> MonotonicTime {
-        MonotonicTime::from_nanos(self.header.words[header_word::STARTED].load(Ordering::Relaxed))
+        MonotonicTime::from_nanos(self.header_word(header_word::STARTED))
+    }
+
+    fn header_word(&self, word: usize) -> u64 {
+        match self.record {
+            Some(record) => record.header(word),
+            None => self.header.words[word].load(Ordering::Acquire),
+        }
     }
 
     /// Reads a slot.
@@ -256,7 +340,35 @@ impl ScoreboardReader {
                 fault: Some(SlotFault::NoSuchSlot),
                 ..entry(slot, SlotState::of(Status::Empty, Generation::default(), 0))
             },
-            Some(line) => read(slot, line),
+            Some(line) => self.checked(read(slot, line), MonotonicTime::from_nanos(u64::MAX)),
+        }
+    }
+
+    /// Reads a slot at this time. In the parent's view, times that are later than `now` are
+    /// limited to it, and the parent remembers what it has read: later reads return nothing that
+    /// contradicts it.
+    #[must_use]
+    pub fn observe(&self, slot: SlotNumber, now: MonotonicTime) -> SlotEntry {
+        let (Some(line), Some(record)) = (self.line(slot), self.record) else {
+            return self.read(slot);
+        };
+        let entry = self.checked(read(slot, line), now);
+        if let Some(known) = record.get(slot) {
+            record.set(slot, known.accept(&entry));
+        }
+        entry
+    }
+
+    /// Returns the entries of all slots, [observed](ScoreboardReader::observe) at this time.
+    pub fn observe_all(&self, now: MonotonicTime) -> impl Iterator<Item = SlotEntry> + use<> {
+        let board = *self;
+        (0..board.slots()).map(move |slot| board.observe(SlotNumber::new(slot), now))
+    }
+
+    fn checked(&self, entry: SlotEntry, now: MonotonicTime) -> SlotEntry {
+        match self.record.and_then(|record| record.get(entry.slot)) {
+            Some(known) => known.check(entry, now),
+            None => entry,
         }
     }
 
@@ -266,7 +378,10 @@ impl ScoreboardReader {
         let Some(line) = self.line(slot) else {
             return Vec::new();
         };
-        let word = line.words[slot_word::EXIT_CAUSES].load(Ordering::Relaxed);
+        let word = match self.record {
+            Some(record) => record.exit_causes(slot),
+            None => line.words[slot_word::EXIT_CAUSES].load(Ordering::Relaxed),
+        };
         (0..4).filter_map(|past| ExitCause::unpack((word >> (16 * past)) as u16)).collect()
     }
 
@@ -281,7 +396,7 @@ impl ScoreboardReader {
     /// further slots up to the last slot that has a child. The letter of a damaged slot is `?`.
     #[must_use]
     pub fn letters(&self) -> String {
-        let letters = self.slots.iter().map(|line| letter(status(line))).collect::<String>();
+        let letters = self.entries().map(|entry| entry.letter()).collect::<String>();
         let (shown, beyond) = letters.split_at(self.visible_slots() as usize);
         let mut shown = shown.to_owned();
         shown.push_str(beyond.trim_end_matches(' '));
@@ -291,7 +406,7 @@ impl ScoreboardReader {
     /// Returns the number of empty slots.
     #[must_use]
     pub fn empty_slots(&self) -> u32 {
-        let taken = self.slots.iter().filter(|line| status(line) != Some(Status::Empty)).count();
+        let taken = self.entries().filter(|entry| entry.status != Some(Status::Empty)).count();
         self.slots() - u32::try_from(taken).unwrap_or(self.slots())
     }
 
@@ -303,17 +418,13 @@ impl ScoreboardReader {
         self.header
     }
 
+    pub(crate) fn wakeup(&self) -> WakeupWord {
+        WakeupWord(self.wakeup)
+    }
+
     pub(crate) fn dirty(&self) -> &DirtyBits {
         &self.dirty
     }
-}
-
-fn status(line: &ScoreboardLine) -> Option<Status> {
-    SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire)).status()
-}
-
-fn letter(status: Option<Status>) -> char {
-    status.map_or('?', Status::letter)
 }
 
 fn non_zero_time(nanos: u64) -> Option<MonotonicTime> {

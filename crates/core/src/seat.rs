@@ -3,14 +3,14 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 
 use crate::atomics::{Ordering, fence};
 use crate::label::{self, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
-use crate::reader::{ScoreboardReader, header_word};
+use crate::reader::ScoreboardReader;
 use crate::status::{IllegalTransition, Status, Transition};
+use crate::wakeup_word::WakeupState;
 
 /// Wakes a parent that sleeps.
 ///
@@ -21,14 +21,14 @@ pub trait WakeParent {
     fn wake(&self);
 }
 
-/// Why a slot was not written. The status of the slot is unchanged.
+/// Why a slot was not written. The line of the slot is unchanged.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
     /// The transition is not allowed.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// The slot was opened for the writer, and later for another child.
+    /// The slot was opened for the writer, and later for another child, or its line is damaged.
     #[error(
         "cannot write to slot {slot}: it belongs to generation {current}, not to generation {own}"
     )]
@@ -40,13 +40,11 @@ pub enum ReportError {
         /// The generation of the slot.
         current: Generation,
     },
-    /// The slot's line has been damaged by a wild write.
-    #[error("cannot write to slot {slot}: its status is damaged (code {code})")]
-    Damaged {
+    /// The parent has closed the slot, or its line is damaged.
+    #[error("cannot write to slot {slot}: it is closed")]
+    Closed {
         /// The slot.
         slot: SlotNumber,
-        /// The invalid code.
-        code: u8,
     },
     /// The scoreboard has no such slot.
     #[error("cannot write to slot {slot}: the scoreboard has no such slot")]
@@ -62,6 +60,9 @@ pub enum ReportError {
 /// neither cloned nor shared. Dropping the seat does not close the slot, because the parent closes
 /// the slot after the child has exited.
 ///
+/// The seat keeps the status and the number of requests in the child's own memory, and writes both
+/// with each report. So damage of the line is repaired by the next report.
+///
 /// # Examples
 ///
 /// See the [crate's front page](crate).
@@ -69,9 +70,10 @@ pub struct Seat<B: WakeParent> {
     board: ScoreboardReader,
     line: &'static ScoreboardLine,
     slot: SlotNumber,
-    generation: Generation,
+    own: Cell<SlotState>,
+    since: Cell<MonotonicTime>,
+    requests: Cell<u64>,
     waker: B,
-    one_thread: PhantomData<Cell<()>>,
 }
 
 impl<B: WakeParent> Seat<B> {
@@ -80,8 +82,8 @@ impl<B: WakeParent> Seat<B> {
     ///
     /// # Errors
     ///
-    /// [`ReportError`] if there is no such slot, if the slot is damaged or belongs to another
-    /// generation, or if its seat is taken already.
+    /// [`ReportError`] if there is no such slot, if the slot belongs to another generation, or if
+    /// its seat is taken already.
     #[inline]
     pub fn take(
         board: ScoreboardReader,
@@ -92,12 +94,19 @@ impl<B: WakeParent> Seat<B> {
         waker: B,
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
-        let seat = Seat { board, line, slot, generation, waker, one_thread: PhantomData };
-        seat.change(Status::Forked, |state, _step| {
-            seat.store(slot_word::STARTED_AT, now.as_nanos());
-            seat.store(slot_word::SINCE, now.as_nanos());
-            SlotState { pid, ..state }
-        })?;
+        let found = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire));
+        if found.generation != generation {
+            let (own, current) = (generation, found.generation);
+            return Err(ReportError::StaleGeneration { slot, own, current });
+        }
+        // The slot was opened for this child, so a damaged status is overwritten.
+        let status = found.status().unwrap_or(Status::Forking);
+        let own = Cell::new(SlotState::of(status, generation, pid));
+        let (since, requests) = (Cell::new(now), Cell::new(0));
+        let seat = Seat { board, line, slot, own, since, requests, waker };
+        let _taken = child_step(status, Status::Forked)?;
+        seat.store(slot_word::STARTED_AT, now.as_nanos());
+        seat.change(Status::Forked, now)?;
         Ok(seat)
     }
 
@@ -110,29 +119,27 @@ impl<B: WakeParent> Seat<B> {
     ///
     /// # Errors
     ///
-    /// - [`ReportError::IllegalTransition`] if the transition is not allowed.
-    /// - [`ReportError::StaleGeneration`] if the slot no longer belongs to this child.
-    /// - [`ReportError::Damaged`] if the slot is damaged.
-    ///
-    /// In all these cases the status is unchanged.
+    /// - [`ReportError::IllegalTransition`] if the transition is not allowed. Nothing is changed.
+    /// - [`ReportError::StaleGeneration`] and [`ReportError::Closed`] if the slot belongs to another
+    ///   child or is closed, or if its line is damaged so that it seems to be. The child's own
+    ///   status has changed, but the line has not. The parent is woken, and repairs a damaged line.
     pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
-        self.change(to, |state, step| {
-            match step {
-                Transition::RequestStarted => {
-                    self.store(slot_word::REQUESTS, self.requests().wrapping_add(1));
-                    self.store(slot_word::DEADLINE, 0);
-                }
-                Transition::RequestFinished => self.store(slot_word::DEADLINE, 0),
-                Transition::SlotOpened
-                | Transition::SeatTaken
-                | Transition::BecameReady
-                | Transition::Reclassified
-                | Transition::Leaving
-                | Transition::SlotClosed => {}
+        let step = child_step(self.status(), to)?;
+        match step {
+            Transition::RequestStarted => {
+                self.requests.set(self.requests.get().wrapping_add(1));
+                self.store_owned(slot_word::DEADLINE, 0);
             }
-            self.store(slot_word::SINCE, now.as_nanos());
-            state
-        })
+            Transition::RequestFinished => self.store_owned(slot_word::DEADLINE, 0),
+            Transition::SlotOpened
+            | Transition::SeatTaken
+            | Transition::BecameReady
+            | Transition::Reclassified
+            | Transition::Leaving
+            | Transition::SlotClosed => {}
+        }
+        self.change(to, now)?;
+        Ok(step)
     }
 
     /// Sets the label, a short description of the child's current work.
@@ -141,15 +148,18 @@ impl<B: WakeParent> Seat<B> {
     /// if it is UTF-8. Setting a label does not wake the parent. Does nothing if the slot has
     /// another owner.
     pub fn set_label(&self, label: &[u8]) {
-        if self.state().generation == self.generation {
+        if self.is_owner() {
             label::write(self.line, LabelText::cut(label));
         }
     }
 
-    /// Records that the child's event loop is running. A heartbeat does not wake the parent.
+    /// Records that the child's event loop is running. A heartbeat does not wake the parent, unless
+    /// the line is damaged and is written again.
     pub fn heartbeat(&self, now: MonotonicTime) {
-        if self.state().generation == self.generation {
-            self.store(slot_word::HEARTBEAT, now.as_nanos());
+        self.store_owned(slot_word::HEARTBEAT, now.as_nanos());
+        if self.state() != self.own.get() {
+            // The parent repairs a line that cannot be written here.
+            let _ = self.publish();
         }
     }
 
@@ -157,27 +167,21 @@ impl<B: WakeParent> Seat<B> {
     /// deadline or the end of its request timeout, whichever is later. The deadline is reset when
     /// the request ends.
     pub fn extend_deadline(&self, until: MonotonicTime) {
-        if self.state().generation == self.generation {
-            self.store(slot_word::DEADLINE, until.as_nanos());
-        }
+        self.store_owned(slot_word::DEADLINE, until.as_nanos());
     }
 
-    /// Returns the child's status; [`Empty`](Status::Empty) if the slot has another owner or is
-    /// damaged.
+    /// Returns the child's status, from the child's own memory.
     #[inline]
     #[must_use]
     pub fn status(&self) -> Status {
-        let state = self.state();
-        match state.status() {
-            Some(status) if state.generation == self.generation => status,
-            Some(_) | None => Status::Empty,
-        }
+        // The own status is always valid.
+        self.own.get().status().unwrap_or(Status::Forked)
     }
 
-    /// Returns the number of requests that the child has begun.
+    /// Returns the number of requests that the child has begun, from the child's own memory.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.line.words[slot_word::REQUESTS].load(Ordering::Relaxed)
+        self.requests.get()
     }
 
     /// Returns the child's slot.
@@ -189,7 +193,7 @@ impl<B: WakeParent> Seat<B> {
     /// Returns the child's generation.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.own.get().generation
     }
 
     /// Returns a read-only view of the whole scoreboard.
@@ -206,41 +210,58 @@ impl<B: WakeParent> Seat<B> {
         self.line.words[word].store(value, Ordering::Relaxed);
     }
 
-    /// Changes the status, if the transition is legal and the slot still has the seat's generation.
-    /// Before the state is written, `fill` writes the fields that belong to the new status. If the
-    /// state were written first, a reader could see a new status with an old `since`, and a request
-    /// would appear to be as old as the wait before it.
-    fn change(
-        &self,
-        to: Status,
-        fill: impl Fn(SlotState, Transition) -> SlotState,
-    ) -> Result<Transition, ReportError> {
-        let (slot, own) = (self.slot, self.generation);
-        let step = loop {
-            let state = self.state();
-            if state.generation != own {
-                return Err(ReportError::StaleGeneration { slot, own, current: state.generation });
+    /// Returns whether the line belongs to this child, which a process that the child has forked
+    /// may survive.
+    fn is_owner(&self) -> bool {
+        self.state().generation == self.generation()
+    }
+
+    fn store_owned(&self, word: usize, value: u64) {
+        if self.is_owner() {
+            self.store(word, value);
+        }
+    }
+
+    fn change(&self, to: Status, now: MonotonicTime) -> Result<(), ReportError> {
+        self.own.set(self.own.get().with(to));
+        self.since.set(now);
+        self.publish()
+    }
+
+    /// Writes the child's status to its line, and wakes the parent, which repairs the line if it
+    /// was damaged. Before the state is written, the fields that belong to it are. If the state
+    /// were written first, a reader could see a new status with an old `since`, and a request would
+    /// appear to be as old as the wait before it.
+    fn publish(&self) -> Result<(), ReportError> {
+        let own = self.own.get();
+        let published = loop {
+            let found = self.state();
+            if found.generation != own.generation {
+                let (slot, own, current) = (self.slot, own.generation, found.generation);
+                break Err(ReportError::StaleGeneration { slot, own, current });
             }
-            let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
-            let step = child_step(status, to)?;
-            let next = fill(state, step).with(to);
-            // Release: a reader that sees the new status sees what `fill` has stored. The state is
+            if found.status() == Some(Status::Empty) {
+                break Err(ReportError::Closed { slot: self.slot });
+            }
+            self.store(slot_word::SINCE, self.since.get().as_nanos());
+            self.store(slot_word::REQUESTS, self.requests.get());
+            // Release: a reader that sees the new status sees what was stored above. The state is
             // compared with the one that was loaded above, because the parent may have closed the
             // slot since then. The parent closes the slot if it believes that this child has
             // exited.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
-                state.pack(),
-                next.pack(),
+                found.pack(),
+                own.pack(),
                 Ordering::Release,
                 Ordering::Relaxed,
             );
             if swapped.is_ok() {
-                break step;
+                break Ok(());
             }
         };
-        self.board.dirty().mark(slot);
+        self.board.dirty().mark(self.slot);
         self.wake_if_armed();
-        Ok(step)
+        published
     }
 
     #[inline]
@@ -248,22 +269,15 @@ impl<B: WakeParent> Seat<B> {
         // Pairs with the fence in `Scoreboard::arm_wakeup`. The dirty bit was stored before the
         // fence. The word that shows whether the wakeup is armed is loaded after the fence.
         fence(Ordering::SeqCst);
-        let armed = &self.board.header().words[header_word::WAKEUP];
-        let word = armed.load(Ordering::Relaxed);
-        if word.is_multiple_of(2) {
-            return;
+        match self.board.wakeup().load() {
+            WakeupState::Disarmed => {}
+            // Wake before disarming: if this child is stopped or killed between these steps, the
+            // parent has been woken, and at worst makes one unnecessary scan.
+            WakeupState::Armed(word) => {
+                self.waker.wake();
+                self.board.wakeup().disarm(word);
+            }
         }
-        // Wake before disarming: if this child is stopped or killed between these steps, the parent
-        // has been woken, and at worst makes one unnecessary scan. The exchange disarms the wakeup
-        // only if the word still has the value that was loaded above. If the parent has woken and
-        // armed the wakeup again, the word has a new value, and the wakeup stays armed.
-        self.waker.wake();
-        let _ = armed.compare_exchange(
-            word,
-            word.wrapping_add(1),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
     }
 }
 
@@ -286,7 +300,7 @@ impl<B: WakeParent> fmt::Debug for Seat<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat")
             .field("slot", &self.slot)
-            .field("generation", &self.generation)
+            .field("generation", &self.generation())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }

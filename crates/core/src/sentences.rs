@@ -54,8 +54,8 @@ sentences! {
                 slot: slot(), own: Generation::new(1), current: Generation::new(2),
             },
             "cannot write to slot 3: it belongs to generation 2, not to generation 1";
-        ReportError::Damaged { .. } => ReportError::Damaged { slot: slot(), code: 77 },
-            "cannot write to slot 3: its status is damaged (code 77)";
+        ReportError::Closed { .. } => ReportError::Closed { slot: slot() },
+            "cannot write to slot 3: it is closed";
         ReportError::NoSuchSlot { .. } => ReportError::NoSuchSlot { slot: slot() },
             "cannot write to slot 3: the scoreboard has no such slot";
     }
@@ -65,10 +65,18 @@ sentences! {
         ScoreboardError::TooShort { .. } => ScoreboardError::TooShort { lines: 4, needed: 9 },
             "too small for a scoreboard: 4 lines of 128 bytes, but 9 are needed";
         ScoreboardError::Foreign { .. } => ScoreboardError::Foreign { found: 0 },
-            "not a scoreboard, or one of another version or byte order: it begins with 0x0000000000000000, not with 0x616374646d6e0001";
+            "not a scoreboard, or one of another version or byte order: it begins with 0x0000000000000000, not with 0x616374646d6e0002";
     }
     slot_faults_have_the_listed_messages: SlotFault {
         SlotFault::InvalidStatus(_) => SlotFault::InvalidStatus(77), "the status is damaged: no status has code 77";
+        SlotFault::ImpossibleStatus { .. } =>
+            SlotFault::ImpossibleStatus { status: Status::Forked, last: Status::Serving },
+            "the status is damaged: forked cannot follow serving";
+        SlotFault::WrongGeneration { .. } =>
+            SlotFault::WrongGeneration { own: Generation::new(1), found: Generation::new(2) },
+            "the generation is damaged: 2 instead of 1";
+        SlotFault::WrongPid { .. } => SlotFault::WrongPid { found: 5 }, "the pid is damaged: 5";
+        SlotFault::ImpossibleRequests(_) => SlotFault::ImpossibleRequests(9), "the number of requests is damaged: 9";
         SlotFault::TornLabel => SlotFault::TornLabel, "the child ended while it was writing its label";
         SlotFault::NoSuchSlot => SlotFault::NoSuchSlot, "the scoreboard has no such slot";
     }

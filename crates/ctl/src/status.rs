@@ -40,8 +40,8 @@ pub(crate) fn scoreboard_table(snapshot: &Snapshot) -> String {
     table
 }
 
-/// Returns a phrase for each count: children, forks, failed exits, and how often `max_children` was
-/// reached.
+/// Returns a phrase for each count: children, forks, failed exits, how often `max_children` was
+/// reached, and how often the scoreboard was repaired, if it was.
 pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     let mut totals = Vec::new();
     if snapshot.max_children > 0 {
@@ -52,6 +52,8 @@ pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     if let Some(counters) = &snapshot.counters {
         totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
         totals.push(format!("{} failed exits", counters.failed_exits));
+        let repairs = counters.scoreboard_repairs;
+        totals.extend((repairs > 0).then(|| format!("scoreboard repaired: {repairs}")));
     }
     totals
 }

@@ -138,7 +138,7 @@ impl BabysitterActor {
     }
 
     fn children(&self) -> Vec<SlotEntry> {
-        self.board.entries().filter(|entry| entry.pid != 0).collect()
+        self.board.observe_all(now()).filter(|entry| entry.pid != 0).collect()
     }
 
     /// Checks all children, sends the actions that are due, and schedules the next check.
@@ -243,7 +243,7 @@ impl BabysitterActor {
             ActionKind::FirstStep(violation, step) => {
                 let taken = self.evidence(child, pid, action.request_cpu);
                 let take_step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
-                    let entry = babysitter.board.read(action.slot);
+                    let entry = babysitter.board.observe(action.slot, now());
                     let slots = babysitter.board.slots();
                     let confirmed = babysitter.babysitter.confirm(&action, &entry, slots, now());
                     if babysitter.is_stopping() || confirmed == Confirmation::Outdated {
@@ -305,7 +305,7 @@ impl BabysitterActor {
         pid: Pid,
         request_cpu: Option<Duration>,
     ) -> impl Future<Output = CollectedEvidence> + use<> {
-        let report = ChildReport::of(&self.board.read(child.slot), now());
+        let report = ChildReport::of(&self.board.observe(child.slot, now()), now());
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
         async move {
             let number = pid.as_raw().unsigned_abs();

@@ -205,7 +205,6 @@ mod evidence;
 mod launch;
 mod listen;
 mod log;
-mod log_throttle;
 pub mod messages;
 mod model;
 mod parent;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use daemon_sys::listen;
 use daemon_sys::watch::{self, SharedListener};
-use slog::{Logger, info, warn};
+use slog::{Logger, debug, info, warn};
 use tokio::io::unix::AsyncFd;
 
 use crate::connection::StreamSocket;
@@ -116,6 +116,12 @@ impl<L: Listen> WatchedListener<L> {
                     if health == AcceptHealth::Ok {
                         warn!(self.log, "cannot accept a connection"; "error" => %error);
                         health = AcceptHealth::Failing;
+                    }
+                    // A child that has the listener, too, has shut it down.
+                    if error.kind() == io::ErrorKind::InvalidInput
+                        && let Err(error) = listen::listen_again(self.fd())
+                    {
+                        debug!(self.log, "cannot listen again"; "error" => %error);
                     }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }

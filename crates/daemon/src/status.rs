@@ -181,11 +181,14 @@ pub struct Counters {
     pub exits: BTreeMap<String, u64>,
     /// The number of requests that were returned to their senders.
     pub returned: u64,
+    /// How many times a line of the scoreboard was damaged, and was repaired.
+    #[serde(default)]
+    pub scoreboard_repairs: u64,
 }
 
 impl Counters {
     pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
-        self.requests += requests;
+        self.requests = self.requests.saturating_add(requests);
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
         if cause.is_expected() { self.clean_exits += 1 } else { self.failed_exits += 1 }
     }

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{Scoreboard, ScoreboardLine, lines_for};
+use daemon_core::{HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
+use daemon_sys::link;
 use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
 use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
-use daemon_sys::{link, shared};
 
 use crate::child_program::{ChildProgram, ParentWakeup, SlotResources, now};
 use crate::fork_server::{ForkServer, ForkServerError};
@@ -111,18 +112,18 @@ impl ForkServerBuilder {
         program: B,
     ) -> Result<(ForkServer<B::Request>, B), ForkServerError> {
         let lines = lines_for(self.slots)?;
-        let lines: &'static [ScoreboardLine] = match &self.board_file {
-            None => shared::anonymous(lines)?,
-            Some(path) => shared::in_file(path, lines)?,
+        let memory: SharedMemory<ScoreboardLine> = match &self.board_file {
+            None => SharedMemory::anonymous(lines)?,
+            Some(path) => SharedMemory::in_file(path, lines)?,
         };
-        let scoreboard = Scoreboard::format(lines, self.slots, now())?;
+        let scoreboard = Scoreboard::format(memory.values(), self.slots, now())?;
         let wakeup = Wakeup::new()?;
         let (near, far) = link::pair()?;
         flush_streams();
         let mask = block_all()?;
         match fork()? {
             ForkResult::Parent(pid) => {
-                drop(far);
+                drop((far, memory));
                 drop(mask);
                 let wire = Wire::new(near);
                 ForkServer::new(pid, wire, scoreboard, wakeup, self.request_limit)
@@ -132,10 +133,10 @@ impl ForkServerBuilder {
             ForkResult::Child => {
                 drop(near);
                 self.settings.fork_server = Pid::this();
-                let resources =
-                    SlotResources { board: scoreboard.reader(), wakeup: ParentWakeup { wakeup } };
+                let wakeup = ParentWakeup { waker: wakeup.into_waker() };
+                let resources = SlotResources { board: scoreboard.reader(), wakeup };
                 let run = AssertUnwindSafe(|| {
-                    run_fork_server(self.settings, program, resources, Wire::new(far), mask)
+                    run_fork_server(self.settings, program, memory, resources, Wire::new(far), mask)
                 });
                 let code = catch_unwind(run).unwrap_or(EXIT_PANIC);
                 // `exit_now` does not run exit handlers: those that were registered before the fork
@@ -168,17 +169,20 @@ fn flush_streams() {
 fn run_fork_server<B: ChildProgram>(
     settings: ServerSettings,
     mut program: B,
+    memory: SharedMemory<ScoreboardLine>,
     resources: SlotResources,
     mut wire: Wire<Report, crate::protocol::ForkServerCommand>,
     mask: SignalBlockGuard,
 ) -> i32 {
     let prepared = detach_from_terminal()
+        .and_then(|()| memory.make_read_only(HEADER_LINES))
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
         // `preload` may call a library that sets CHLD to be ignored. Without the next call, the
         // exits of children would then go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
+    drop(memory);
     let child_exits = match prepared {
         Ok(child_exits) => child_exits,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::error::Error;
 use daemon_core::{MonotonicTime, ScoreboardReader, Seat};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::SignalBlockGuard;
-use daemon_sys::wakeup::Wakeup;
+use daemon_sys::wakeup::Waker;
 
 use crate::transfer::{Transfer, TransferError};
 
@@ -88,12 +88,12 @@ impl BlockedSignals {
 /// Wakes a sleeping parent when a child writes to the scoreboard.
 #[derive(Debug)]
 pub struct ParentWakeup {
-    pub(crate) wakeup: Wakeup,
+    pub(crate) waker: Waker,
 }
 
 impl daemon_core::WakeParent for ParentWakeup {
     fn wake(&self) {
-        self.wakeup.wake();
+        self.waker.wake();
     }
 }
 

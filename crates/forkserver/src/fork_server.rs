@@ -136,7 +136,7 @@ impl<R: Transfer> ForkServer<R> {
     fn take_slot(&mut self) -> Option<ChildId> {
         let Reverse(slot) = self.free.pop()?;
         let slot = SlotNumber::new(slot);
-        // A free slot is `Empty`, because only this handle opens and closes slots.
+        // A free slot can be opened, because only this handle opens and closes slots.
         let generation = self.scoreboard.open_slot(slot, now()).ok()?;
         Some(ChildId { slot, generation })
     }
@@ -300,10 +300,10 @@ impl<R: Transfer> ForkServer<R> {
         &self.scoreboard
     }
 
-    /// Returns a read-only view of the scoreboard.
+    /// Returns the parent's read-only view of the scoreboard, see [`Scoreboard::view`].
     #[must_use]
     pub fn board(&self) -> ScoreboardReader {
-        self.scoreboard.reader()
+        self.scoreboard.view()
     }
 
     /// Returns the wakeup, which becomes readable when a child writes to the scoreboard while the

@@ -5,10 +5,13 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use daemon_core::{ArmResult, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
+use daemon_core::{
+    ArmResult, LogThrottle, MonotonicTime, Phase, Scoreboard, ScoreboardLine, SlotNumber, Status,
+};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::reap::ChildSet;
+use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{SignalListener, block_all, unblock};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Pid, Signal};
@@ -48,6 +51,8 @@ pub(crate) struct PreforkManager {
     pub(crate) board: Scoreboard,
     size: Size,
     intervals: Intervals,
+    /// The memory of the scoreboard.
+    memory: SharedMemory<ScoreboardLine>,
     wakeup: Wakeup,
     /// The time from which reports may wake the manager again.
     ignore_reports_until: MonotonicTime,
@@ -69,6 +74,7 @@ pub(crate) struct PreforkManager {
     generation: u32,
     manager_pid: ManagerPid,
     hooks: Hooks,
+    fault_log: LogThrottle,
     log: Logger,
 }
 
@@ -102,6 +108,7 @@ impl PreforkManager {
         builder: PreforkBuilder,
         size: Size,
         board: Scoreboard,
+        memory: SharedMemory<ScoreboardLine>,
         manager_pid: ManagerPid,
     ) -> Result<PreforkManager, ConfigError> {
         let PreforkBuilder { intervals, traps, death_signal, grace, hooks, log, .. } = builder;
@@ -111,6 +118,7 @@ impl PreforkManager {
             board,
             size,
             intervals,
+            memory,
             wakeup: Wakeup::new()?,
             ignore_reports_until: MonotonicTime::ZERO,
             pending_exits: PendingExits::None,
@@ -127,6 +135,7 @@ impl PreforkManager {
             generation: 0,
             manager_pid,
             hooks,
+            fault_log: LogThrottle::default(),
             log,
         };
         manager.listen()?;
@@ -245,11 +254,26 @@ impl PreforkManager {
 
     fn read_reports(&mut self) {
         let PreforkManager { board, pool, .. } = self;
+        let time = now();
         board.drain_changes(|slot| {
-            if let Some(status) = board.read(slot).status {
+            if let Some(status) = board.observe_slot(slot, time).status {
                 pool.set_status(slot, status);
             }
         });
+        self.log_faults();
+    }
+
+    /// Logs damage of the scoreboard that was found and repaired.
+    pub(super) fn log_faults(&mut self) {
+        let faults = self.board.take_faults();
+        if let Some((slot, fault)) = faults.last
+            && self.fault_log.should_log(now())
+        {
+            warn!(
+                self.log, "scoreboard damaged, repaired";
+                "slot" => slot.get(), "reason" => fault.to_string()
+            );
+        }
     }
 
     /// Waits until an event occurs, a rolling signal is due, or `until` has passed. The caller must
@@ -319,7 +343,7 @@ impl PreforkManager {
         let owner = match self.board.open_slot(slot, time) {
             Ok(owner) => owner,
             Err(error) => {
-                // Other code has overwritten the free slot: clear it, and retry.
+                // The pool has chosen a free slot, so this does not happen.
                 warn!(self.log, "cannot open a scoreboard slot"; "slot" => slot.get(), "error" => error.to_string());
                 self.board.close_slot(slot, time);
                 return Ok(ForkSide::Manager);
@@ -332,6 +356,7 @@ impl PreforkManager {
             Ok(ForkResult::Parent(pid)) => {
                 self.children.add(pid);
                 self.slots.insert(pid, slot);
+                self.board.set_pid(slot, pid.as_raw().unsigned_abs());
                 drop(blocked);
                 if let (Some(hook), Some(overview)) = (&mut self.hooks.after_fork, &overview) {
                     hook(overview, pid);

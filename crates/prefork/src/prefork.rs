@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::fork::other_threads;
-use daemon_sys::{Error as SystemError, Pid, Signal, shared};
+use daemon_sys::shared::SharedMemory;
+use daemon_sys::{Error as SystemError, Pid, Signal};
 
 use crate::clock::now;
 use crate::error::{ConfigError, Error, InWorkerError};
@@ -60,8 +61,8 @@ impl Prefork {
     ) -> Result<Prefork, ConfigError> {
         let manager_pid = ManagerPid::acquire()?;
         let slots = size.slots();
-        let board = scoreboard(slots, file).map_err(ConfigError::Scoreboard)?;
-        let manager = PreforkManager::new(builder, size, board, manager_pid)?;
+        let (board, memory) = scoreboard(slots, file).map_err(ConfigError::Scoreboard)?;
+        let manager = PreforkManager::new(builder, size, board, memory, manager_pid)?;
         Ok(Prefork {
             role: ProcessRole::Manager(Box::new(manager)),
             manager_pid: Pid::this(),
@@ -247,7 +248,7 @@ impl Prefork {
     #[must_use]
     pub fn board(&self) -> Option<ScoreboardReader> {
         match &self.role {
-            ProcessRole::Manager(manager) => Some(manager.board.reader()),
+            ProcessRole::Manager(manager) => Some(manager.board.view()),
             ProcessRole::Worker => None,
         }
     }
@@ -373,11 +374,11 @@ impl ProcessRole {
 fn scoreboard(
     slots: u32,
     file: Option<PathBuf>,
-) -> Result<Scoreboard, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(Scoreboard, SharedMemory<ScoreboardLine>), Box<dyn std::error::Error + Send + Sync>> {
     let count = lines_for(slots)?;
-    let lines: &'static [ScoreboardLine] = match file {
-        Some(path) => shared::in_file(path, count)?,
-        None => shared::anonymous(count)?,
+    let memory: SharedMemory<ScoreboardLine> = match file {
+        Some(path) => SharedMemory::in_file(path, count)?,
+        None => SharedMemory::anonymous(count)?,
     };
-    Ok(Scoreboard::format(lines, slots, now())?)
+    Ok((Scoreboard::format(memory.values(), slots, now())?, memory))
 }

@@ -11,7 +11,7 @@ use daemon_sys::fork::flush_c_streams;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::SignalListener;
-use daemon_sys::wakeup::Wakeup;
+use daemon_sys::wakeup::Waker;
 use daemon_sys::{Pid, Signal};
 use slog::{Logger, crit, o};
 
@@ -278,7 +278,7 @@ impl fmt::Debug for Worker {
 
 /// Wakes a sleeping manager when a worker reports a status.
 #[derive(Debug)]
-pub(crate) struct ManagerWakeup(pub(crate) Wakeup);
+pub(crate) struct ManagerWakeup(pub(crate) Waker);
 
 impl daemon_core::WakeParent for ManagerWakeup {
     fn wake(&self) {

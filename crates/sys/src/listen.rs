@@ -26,11 +26,29 @@ mod platform;
 ///
 /// If the descriptor is not a listening socket.
 pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
+    set_backlog(listener, 0, "reduce the backlog of")
+}
+
+/// Makes a bound socket listen again, for example after another process that shares the socket has
+/// called shutdown(2) on it. Then accept(2) fails with `EINVAL` in all processes until the socket
+/// listens again.
+///
+/// The backlog is the largest that the system permits. The port is the same, unless the socket was
+/// bound to port 0. A Unix socket that was shut down stays so.
+///
+/// # Errors
+///
+/// If the descriptor is not a socket that can listen.
+pub fn listen_again(listener: BorrowedFd<'_>) -> Result<()> {
+    set_backlog(listener, libc::c_int::MAX, "listen again on")
+}
+
+fn set_backlog(listener: BorrowedFd<'_>, backlog: libc::c_int, action: &str) -> Result<()> {
     // SAFETY: listen accepts any number as a descriptor and touches no memory of ours; the borrow
     // keeps the descriptor open.
-    match unsafe { libc::listen(listener.as_raw_fd(), 0) } {
+    match unsafe { libc::listen(listener.as_raw_fd(), backlog) } {
         0 => Ok(()),
-        _ => Err(Error::last(format!("reduce the backlog of descriptor {}", listener.as_raw_fd()))),
+        _ => Err(Error::last(format!("{action} descriptor {}", listener.as_raw_fd()))),
     }
 }
 
@@ -55,8 +73,8 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 
 /// Accepts one pending connection. Returns `None` if no connection is pending.
 ///
-/// The listener must be nonblocking; otherwise the call waits for a connection. The new descriptor
-/// is nonblocking and close-on-exec.
+/// The listener must be nonblocking; otherwise the call waits for a connection or a signal. The new
+/// descriptor is nonblocking and close-on-exec.
 ///
 /// # Errors
 ///
@@ -67,12 +85,12 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match platform::accept(listener) {
             Ok(connection) => return Ok(Some(connection)),
-            Err(Errno::EAGAIN) => return Ok(None),
-            // Interruptions, and errors of the connection rather than the listener (accept(2),
-            // "Error handling").
+            // Only a blocking accept is interrupted: another process has changed the flags of the
+            // listener. Let the caller handle the signal.
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            // Errors of the connection rather than the listener (accept(2), "Error handling").
             Err(
-                Errno::EINTR
-                | Errno::ECONNABORTED
+                Errno::ECONNABORTED
                 | Errno::EPROTO
                 | Errno::ENOPROTOOPT
                 | Errno::ENETDOWN
@@ -83,5 +101,29 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
             ) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_was_shut_down_listens_again_on_its_port() {
+        // A port that the system has chosen for the socket is not kept, so ask for a free one.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|any| any.local_addr());
+        let address = free.expect("an address");
+        let listener = TcpListener::bind(address).expect("bound");
+        set_nonblocking(listener.as_fd(), true).expect("changed");
+        let copy = listener.as_fd().try_clone_to_owned().expect("a copy");
+        let _ = TcpStream::from(copy).shutdown(Shutdown::Both);
+        let refused = accept(listener.as_fd()).expect_err("shut down");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        listen_again(listener.as_fd()).expect("listens");
+        let _client = TcpStream::connect(address).expect("connected");
+        assert!(accept(listener.as_fd()).expect("accepted").is_some());
     }
 }

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -17,6 +17,136 @@ use zerocopy::FromBytes;
 
 use crate::error::{Error, Result};
 use crate::process::Pid;
+
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
+use linux as platform;
+
+/// Shared memory whose start can be made read-only.
+///
+/// The process that maps the memory can write to all of it. It then forks, and the forked process
+/// calls [`make_read_only`](SharedMemory::make_read_only), so that only the first process can write
+/// to the start of the memory.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use daemon_sys::shared::SharedMemory;
+///
+/// # fn main() -> Result<(), daemon_sys::error::Error> {
+/// let memory = SharedMemory::<AtomicU64>::anonymous(8)?;
+/// memory.values()[3].fetch_add(1, Ordering::Relaxed);
+/// // Eight values are less than a page, so nothing is made read-only.
+/// memory.make_read_only(8)?;
+/// assert_eq!(memory.values()[3].fetch_add(1, Ordering::Relaxed), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SharedMemory<T: 'static> {
+    values: &'static [T],
+    /// The memory as a file from which no writable mapping can be made, if the system has that.
+    backing: Option<OwnedFd>,
+}
+
+impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
+    /// Maps `count` zeroed values that this process shares with all processes that it forks from
+    /// now on. `T` must meet the conditions of [`anonymous`](fn@anonymous).
+    ///
+    /// On Linux the memory is a sealed memory file: no process can truncate it.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`anonymous`](fn@anonymous).
+    pub fn anonymous(count: usize) -> Result<SharedMemory<T>> {
+        let object = "shared memory";
+        let length = length_of::<T>(count, object)?;
+        let start = platform::map_anonymous(length);
+        let (start, backing) = start.map_err(|error| map_error(object, length, error))?;
+        // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
+        let values = unsafe { values(start, count) };
+        Ok(SharedMemory { values, backing })
+    }
+
+    /// Maps `count` zeroed values in a file, as [`in_file`](fn@in_file) does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`in_file`](fn@in_file).
+    pub fn in_file(path: impl AsRef<Path>, count: usize) -> Result<SharedMemory<T>> {
+        let path = path.as_ref();
+        let object = path.display().to_string();
+        let length = length_of::<T>(count, &object)?;
+        let temporary = temporary_path(path);
+        let created = create(&temporary, path, length);
+        if created.is_err() {
+            // The temporary file might not exist. The error of `create` is returned below.
+            let _ = fs::remove_file(&temporary);
+        }
+        let (file, read_only) =
+            created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
+        let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
+            .map_err(|error| map_error(&object, length, error))?;
+        // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
+        let values = unsafe { values(start, count) };
+        Ok(SharedMemory { values, backing: Some(read_only.into()) })
+    }
+
+    /// Returns the values.
+    #[must_use]
+    pub fn values(&self) -> &'static [T] {
+        self.values
+    }
+
+    /// Makes the first `count` values read-only in this process and in all processes that it forks
+    /// from now on, as far as these values fill whole pages. A write to them raises `SIGSEGV`.
+    ///
+    /// On Linux these processes cannot make the values writable again. On other systems they can,
+    /// unless the memory is a file, so only accidental writes are prevented.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system refuses the change.
+    pub fn make_read_only(&self, count: usize) -> Result<()> {
+        let values = self.values.get(..count).unwrap_or(self.values);
+        let length = whole_pages(size_of_val(values));
+        if length == 0 {
+            return Ok(());
+        }
+        let start = values.as_ptr().cast_mut().cast();
+        let protected = match &self.backing {
+            Some(file) => {
+                let (access, flags) = (libc::PROT_READ, libc::MAP_SHARED | libc::MAP_FIXED);
+                let fd = file.as_fd().as_raw_fd();
+                // SAFETY: the new mapping replaces the start of our own mapping by the same pages
+                // of the same file, so references to them stay valid. Atomics on read-only pages
+                // may be loaded.
+                let mapped = unsafe { libc::mmap(start, length, access, flags, fd, 0) };
+                mapped != libc::MAP_FAILED
+            }
+            // SAFETY: `start` is the start of our own mapping, which has at least that length.
+            None => unsafe { libc::mprotect(start, length, libc::PROT_READ) == 0 },
+        };
+        if protected {
+            return Ok(());
+        }
+        let action = format!("make {length} bytes of shared memory read-only");
+        Err(Error::os(action, io::Error::last_os_error()))
+    }
+}
+
+/// Returns the part of a length that fills whole pages.
+fn whole_pages(length: usize) -> usize {
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let page = page.ok().flatten().and_then(|page| usize::try_from(page).ok());
+    page.map_or(0, |page| length - length % page)
+}
 
 /// Maps `count` zeroed values that this process shares with all processes that it forks from now
 /// on.
@@ -67,20 +197,7 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
     path: impl AsRef<Path>,
     count: usize,
 ) -> Result<&'static [T]> {
-    let path = path.as_ref();
-    let object = path.display().to_string();
-    let length = length_of::<T>(count, &object)?;
-    let temporary = temporary_path(path);
-    let created = create(&temporary, path, length);
-    if created.is_err() {
-        // The temporary file might not exist. The error of `create` is returned below.
-        let _ = fs::remove_file(&temporary);
-    }
-    let file = created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
-    let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
-        .map_err(|error| map_error(&object, length, error))?;
-    // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
-    Ok(unsafe { values(start, count) })
+    SharedMemory::in_file(path, count).map(|memory| memory.values)
 }
 
 /// Maps the values of a file for reading. Another process has created the file with [`in_file`].
@@ -117,7 +234,8 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
     Ok(unsafe { values(start, count) })
 }
 
-fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<File> {
+/// Creates the file. Returns it opened for writing, and once more for reading only.
+fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<(File, File)> {
     // An earlier process with the same pid may have left the file behind when it was killed.
     let _ = fs::remove_file(temporary);
     let mut file =
@@ -125,8 +243,9 @@ fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<File> {
     // Setting only the length would allocate no disk blocks. On a full disk, a write through the
     // mapping would then kill the process (SIGBUS, mmap(2)).
     io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
+    let read_only = File::open(temporary)?;
     fs::rename(temporary, path)?;
-    Ok(file)
+    Ok((file, read_only))
 }
 
 fn temporary_path(path: &Path) -> PathBuf {
@@ -198,6 +317,42 @@ mod tests {
         assert_eq!(ours[0].load(SeqCst), 0);
         let mode = fs::metadata(&path).expect("the file exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    /// Returns whether this process could make the page at `values` writable.
+    fn is_writable<T>(values: &[T]) -> bool {
+        let maps = fs::read_to_string("/proc/self/maps").expect("readable");
+        let start = values.as_ptr().addr();
+        let line = maps.lines().find(|line| {
+            let (from, to) =
+                line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
+            let number = |text| usize::from_str_radix(text, 16).expect("a number");
+            (number(from)..number(to)).contains(&start)
+        });
+        line.expect("mapped").split(' ').nth(1).is_some_and(|access| access.contains('w'))
+    }
+
+    #[test]
+    fn the_start_of_the_memory_becomes_read_only_and_the_rest_stays_writable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let count = 3 * whole_pages(1 << 16) / 8;
+        for memory in [
+            SharedMemory::<AtomicU64>::anonymous(count).expect("mapped"),
+            SharedMemory::in_file(dir.path().join("memory"), count).expect("mapped"),
+        ] {
+            let values = memory.values();
+            values[0].store(7, SeqCst);
+            memory.make_read_only(count / 3).expect("changed");
+            let last = values.last().expect("there are values");
+            last.store(8, SeqCst);
+            assert_eq!(
+                (values[0].load(std::sync::atomic::Ordering::Relaxed), last.load(SeqCst)),
+                (7, 8)
+            );
+            if cfg!(target_os = "linux") {
+                assert!(!is_writable(&values[..1]) && is_writable(&values[count - 1..]));
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::process::{Pid, Signal};
 use crate::shared;
 use crate::signals::handle_with_context;
-use crate::wakeup::Wakeup;
+use crate::wakeup::{Waker, Wakeup};
 
 mod page;
 mod symbols;
@@ -133,7 +133,8 @@ impl BacktraceChannel {
     pub fn install_handler(self) -> Result<()> {
         platform::install(|| {
             // The channel is never freed, because the handler may be reading it.
-            CHANNEL.store(Box::leak(Box::new(self)), Ordering::Release);
+            let responder = Responder { page: self.page, waker: self.wakeup.into_waker() };
+            CHANNEL.store(Box::leak(Box::new(responder)), Ordering::Release);
             handle_with_context(Signal::Urg, on_request)
         })
         .map_err(|error| Error::os(format!("handle {}", Signal::Urg), error))
@@ -146,8 +147,15 @@ impl BacktraceChannel {
     }
 }
 
+/// The part of a channel that responds.
+#[derive(Debug)]
+struct Responder {
+    page: &'static BacktracePage,
+    waker: Waker,
+}
+
 /// The channel that the handler uses; null if this process does not respond.
-static CHANNEL: AtomicPtr<BacktraceChannel> = AtomicPtr::new(ptr::null_mut());
+static CHANNEL: AtomicPtr<Responder> = AtomicPtr::new(ptr::null_mut());
 
 /// The signal handler. `context` is the saved context of the interrupted thread, on that thread's
 /// stack.
@@ -161,7 +169,7 @@ extern "C" fn on_request(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
     if let Some(mut writer) = channel.page.accept(std::process::id()) {
         platform::walk(context, |address| writer.add(address));
         writer.finish();
-        channel.wakeup.wake();
+        channel.waker.wake();
     }
     Errno::set_raw(errno);
 }

@@ -75,7 +75,8 @@ impl ChildHandle {
         self.update(UpdateStatus::Long).map(drop)
     }
 
-    /// Extends the time limit of the current request to at least this long from now.
+    /// Extends the time limit of the current request to at least this long from now, at most 24
+    /// hours at a time.
     pub fn extend(&self, time: Duration) {
         // An extension is never refused.
         let _ = self.update(UpdateStatus::Extend(time));

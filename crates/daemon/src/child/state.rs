@@ -1,7 +1,8 @@
 //! The state of a child: what a status update leads to, and when the child exits.
 
 use daemon_core::{
-    ChildKind, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber, Status, WakeParent,
+    ChildKind, MAX_EXTENSION, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber,
+    Status, WakeParent,
 };
 use daemon_forkserver::ParentWakeup;
 
@@ -80,8 +81,13 @@ impl<B: WakeParent> ChildState<B> {
         self.title.label(text);
     }
 
+    /// Reports a status. A line that other code has damaged is not the session's fault: the parent
+    /// repairs it, and the child's own status is right.
     fn report(&mut self, status: Status, now: MonotonicTime) -> Result<(), ReportError> {
-        self.seat.report(status, now)?;
+        match self.seat.report(status, now) {
+            Ok(_) | Err(ReportError::StaleGeneration { .. } | ReportError::Closed { .. }) => {}
+            Err(error) => return Err(error),
+        }
         self.title.show(status);
         Ok(())
     }
@@ -97,7 +103,7 @@ impl<B: WakeParent> ChildState<B> {
             UpdateStatus::Req => self.begin(Status::Serving, now),
             UpdateStatus::Long => self.begin(Status::Long, now),
             UpdateStatus::Extend(time) => {
-                self.seat.extend_deadline(now + time);
+                self.seat.extend_deadline(now + time.min(MAX_EXTENSION));
                 Ok(NextAction::Continue)
             }
             UpdateStatus::Wait | UpdateStatus::Done => match (self.kind, status) {

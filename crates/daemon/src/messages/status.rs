@@ -23,7 +23,8 @@ pub enum UpdateStatus {
     /// The request is done. In a pool, `Done` has the same effect as `Wait`. A child of a
     /// post-forking daemon exits after `Done`.
     Done,
-    /// Extends the time limit of the current request to at least this long from now.
+    /// Extends the time limit of the current request to at least this long from now, at most 24
+    /// hours at a time.
     Extend(Duration),
 }
 

@@ -132,6 +132,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let scoreboard = supervision.processes.fork_server.scoreboard();
         scoreboard.set_phase(supervision.supervisor.phase());
         scoreboard.set_visible_slots(supervision.supervisor.max_children());
+        let faults = scoreboard.take_faults();
+        supervision.supervisor.on_scoreboard_faults(&faults, now());
         let events = supervision.supervisor.take_events();
         let lost = supervision.processes.lost.take();
         for event in events {

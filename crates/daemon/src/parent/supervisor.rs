@@ -13,8 +13,8 @@ mod stopping;
 use std::time::Duration;
 
 use daemon_core::{
-    AcceptChange, Backoff, BackoffRules, ChildKind, DemandScaler, MonotonicTime, OperatorPause,
-    Phase, Pool,
+    AcceptChange, Backoff, BackoffRules, ChildKind, DemandScaler, LogThrottle, MonotonicTime,
+    OperatorPause, Phase, Pool,
 };
 
 pub(crate) use event::SupervisorEvent;
@@ -25,7 +25,6 @@ use super::registry::Registry;
 use super::reload::ReloadState;
 use super::sizing::Sizing;
 use crate::dispatching::SharedRequestFactory;
-use crate::log_throttle::LogThrottle;
 use crate::messages::CommandError;
 use crate::model::Rules;
 use crate::status::Counters;
@@ -81,6 +80,8 @@ pub(crate) struct Supervisor<R> {
     max_children_reported: bool,
     /// Limits how often [`SupervisorEvent::MaxChildrenReached`] is emitted.
     max_children_log: LogThrottle,
+    /// Limits how often [`SupervisorEvent::ScoreboardRepaired`] is emitted.
+    scoreboard_fault_log: LogThrottle,
     /// Whether the fork server was notified that no more children will be forked.
     is_released: bool,
     operator_pause: OperatorPause,
@@ -137,6 +138,7 @@ impl<R: 'static> Supervisor<R> {
             backoff_reported_until: MonotonicTime::ZERO,
             max_children_reported: false,
             max_children_log: LogThrottle::default(),
+            scoreboard_fault_log: LogThrottle::default(),
             is_released: false,
             operator_pause: OperatorPause::Off,
             reload: ReloadState::default(),

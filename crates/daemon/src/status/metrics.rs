@@ -103,6 +103,8 @@ impl Report {
         registry.register("pauses", "Times that accepting was paused, by reason", pauses);
         let returned = "Requests returned to their senders";
         registry.register("requests_returned", returned, counter(counters.returned));
+        let repairs = "Lines of the scoreboard that were damaged and repaired";
+        registry.register("scoreboard_repairs", repairs, counter(counters.scoreboard_repairs));
         let exits = Family::<ExitLabel, Counter>::default();
         for (cause, ended) in &counters.exits {
             exits.get_or_create(&ExitLabel { cause: escaped(cause) }).inc_by(*ended);

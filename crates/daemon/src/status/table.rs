@@ -89,6 +89,9 @@ fn header(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             counters.pool_full,
             counters.returned
         )?;
+        if counters.scoreboard_repairs > 0 {
+            writeln!(f, "scoreboard damaged and repaired: {}", counters.scoreboard_repairs)?;
+        }
     }
     Ok(())
 }

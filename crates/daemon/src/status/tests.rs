@@ -264,7 +264,7 @@ mod any {
 
     fn counters() -> impl Strategy<Value = Counters> {
         let exits = btree_map("[a-z-]{1,12}", any::<u64>(), 0..4);
-        (any::<[u64; 9]>(), exits).prop_map(|(counted, exits)| Counters {
+        (any::<[u64; 10]>(), exits).prop_map(|(counted, exits)| Counters {
             forks: counted[0],
             failed_forks: counted[1],
             requests: counted[2],
@@ -275,6 +275,7 @@ mod any {
             failed_exits: counted[7],
             exits,
             returned: counted[8],
+            scoreboard_repairs: counted[9],
         })
     }
 

@@ -1,6 +1,6 @@
 //! Events of the fork server, made from its reports.
 
-use daemon_core::{Exit, Generation, SlotEntry, SlotNumber};
+use daemon_core::{Exit, Generation, SlotEntry, SlotNumber, Status};
 use daemon_sys::process::Pid;
 
 use super::{ChildId, ForkServer};
@@ -52,7 +52,9 @@ impl<R: Transfer> ForkServer<R> {
             Report::ChildForked { slot, generation, pid } => {
                 let child = self.child_in_slot(slot, generation)?;
                 self.pending.get_mut(child.slot.index())?.take()?;
-                Some(ForkServerEvent::Forked { child, pid: Pid::from_raw(pid)? })
+                let pid = Pid::from_raw(pid)?;
+                self.scoreboard.set_pid(child.slot, pid.as_raw().unsigned_abs());
+                Some(ForkServerEvent::Forked { child, pid })
             }
             Report::ForkFailed { slot, generation, error } => {
                 let child = self.child_in_slot(slot, generation)?;
@@ -71,11 +73,12 @@ impl<R: Transfer> ForkServer<R> {
     }
 
     fn child_in_slot(&self, slot: u32, generation: u32) -> Option<ChildId> {
-        if slot >= self.scoreboard.slots() {
-            return None;
-        }
         let child =
             ChildId { slot: SlotNumber::new(slot), generation: Generation::new(generation) };
-        (self.scoreboard.read(child.slot).generation == child.generation).then_some(child)
+        // The view's generation and the status of a free slot are those that this process has
+        // given to the slot, whatever the line of the slot contains.
+        let entry = self.scoreboard.view().read(child.slot);
+        let is_open = entry.status.is_some_and(|status| status != Status::Empty);
+        (is_open && entry.generation == child.generation).then_some(child)
     }
 }

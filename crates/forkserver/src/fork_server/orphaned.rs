@@ -15,7 +15,7 @@ impl<R: Transfer> ForkServer<R> {
     /// Such a child may exist nevertheless: the fork server may have died between the fork and the
     /// report.
     pub fn take_pending(&mut self) -> Vec<(ChildId, R)> {
-        let board = self.scoreboard.reader();
+        let board = self.scoreboard.view();
         (0..)
             .map(SlotNumber::new)
             .zip(&mut self.pending)
@@ -50,6 +50,8 @@ impl<R: Transfer> ForkServer<R> {
             let _reaped = reap::reap(pid);
             process::group_of(pid) != Some(self.pid)
         };
+        // A pid that the fork server has not reported is the one on the line. It is only examined
+        // here, so a wrong one does no harm.
         self.scoreboard
             .entries()
             .filter_map(|entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw))

@@ -63,7 +63,7 @@ fn a_child_holds_only_its_own_descriptors() {
     for mut reader in reader {
         let mut received = String::new();
         reader.read_to_string(&mut received).expect("read until the end");
-        assert_eq!(received, "anon_inode pipe socket");
+        assert_eq!(received, "pipe pipe socket");
     }
     server.shut_down();
 }

@@ -1,6 +1,6 @@
 //! The worker's side of a fork.
 
-use daemon_core::{Generation, Seat, SlotNumber, Status};
+use daemon_core::{Generation, HEADER_LINES, Seat, SlotNumber, Status};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::{SignalBlockGuard, SignalListener, restore_default, unblock};
 use daemon_sys::{Pid, Signal};
@@ -30,6 +30,7 @@ impl PreforkManager {
         let sent: Vec<Signal> = self.traps.sent().into_iter().chain([death_signal]).collect();
         let PreforkManager {
             board,
+            memory,
             wakeup,
             children,
             signals,
@@ -48,8 +49,9 @@ impl PreforkManager {
         manager_pid.transfer_to_worker();
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             die_with_parent(death_signal, manager)?;
+            memory.make_read_only(HEADER_LINES)?;
             let pid = Pid::this().as_raw().unsigned_abs();
-            let wakeup = ManagerWakeup(wakeup);
+            let wakeup = ManagerWakeup(wakeup.into_waker());
             let seat = Seat::take(board.reader(), slot, owner, pid, now(), wakeup)?;
             let signals = SignalListener::new()?;
             seat.report(Status::Fresh, now())?;

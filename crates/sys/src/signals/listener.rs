@@ -128,16 +128,10 @@ const fn bit(number: c_int) -> u64 {
 /// write(2). It preserves `errno`.
 extern "C" fn on_signal(number: c_int) {
     PENDING.fetch_or(bit(number), Ordering::SeqCst);
-    let increment = 1_u64.to_ne_bytes();
+    let byte = 1_u8;
     let errno = Errno::last_raw();
-    // SAFETY: write(2) is async-signal-safe, the pointer is to eight bytes, and a write to a
+    // SAFETY: write(2) is async-signal-safe, the pointer is to one byte, and a write to a
     // descriptor that is closed or full only returns an error.
-    unsafe {
-        libc::write(
-            WAKEUP_FD.load(Ordering::SeqCst),
-            (&raw const increment).cast(),
-            increment.len(),
-        )
-    };
+    unsafe { libc::write(WAKEUP_FD.load(Ordering::SeqCst), (&raw const byte).cast(), 1) };
     Errno::set_raw(errno);
 }

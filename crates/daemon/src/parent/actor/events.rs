@@ -1,7 +1,7 @@
 //! Turns the supervisor's events into broadcasts and log records.
 
 use actix::Context;
-use daemon_core::{AcceptChange, ExitCause, RecycleReason, format};
+use daemon_core::{AcceptChange, ExitCause, FaultCount, RecycleReason, format};
 use daemon_forkserver::Transfer;
 use slog::{debug, error, info, o, warn};
 
@@ -74,6 +74,15 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     }
                 }
             }
+            SupervisorEvent::ScoreboardRepaired(FaultCount { last, .. }) => match last {
+                Some((slot, fault)) => warn!(
+                    self.log, "scoreboard damaged, repaired";
+                    "slot" => slot.get(), "reason" => %fault
+                ),
+                None => warn!(
+                    self.log, "scoreboard damaged, repaired"; "reason" => "the header is damaged"
+                ),
+            },
             SupervisorEvent::StartFailed(reason) => self.fail(DaemonError::NotReady(reason), ctx),
             SupervisorEvent::ReloadStarted(children) => {
                 info!(self.log, "reload started"; "children" => children);

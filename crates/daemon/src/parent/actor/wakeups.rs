@@ -1,7 +1,7 @@
 //! Handles what wakes the parent: reports of the fork server, and status changes of children.
 
 use actix::{AsyncContext, Context, StreamHandler};
-use daemon_forkserver::Transfer;
+use daemon_forkserver::{Transfer, now};
 
 use super::DaemonActor;
 use crate::parent::process_control::ForkServerControl;
@@ -42,7 +42,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         ctx.run_later(supervision.supervisor.wakeup_delay(), Self::handle_child_wakeup);
     }
 
-    pub(super) fn arm_wakeup(&mut self, ctx: &mut Context<Self>) {
+    pub(in crate::parent) fn arm_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) =
             self.supervision.as_ref().filter(|supervision| supervision.supervisor.uses_statuses())
         else {
@@ -98,10 +98,11 @@ fn read_changes<R: Transfer>(
     processes: &ForkServerControl<R>,
 ) -> Changes {
     let mut changes = Changes::None;
-    let board = processes.fork_server.board();
-    processes.fork_server.scoreboard().drain_changes(|slot| {
+    let scoreboard = processes.fork_server.scoreboard();
+    let time = now();
+    scoreboard.drain_changes(|slot| {
         changes = Changes::Some;
-        supervisor.on_status_change(&board.read(slot));
+        supervisor.on_status_change(&scoreboard.observe_slot(slot, time));
     });
     changes
 }

@@ -1,6 +1,6 @@
 //! The events that the supervisor emits.
 
-use daemon_core::{AcceptChange, BackoffState};
+use daemon_core::{AcceptChange, BackoffState, FaultCount};
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
@@ -30,6 +30,8 @@ pub(crate) enum SupervisorEvent {
         /// The minimum number of children that should be idle or starting.
         min_spare: u32,
     },
+    /// Damage of the scoreboard was found and repaired.
+    ScoreboardRepaired(FaultCount),
     /// The initial children failed to start.
     StartFailed(String),
     /// The grace period has expired, and this many children are being killed.

@@ -1,7 +1,8 @@
 //! Handles the reports of the fork server and of children: forks, exits and statuses.
 
 use daemon_core::{
-    BackoffRules, Death, Exit, ExitCause, FailureReason, MonotonicTime, Phase, SlotEntry,
+    BackoffRules, Death, Exit, ExitCause, FailureReason, FaultCount, MonotonicTime, Phase,
+    SlotEntry,
 };
 use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
@@ -104,6 +105,19 @@ impl<R: 'static> Supervisor<R> {
             self.start_failure.get_or_insert(reason);
         }
         self.events.push(SupervisorEvent::ChildExited(exited));
+    }
+
+    /// Handles damage of the scoreboard that the parent has found and repaired.
+    pub(crate) fn on_scoreboard_faults(&mut self, faults: &FaultCount, now: MonotonicTime) {
+        if faults.is_zero() {
+            return;
+        }
+        let repairs = faults.lines.saturating_add(faults.header_words);
+        let total = &mut self.counters.scoreboard_repairs;
+        *total = total.saturating_add(repairs);
+        if self.scoreboard_fault_log.should_log(now) {
+            self.events.push(SupervisorEvent::ScoreboardRepaired(*faults));
+        }
     }
 
     /// Handles a changed slot of the scoreboard.

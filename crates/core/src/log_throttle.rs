@@ -2,27 +2,39 @@
 
 use std::time::Duration;
 
-use daemon_core::MonotonicTime;
+use crate::monotonic::MonotonicTime;
 
 /// How long a recurring condition must be absent before it is logged again.
-pub(crate) const QUIET_PERIOD: Duration = Duration::from_secs(60);
+const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
 /// Decides whether a condition that recurs many times a minute is logged. It is logged the first
-/// time, and again when it recurs after an absence of a [`QUIET_PERIOD`].
+/// time, and again when it recurs after an absence of one minute.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use daemon_core::{LogThrottle, MonotonicTime};
+///
+/// let (mut throttle, start) = (LogThrottle::default(), MonotonicTime::ZERO);
+/// assert!(throttle.should_log(start));
+/// assert!(!throttle.should_log(start + Duration::from_secs(1)));
+/// assert!(throttle.should_log(start + Duration::from_secs(61)));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LogThrottle {
+pub struct LogThrottle {
     last: Option<MonotonicTime>,
 }
 
 impl LogThrottle {
     /// Records that the condition holds now, and returns whether to log it.
-    pub(crate) fn should_log(&mut self, now: MonotonicTime) -> bool {
+    pub fn should_log(&mut self, now: MonotonicTime) -> bool {
         let last = self.last.replace(now);
         last.is_none_or(|last| now.saturating_since(last) >= QUIET_PERIOD)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
