@@ -7,10 +7,12 @@ mod evidence_collector;
 mod presence;
 mod settings;
 mod slowlog;
+mod symbols;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::fut::WrapFuture;
 use actix::{
@@ -20,17 +22,21 @@ use daemon_core::{
     Action, ActionKind, Babysitter, Confirmation, LadderStep, MonotonicTime, Phase, Presence,
     ProcessSample, RecycleReason, ScanResult, ScoreboardReader, SlotEntry, Status, Violation,
 };
-use daemon_forkserver::{ChildId, now};
+use daemon_forkserver::{ChildId, SymbolLookup, now};
 use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
-use futures::executor::block_on;
+use futures::channel::oneshot;
 use slog::{Logger, warn};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use collected::CollectedEvidence;
 use evidence_collector::EvidenceCollector;
 pub use settings::{Babysit, MemoryMeasure};
+use slowlog::PendingRecord;
 pub(crate) use slowlog::SlowLog;
+use symbols::SymbolResolver;
 
 use crate::blocking::blocking;
 use crate::evidence::{Evidence, inspect};
@@ -38,12 +44,22 @@ use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
 
 /// How long each of two operations may delay a step against a rogue: the inspection of the process,
-/// and the lookup of function names.
+/// and the lookup of the function names.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long reading the process table may take. If it takes longer, the babysitter logs this once
 /// and tries again at the next interval.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time after which the answer to [`TraceChild`] no longer waits for the function names. The
+/// command `daemonctl trace` waits 5 s for its answer.
+const TRACE_MAX: Duration = Duration::from_secs(4);
+
+/// How long a [`TraceChild`] waits for those that arrived before it.
+const TRACE_TURN_MAX: Duration = Duration::from_secs(3);
+
+/// How long a record of the slow log waits for the function names. Other lookups may come first.
+const SLOWLOG_SYMBOLS_MAX: Duration = Duration::from_secs(60);
 
 /// A report of the babysitter, or an action that it requests. The daemon carries out actions
 /// through the fork server.
@@ -70,6 +86,9 @@ pub(crate) enum BabysitterAction {
     Sampled,
     /// Sends a child the signal that requests its backtrace.
     RequestBacktrace { child: ChildId },
+    /// Starts a lookup of the functions at the addresses of a backtrace. If it cannot be started,
+    /// `answer` is dropped.
+    LookUpSymbols { addresses: Vec<usize>, answer: oneshot::Sender<SymbolLookup> },
 }
 
 /// Polls the process table and reports rogue and missing children to the daemon.
@@ -88,6 +107,9 @@ pub struct BabysitterActor {
     interval: Option<Duration>,
     next_sample: MonotonicTime,
     collector: EvidenceCollector,
+    resolver: Rc<SymbolResolver>,
+    /// The permit to collect the evidence for a [`TraceChild`].
+    trace_turn: Arc<Semaphore>,
     slowlog: SlowLog,
     log: Logger,
 }
@@ -123,6 +145,7 @@ impl BabysitterActor {
             .clone()
             .unwrap_or_else(|| daemon_core::Ladder::with_interval(interval.unwrap_or_default()));
         BabysitterActor {
+            resolver: Rc::new(SymbolResolver::new(daemon.clone())),
             daemon,
             board,
             babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
@@ -132,6 +155,7 @@ impl BabysitterActor {
             interval,
             next_sample: now() + interval.unwrap_or_default(),
             collector: EvidenceCollector::new(backtraces),
+            trace_turn: Arc::new(Semaphore::new(1)),
             slowlog,
             log,
         }
@@ -241,8 +265,8 @@ impl BabysitterActor {
         let child = ChildId { slot: action.slot, generation: action.generation };
         match action.kind {
             ActionKind::FirstStep(violation, step) => {
-                let taken = self.evidence(child, pid, action.request_cpu);
-                let take_step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
+                let taken = self.evidence_for_step(child, pid, action.request_cpu);
+                let take_step = taken.into_actor(self).map(move |taken, babysitter, ctx| {
                     let entry = babysitter.board.observe(action.slot, now());
                     let slots = babysitter.board.slots();
                     let confirmed = babysitter.babysitter.confirm(&action, &entry, slots, now());
@@ -257,7 +281,7 @@ impl BabysitterActor {
                         step,
                         evidence,
                     });
-                    babysitter.record(taken, format!("rogue: {violation}"));
+                    babysitter.record(taken, format!("rogue: {violation}"), ctx);
                 });
                 ctx.spawn(take_step);
             }
@@ -278,11 +302,11 @@ impl BabysitterActor {
                 self.daemon.do_send(BabysitterAction::Recycle { child, reason });
             }
             ActionKind::SlowRequest => {
-                let taken = self.evidence(child, pid, action.request_cpu);
-                let slow = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
+                let taken = self.evidence_for_step(child, pid, action.request_cpu);
+                let slow = taken.into_actor(self).map(move |taken, babysitter, ctx| {
                     let evidence = Arc::new(taken.evidence.clone());
                     babysitter.daemon.do_send(BabysitterAction::Slow { child, pid, evidence });
-                    babysitter.record(taken, "slow request".to_owned());
+                    babysitter.record(taken, "slow request".to_owned(), ctx);
                 });
                 ctx.spawn(slow);
             }
@@ -292,13 +316,39 @@ impl BabysitterActor {
 
     /// Waits for the lookup of the function names, and then writes the evidence to the slow log.
     /// The write runs on a blocking thread of the runtime. The runtime waits for this thread when
-    /// it shuts down, so no record is lost.
-    fn record(&self, taken: CollectedEvidence, reason: String) {
-        let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
-        spawn_blocking(move || slowlog.write(&block_on(taken.with_symbols()), &reason, &log));
+    /// it shuts down. If it shuts down earlier, it drops the waiting record, which writes it.
+    fn record(&self, mut taken: CollectedEvidence, reason: String, ctx: &mut Context<Self>) {
+        let mut record = PendingRecord {
+            evidence: taken.evidence.clone(),
+            reason,
+            slowlog: self.slowlog.clone(),
+            log: self.log.clone(),
+        };
+        let write = async move {
+            taken.wait_for_symbols(SLOWLOG_SYMBOLS_MAX).await;
+            record.evidence = taken.evidence;
+            spawn_blocking(move || drop(record));
+        };
+        ctx.spawn(write.into_actor(self));
     }
 
-    /// Collects evidence of a child, including a backtrace if the child answers in time.
+    /// Collects evidence of a child before a step, and waits a short time for the function names.
+    fn evidence_for_step(
+        &self,
+        child: ChildId,
+        pid: Pid,
+        request_cpu: Option<Duration>,
+    ) -> impl Future<Output = CollectedEvidence> + use<> {
+        let taken = self.evidence(child, pid, request_cpu);
+        async move {
+            let mut taken = taken.await;
+            taken.wait_for_symbols(TIMEOUT).await;
+            taken
+        }
+    }
+
+    /// Collects evidence of a child, including a backtrace if the child answers in time. The lookup
+    /// of the function names has only started.
     fn evidence(
         &self,
         child: ChildId,
@@ -307,6 +357,7 @@ impl BabysitterActor {
     ) -> impl Future<Output = CollectedEvidence> + use<> {
         let report = ChildReport::of(&self.board.observe(child.slot, now()), now());
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
+        let resolver = Rc::clone(&self.resolver);
         async move {
             let number = pid.as_raw().unsigned_abs();
             // Inspect the child before requesting its backtrace, because the signal that requests
@@ -319,7 +370,7 @@ impl BabysitterActor {
             let answer = collector
                 .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))
                 .await;
-            CollectedEvidence::of(evidence, answer).await
+            CollectedEvidence::of(evidence, answer, &resolver)
         }
     }
 }
@@ -348,11 +399,18 @@ impl Handler<TraceChild> for BabysitterActor {
             let child = ChildId { slot: entry.slot, generation: entry.generation };
             self.evidence(child, pid, None)
         });
+        let (turn, deadline) = (Arc::clone(&self.trace_turn), Instant::now() + TRACE_MAX);
         let answer = async move {
-            match taken {
-                None => Err(TraceError::NoSuchChild(pid)),
-                Some(taken) => Ok(Arc::new(taken.await.with_symbols().await)),
-            }
+            let Some(taken) = taken else {
+                return Err(TraceError::NoSuchChild(pid));
+            };
+            // Only one child can be asked for its backtrace at a time. After the wait, the evidence
+            // is collected in any case.
+            let turn = timeout(TRACE_TURN_MAX, turn.acquire()).await;
+            let mut taken = taken.await;
+            drop(turn);
+            taken.wait_for_symbols(deadline.saturating_duration_since(Instant::now())).await;
+            Ok(Arc::new(taken.evidence))
         };
         Box::pin(answer.into_actor(self))
     }

@@ -15,11 +15,13 @@ use std::time::Duration;
 use daemon_core::{Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Pid, Signal};
+use daemon_sys::trace::MAX_FRAMES;
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
 use crate::child_program::now;
 use crate::protocol::{ForkServerCommand, Report, RequestBody};
+use crate::symbols::SymbolLookup;
 use crate::transfer::{Encoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
 
@@ -176,6 +178,33 @@ impl<R: Transfer> ForkServer<R> {
     pub fn check_child(&mut self, child: ChildId) -> Result<(), ForkServerError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
         self.order(&ForkServerCommand::CheckChild { slot, generation })
+    }
+
+    /// Makes the fork server look up the functions at the addresses of a child's backtrace, in a
+    /// short-lived process that it forks. The first address is the executed one and the others are
+    /// return addresses. Only the first [`MAX_FRAMES`](daemon_sys::trace::MAX_FRAMES) addresses are
+    /// looked up.
+    ///
+    /// Start the next lookup when this one has ended: a new lookup ends the previous one. If the
+    /// fork server cannot fork, shuts down or is lost, the lookup ends and its frames have only
+    /// addresses. The names of functions in libraries that `preload` has loaded are found, those in
+    /// libraries that a child has loaded are not.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::System`] if the pipe for the result cannot be created.
+    /// [`ForkServerError::Lost`] if the command cannot be sent.
+    pub fn look_up_symbols(
+        &mut self,
+        addresses: Vec<usize>,
+    ) -> Result<SymbolLookup, ForkServerError> {
+        let order = ForkServerCommand::LookUpSymbols {
+            addresses: addresses.iter().take(MAX_FRAMES).map(|address| *address as u64).collect(),
+        };
+        let (lookup, output) = SymbolLookup::new(addresses)?;
+        let sent = self.wire.send(&order, &[output.as_fd()]);
+        sent.map_err(|error| self.lost(error.to_string()))?;
+        Ok(lookup)
     }
 
     /// Makes the fork server reopen its logs, see

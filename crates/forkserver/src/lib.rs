@@ -87,6 +87,7 @@
 //! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's handle: sends commands, returns events |
 //! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: the code that it runs and what it starts with |
 //! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | how a request is sent to its child |
+//! | [`SymbolLookup`], [`SymbolLookupProgress`] | the functions in a child's backtrace |
 //! | [`ForkRefusal`], [`ForkServerError`], [`TransferError`] | errors |
 //!
 //! # Limitations
@@ -107,6 +108,7 @@ mod protocol;
 #[cfg(test)]
 mod sentences;
 mod server_loop;
+mod symbols;
 mod transfer;
 mod wire;
 
@@ -114,6 +116,7 @@ pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
 pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup, now};
 pub use fork_server::{ChildId, ForkError, ForkServer, ForkServerError, ForkServerEvent};
 pub use protocol::ForkRefusal;
+pub use symbols::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 pub use transfer::{DESCRIPTORS_MAX, Decoder, Encoder, Serde, Transfer, TransferError};
 
 pub use daemon_core as core;

@@ -15,6 +15,10 @@ pub(crate) enum ForkServerCommand {
     SignalAll { signal: i32 },
     /// Check whether this child still exists, and report its exit if not.
     CheckChild { slot: u32, generation: u32 },
+    /// Fork a process that looks up these addresses. The frame of this command carries the end of
+    /// a pipe to which the process writes. There is no report: the pipe is closed when the lookup
+    /// ends, or if it cannot be started.
+    LookUpSymbols { addresses: Vec<u64> },
     /// Reopen the logs.
     ReopenLogs,
     /// Drop the program, and every listener with it. No more children are forked.

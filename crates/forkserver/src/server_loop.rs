@@ -18,6 +18,7 @@ use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 use crate::builder::ServerSettings;
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
 use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_core_exit};
+use crate::symbols::{LookupProcess, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
 
@@ -34,6 +35,7 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     mask: SignalBlockGuard,
     seats: HashMap<u32, ChildEntry>,
     pids: HashMap<Pid, u32>,
+    lookup: LookupProcess,
     shutdown_phase: ShutdownPhase,
 }
 
@@ -101,6 +103,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             mask,
             seats: HashMap::new(),
             pids: HashMap::new(),
+            lookup: LookupProcess::default(),
             shutdown_phase: ShutdownPhase::Running,
         }
     }
@@ -112,6 +115,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         loop {
             if let ShutdownPhase::KillAt(_) | ShutdownPhase::Killed = self.shutdown_phase
                 && self.pids.is_empty()
+                && !self.lookup.exists()
             {
                 self.flush();
                 // Signals that are pending for the fork server stay blocked until it exits.
@@ -132,6 +136,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 }
             }
             self.kill_overdue();
+            self.lookup.enforce(now(), kill_lookup);
         }
     }
 
@@ -143,7 +148,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         let link = (self.wire.as_fd(), interest);
         Ok(match self.shutdown_phase {
             ShutdownPhase::Running => {
-                let [child_exits, link] = wait(&[child_exits, link], None)?;
+                let [child_exits, link] = wait(&[child_exits, link], self.timeout())?;
                 ReadySources { child_exits, link }
             }
             ShutdownPhase::KillAt(_) | ShutdownPhase::Killed => {
@@ -154,11 +159,13 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        match self.shutdown_phase {
+        let shutdown = match self.shutdown_phase {
             ShutdownPhase::KillAt(time) => Some(time.saturating_since(now())),
             ShutdownPhase::Running => None,
             ShutdownPhase::Killed => Some(CHECK_INTERVAL),
-        }
+        };
+        let lookup = self.lookup.deadline().map(|time| time.saturating_since(now()));
+        shutdown.into_iter().chain(lookup).min()
     }
 
     fn receive_commands(&mut self) -> AfterCommand {
@@ -203,6 +210,9 @@ impl<B: ChildProgram> ServerLoop<B> {
             ForkServerCommand::CheckChild { slot, generation } => {
                 self.check_child(slot, generation);
             }
+            ForkServerCommand::LookUpSymbols { addresses } => {
+                self.look_up_symbols(&addresses, descriptors);
+            }
             ForkServerCommand::ReopenLogs => {
                 if let Some(Err(error)) = self.program.as_mut().map(ChildProgram::reopen_logs) {
                     self.report(&Report::ReopenLogsFailed { error: error.to_string() });
@@ -237,8 +247,24 @@ impl<B: ChildProgram> ServerLoop<B> {
         AfterCommand::Continue
     }
 
+    /// Forks a process that looks up these addresses. It has neither a slot nor a seat, and does not
+    /// count as a child. If the fork fails, the pipe is closed, which ends the lookup in the parent.
+    fn look_up_symbols(&mut self, addresses: &[u64], mut descriptors: VecDeque<OwnedFd>) {
+        let Some(output) = descriptors.pop_front() else {
+            return;
+        };
+        let time = now();
+        self.lookup.kill(time, kill_lookup);
+        match fork() {
+            Ok(ForkResult::Child) => run_lookup(addresses, output, &self.settings),
+            Ok(ForkResult::Parent(pid)) => self.lookup.started(pid, time),
+            Err(_parent_keeps_the_addresses) => {}
+        }
+    }
+
     fn reap(&mut self) -> Result<(), daemon_sys::Error> {
         while let Some((pid, exit)) = reap_any()? {
+            self.lookup.reaped(pid);
             // A child without a slot was started by the preload step.
             let Some(slot) = self.pids.remove(&pid) else {
                 continue;
@@ -247,7 +273,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 continue;
             };
             self.report_gone(slot, entry, to_core_exit(exit));
-            if self.pids.is_empty() {
+            if self.pids.is_empty() && !self.lookup.exists() {
                 break;
             }
         }
@@ -279,6 +305,7 @@ impl<B: ChildProgram> ServerLoop<B> {
 
     fn begin_shutdown(&mut self) {
         self.program = None;
+        self.lookup.kill(now(), kill_lookup);
         self.signal_all(Signal::Term);
         self.shutdown_phase = ShutdownPhase::KillAt(now() + self.settings.grace);
     }
@@ -333,6 +360,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             mask,
             seats,
             pids,
+            lookup: _,
             shutdown_phase: _,
         } = self;
         wire.close_without_freeing();
@@ -410,4 +438,9 @@ fn send(pid: Pid, signal: Signal) -> SignalTarget {
     }
     let _ = process::signal(pid, signal);
     SignalTarget::Child
+}
+
+/// Kills a symbol lookup. If other code has reaped it, there is nothing to kill.
+fn kill_lookup(pid: Pid) {
+    send(pid, Signal::Kill);
 }

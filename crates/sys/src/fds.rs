@@ -1,7 +1,8 @@
 //! Lists the open descriptors of this process, for diagnostics and leak tests. The function
-//! [`take_inherited`] takes ownership of descriptors that this process inherited from its parent.
+//! [`take_inherited`] takes ownership of descriptors that this process inherited from its parent,
+//! and [`close_others`] closes those that a forked process does not need.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use crate::error::{Error, Result};
 
@@ -30,6 +31,26 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     Ok(fds)
 }
 
+/// Closes all descriptors of this process except standard input, output and error and `keep`.
+///
+/// Call this function in a forked process that never returns to the code that owns the other
+/// descriptors: it ends with [`exit_now`](crate::process::exit_now), so no owner uses or closes its
+/// descriptor afterwards.
+///
+/// # Errors
+///
+/// The errors of [`open_fds`]; no descriptor is closed then.
+pub fn close_others(keep: BorrowedFd<'_>) -> Result<()> {
+    for (fd, _target) in open_fds()? {
+        if fd > libc::STDERR_FILENO && fd != keep.as_raw_fd() {
+            // SAFETY: close(2) accepts any number. This process exits without running code that
+            // owns the descriptor, see above.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
 /// Returns the number of open descriptors.
 ///
 /// # Errors
@@ -42,8 +63,6 @@ pub fn count() -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     #[test]

@@ -132,6 +132,18 @@ pub fn raise_open_files_limit() -> Result<u64> {
     open_files_limit()
 }
 
+/// Limits the address space of this process to its present size and this number of bytes more.
+/// Allocations beyond the limit fail.
+///
+/// # Errors
+///
+/// [`Error::Os`] if the present size cannot be read, or if a lower limit is set already.
+/// [`Error::Unsupported`] on systems other than Linux.
+pub fn limit_growth(bytes: u64) -> Result<()> {
+    let limit = platform::address_space()?.saturating_add(bytes);
+    set_limit(Resource::AddressSpace, limit, limit)
+}
+
 /// Sets the niceness of this process, from -20 (highest priority) to 19 (lowest priority); the
 /// default is 0. Only root is allowed to lower the niceness.
 ///

@@ -11,5 +11,5 @@ mod queue;
 pub(crate) use action::handle_with_context;
 pub use action::{ignore, restore_all_defaults, restore_default};
 pub use listener::SignalListener;
-pub use mask::{SignalBlockGuard, block_all, unblock};
+pub use mask::{SignalBlockGuard, block_all, unblock, unblock_all};
 pub use queue::SignalQueue;

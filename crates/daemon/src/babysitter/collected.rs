@@ -1,16 +1,15 @@
-//! Collected evidence, and the lookup of the function names in its backtrace.
+//! Collected evidence, and the wait for the function names in its backtrace.
 
-use daemon_sys::trace::symbolise;
-use tokio::task::{JoinHandle, spawn_blocking};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::TIMEOUT;
 use super::evidence_collector::Answer;
+use super::symbols::{SymbolResolver, unnamed};
 use crate::evidence::{Evidence, Frame, Trace};
 
-/// Evidence whose frames may still lack function names. The names are looked up in the program's
-/// debug information, which is slow, so steps against a rogue wait for the names no longer than
-/// [`TIMEOUT`].
+/// Evidence whose frames may still lack function names, because their lookup is slow.
 #[derive(Debug)]
 pub(super) struct CollectedEvidence {
     pub(super) evidence: Evidence,
@@ -18,34 +17,27 @@ pub(super) struct CollectedEvidence {
 }
 
 impl CollectedEvidence {
-    pub(super) async fn of(evidence: Evidence, answer: Answer) -> CollectedEvidence {
+    /// Adds the child's answer to the evidence, and starts the lookup of the function names.
+    pub(super) fn of(evidence: Evidence, answer: Answer, resolver: &SymbolResolver) -> Self {
         let (backtrace, symbols) = match answer {
             Answer::NotRequested => (Trace::NotAsked, None),
             Answer::None => (Trace::NoAnswer, None),
             Answer::At(addresses) => {
-                let unnamed = addresses.iter().copied().map(Frame::at).collect();
-                let mut symbols = spawn_blocking(move || {
-                    symbolise(&addresses).into_iter().map(Frame::from).collect::<Vec<_>>()
-                });
-                match timeout(TIMEOUT, &mut symbols).await {
-                    Ok(Ok(frames)) => (Trace::Frames(frames), None),
-                    Ok(Err(_panicked)) => (Trace::Frames(unnamed), None),
-                    Err(_not_yet) => (Trace::Frames(unnamed), Some(symbols)),
-                }
+                (Trace::Frames(unnamed(&addresses)), resolver.look_up(addresses))
             }
         };
         CollectedEvidence { evidence: Evidence { backtrace, ..evidence }, symbols }
     }
 
-    /// Waits for the function names and returns the complete evidence.
-    pub(super) async fn with_symbols(self) -> Evidence {
-        let CollectedEvidence { evidence, symbols } = self;
-        let Some(symbols) = symbols else {
-            return evidence;
-        };
-        match symbols.await {
-            Ok(frames) => Evidence { backtrace: Trace::Frames(frames), ..evidence },
-            Err(_panicked) => evidence,
+    /// Waits for the function names, but not longer than `limit`. Until they are known, the
+    /// evidence has addresses instead.
+    pub(super) async fn wait_for_symbols(&mut self, limit: Duration) {
+        let Some(symbols) = &mut self.symbols else { return };
+        if let Ok(ended) = timeout(limit, symbols).await {
+            self.symbols = None;
+            if let Ok(frames) = ended {
+                self.evidence.backtrace = Trace::Frames(frames);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ impl SlowLog {
     /// Writes one record. The file is opened for each record, because records are rare and the file
     /// can then be rotated at any time. If the file cannot be written, the evidence is written to
     /// the daemon's log.
-    pub(super) fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
+    fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
         let Some(path) = &self.path else {
             log_evidence(evidence, reason, log);
             return;
@@ -34,6 +34,22 @@ impl SlowLog {
             warn!(log, "cannot append to the slow log"; "path" => path, "error" => error.to_string());
             log_evidence(evidence, reason, log);
         }
+    }
+}
+
+/// A record of the slow log that is not written yet. It is written when this value is dropped, so
+/// that no record is lost when the runtime drops its tasks at its end.
+#[derive(Debug)]
+pub(super) struct PendingRecord {
+    pub(super) evidence: Evidence,
+    pub(super) reason: String,
+    pub(super) slowlog: SlowLog,
+    pub(super) log: Logger,
+}
+
+impl Drop for PendingRecord {
+    fn drop(&mut self) {
+        self.slowlog.write(&self.evidence, &self.reason, &self.log);
     }
 }
 

@@ -114,6 +114,15 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                     processes.signal(child, Signal::Urg);
                 });
             }
+            BabysitterAction::LookUpSymbols { addresses, answer } => {
+                let lookup = self.supervision.as_mut().and_then(|supervision| {
+                    supervision.processes.fork_server.look_up_symbols(addresses).ok()
+                });
+                if let Some(lookup) = lookup {
+                    // This fails if the babysitter no longer waits.
+                    let _ = answer.send(lookup);
+                }
+            }
         }
     }
 }

@@ -94,6 +94,18 @@ pub fn unblock(signals: &[Signal]) -> Result<()> {
     set_of(signals).thread_unblock().map_err(|errno| Error::os("unblock signals", errno))
 }
 
+/// Unblocks every signal in the calling thread, including those of a
+/// [`SignalQueue`](super::SignalQueue) that this process does not read any more. Pending signals are
+/// delivered immediately.
+///
+/// # Errors
+///
+/// pthread_sigmask(3) documents no error for this call.
+pub fn unblock_all() -> Result<()> {
+    release(&Signal::ALL);
+    SigSet::empty().thread_set_mask().map_err(|errno| Error::os("unblock all signals", errno))
+}
+
 pub(super) fn set_of(signals: &[Signal]) -> SigSet {
     signals.iter().map(|signal| signal.nix()).collect()
 }
@@ -116,6 +128,14 @@ mod tests {
         assert!(is_blocked(Signal::Usr1) && !is_blocked(Signal::Usr2));
         drop(outer);
         assert!(!is_blocked(Signal::Usr1));
+    }
+
+    #[test]
+    fn unblock_all_leaves_no_signal_blocked() {
+        block_all().expect("blocked").leave_blocked();
+        unblock_all().expect("unblocked");
+        let mask = SigSet::thread_get_mask().expect("mask");
+        assert_eq!(mask.iter().count(), 0, "{mask:?}");
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub struct StackFrame {
     pub line: Option<u32>,
 }
 
+impl StackFrame {
+    /// Creates a frame of which only the address is known.
+    #[must_use]
+    pub fn at(address: usize) -> StackFrame {
+        StackFrame { address, function: None, file: None, line: None }
+    }
+}
+
 impl fmt::Display for StackFrame {
     /// Writes `function at file:line`. Writes the address instead of an unknown function, and
     /// leaves out an unknown file or line.
@@ -33,44 +41,54 @@ impl fmt::Display for StackFrame {
     }
 }
 
-/// Resolves the addresses of a backtrace to names. The first address is the executed one and the
-/// others are return addresses, as
-/// [`BacktraceRequester::response`](super::BacktraceRequester::response) returns them.
+/// Resolves the addresses of a backtrace to names, and returns the frames of all addresses. See
+/// [`symbolise_each`].
+#[must_use]
+pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
+    let mut frames = Vec::with_capacity(addresses.len());
+    symbolise_each(addresses, |_index, frame| frames.push(frame));
+    frames
+}
+
+/// Resolves the addresses of a backtrace to names, and passes each frame to `visit`, together with
+/// the index of its address. The first address is the executed one and the others are return
+/// addresses, as [`BacktraceRequester::response`](super::BacktraceRequester::response) returns
+/// them.
 ///
 /// Each address results in one frame for its function and one frame for each function that is
 /// inlined there, innermost first. An unknown address results in a frame with the address only. The
 /// traced process must be forked from this process or from the same process as this one. Libraries
-/// that the traced process has loaded after the fork (dlopen(3)) are unknown.
+/// that the traced process has loaded after the fork (dlopen(3)) are unknown. The addresses are only
+/// looked up, never dereferenced, so any numbers may be passed.
 ///
-/// This function reads the program's debug information. This can take a second, and temporarily
-/// needs several times the size of the debug information in memory, so call the function where
-/// blocking is acceptable. It also takes a lock and allocates, so never call it in a signal
-/// handler.
-#[must_use]
-pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
-    let mut frames = Vec::with_capacity(addresses.len());
+/// This function reads the program's debug information. This can take a second, and needs several
+/// times the size of the debug information in memory, much of which the allocator keeps. So call
+/// the function in a process that exits afterwards. It also takes a lock and allocates, so never
+/// call it in a signal handler.
+pub fn symbolise_each(addresses: &[usize], mut visit: impl FnMut(usize, StackFrame)) {
     for (index, &address) in addresses.iter().enumerate() {
         // The backtrace crate treats every address as a return address and looks up the byte before
         // it. The first address is not a return address and may be the first byte of its function,
         // so 1 is added to it.
         let looked_up = if index == 0 { address.saturating_add(1) } else { address };
-        let before = frames.len();
+        let mut is_unknown = true;
         backtrace::resolve(looked_up as *mut c_void, |symbol| {
-            frames.push(StackFrame {
+            is_unknown = false;
+            let frame = StackFrame {
                 address,
                 function: symbol.name().map(|name| format!("{name:#}")),
                 file: symbol.filename().map(|file| file.display().to_string()),
                 line: symbol.lineno(),
-            });
+            };
+            visit(index, frame);
         });
-        if frames.len() == before {
-            frames.push(StackFrame { address, function: None, file: None, line: None });
+        if is_unknown {
+            visit(index, StackFrame::at(address));
         }
     }
     // Clear the cache, because it keeps debug information mapped, and its list of loaded libraries
     // can become outdated.
     backtrace::clear_symbol_cache();
-    frames
 }
 
 #[cfg(test)]
@@ -109,5 +127,26 @@ mod tests {
         let of_frames: Vec<usize> = frames.iter().map(|frame| frame.address).collect();
         assert_eq!(of_frames, nowhere);
         assert!(frames.iter().all(|frame| frame.function.is_none()), "{frames:#?}");
+    }
+
+    #[test]
+    fn any_number_can_be_looked_up() {
+        // A fixed sequence of numbers from a linear congruential generator (Knuth's MMIX).
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state as usize
+        };
+        let near = any_number_can_be_looked_up as fn() as usize;
+        let hostile: Vec<usize> = (0..200).map(|_| next()).collect();
+        // Addresses within and around the program's own functions.
+        let close = (0..200).map(|_| near.wrapping_add(next() % (1 << 26)).wrapping_sub(1 << 25));
+        let addresses: Vec<usize> = hostile.iter().copied().chain(close).collect();
+        let mut seen = vec![false; addresses.len()];
+        symbolise_each(&addresses, |index, frame| {
+            assert_eq!(frame.address, addresses[index]);
+            seen[index] = true;
+        });
+        assert!(seen.into_iter().all(|seen| seen), "each address results in a frame");
     }
 }

@@ -1,0 +1,438 @@
+//! Looks up the functions at the addresses of a backtrace, in a short-lived process that the fork
+//! server forks.
+//!
+//! To look up a function, the program's debug information must be parsed, which takes memory that
+//! the allocator keeps afterwards. The process that parses it has the same memory map as the
+//! children, needs no slot and no seat, writes each result to a pipe, and exits.
+//!
+//! The addresses come from a child and the results from another process, so neither are trusted.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use daemon_core::MonotonicTime;
+use daemon_sys::limits::{self, Resource};
+use daemon_sys::listen::set_nonblocking;
+use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::signals::{restore_all_defaults, unblock_all};
+use daemon_sys::trace::{MAX_FRAMES, StackFrame, symbolise_each};
+use daemon_sys::{Error, fds};
+use serde::{Deserialize, Serialize};
+
+use crate::builder::{EXIT_PANIC, EXIT_SOFTWARE, ServerSettings};
+
+/// The time after which a lookup is killed. A cold lookup in a program with much debug information
+/// takes some seconds.
+pub const SYMBOL_LOOKUP_MAX: Duration = Duration::from_secs(10);
+
+/// The time for which a shutdown waits for the end of a killed lookup.
+const EXIT_MAX: Duration = Duration::from_secs(1);
+
+/// The maximum size of a lookup's output in bytes. The results that exceed it are left out.
+const OUTPUT_MAX: usize = 64 * 1024;
+
+/// The maximum length of a function's or a file's name in characters.
+const NAME_MAX: usize = 512;
+
+/// The maximum number of frames for one address: its function and those that are inlined there.
+const INLINED_MAX: usize = 64;
+
+/// How much the address space of a lookup may grow in bytes.
+const GROWTH_MAX: u64 = 4 << 30;
+
+/// The score that makes the kernel's OOM killer kill a lookup first.
+const OOM_SCORE: i32 = 1000;
+
+/// A frame, as the lookup writes it to the pipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FrameRecord {
+    /// The index of the frame's address among the addresses of the lookup.
+    index: u32,
+    function: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+}
+
+/// The result of a lookup, in the process that has requested it. Returned by
+/// [`ForkServer::look_up_symbols`](crate::ForkServer::look_up_symbols).
+///
+/// Its descriptor is readable when [`read`](SymbolLookup::read) can make progress. The lookup ends
+/// by itself after [`SYMBOL_LOOKUP_MAX`]. Dropping this value abandons it.
+#[derive(Debug)]
+pub struct SymbolLookup {
+    output: io::PipeReader,
+    addresses: Vec<usize>,
+    received: Vec<u8>,
+}
+
+/// Whether a lookup has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolLookupProgress {
+    /// The lookup runs.
+    Running,
+    /// The lookup has ended, successfully or not.
+    Ended,
+}
+
+impl SymbolLookup {
+    /// Creates a lookup, and returns the end of the pipe to which its process writes.
+    pub(crate) fn new(addresses: Vec<usize>) -> Result<(SymbolLookup, OwnedFd), Error> {
+        let error = |error| Error::os("create a pipe for a symbol lookup", error);
+        let (output, input) = io::pipe().map_err(error)?;
+        // Only this process has this end of the pipe, so no other process can change its mode.
+        set_nonblocking(output.as_fd(), true)?;
+        Ok((SymbolLookup { output, addresses, received: Vec::new() }, input.into()))
+    }
+
+    /// Reads the results that have arrived. Does not block.
+    pub fn read(&mut self) -> SymbolLookupProgress {
+        let mut buffer = [0; 4096];
+        while self.received.len() < OUTPUT_MAX {
+            match self.output.read(&mut buffer) {
+                Ok(0) => return SymbolLookupProgress::Ended,
+                Ok(read) => self.received.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return SymbolLookupProgress::Running,
+                    io::ErrorKind::Interrupted => {}
+                    _other => return SymbolLookupProgress::Ended,
+                },
+            }
+        }
+        SymbolLookupProgress::Ended
+    }
+
+    /// Returns the frames, in the order of the addresses. An address that has not been looked up,
+    /// or whose function is unknown, results in a frame with the address only.
+    #[must_use]
+    pub fn into_frames(self) -> Vec<StackFrame> {
+        decode(&self.received, &self.addresses)
+    }
+}
+
+impl AsFd for SymbolLookup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.output.as_fd()
+    }
+}
+
+/// Returns the frames of these addresses, with the names in these records. Ignores everything from
+/// the first invalid record on.
+fn decode(mut bytes: &[u8], addresses: &[usize]) -> Vec<StackFrame> {
+    let mut found: Vec<Vec<StackFrame>> = vec![Vec::new(); addresses.len()];
+    while let Ok((record, rest)) = postcard::take_from_bytes::<FrameRecord>(bytes) {
+        bytes = rest;
+        let index = usize::try_from(record.index).unwrap_or(usize::MAX);
+        let (Some(frames), Some(address)) = (found.get_mut(index), addresses.get(index)) else {
+            break;
+        };
+        if frames.len() < INLINED_MAX {
+            let mut frame = StackFrame::at(*address);
+            frame.function = record.function.as_deref().map(printable);
+            frame.file = record.file.as_deref().map(printable);
+            frame.line = record.line;
+            frames.push(frame);
+        }
+    }
+    let unknown = |address: &usize| vec![StackFrame::at(*address)];
+    addresses
+        .iter()
+        .zip(found)
+        .flat_map(|(address, frames)| if frames.is_empty() { unknown(address) } else { frames })
+        .collect()
+}
+
+/// Escapes control characters, and cuts a name after [`NAME_MAX`] characters.
+fn printable(name: &str) -> String {
+    let mut text = String::new();
+    for character in name.chars().take(NAME_MAX) {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// The lookup that runs in a child process of the fork server. The fork server starts one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct LookupProcess(Option<(Pid, LookupStage)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LookupStage {
+    /// The process is killed if it runs at this time.
+    Running { kill_at: MonotonicTime },
+    /// The process was killed. If it has not been reaped at this time, it is not waited for.
+    Killed { until: MonotonicTime },
+}
+
+impl LookupProcess {
+    /// Records a process that was forked at this time.
+    pub(crate) fn started(&mut self, pid: Pid, now: MonotonicTime) {
+        self.0 = Some((pid, LookupStage::Running { kill_at: now + SYMBOL_LOOKUP_MAX }));
+    }
+
+    /// Returns whether there is a process to wait for.
+    pub(crate) fn exists(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns when [`enforce`](LookupProcess::enforce) must be called.
+    pub(crate) fn deadline(&self) -> Option<MonotonicTime> {
+        self.0.map(|(_pid, stage)| match stage {
+            LookupStage::Running { kill_at } => kill_at,
+            LookupStage::Killed { until } => until,
+        })
+    }
+
+    /// Records that a process was reaped.
+    pub(crate) fn reaped(&mut self, pid: Pid) {
+        self.0 = self.0.filter(|(lookup, _stage)| *lookup != pid);
+    }
+
+    /// Kills the process if it is overdue. `kill` sends KILL.
+    pub(crate) fn enforce(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
+        match self.0 {
+            Some((_pid, LookupStage::Running { kill_at })) if kill_at <= now => self.kill(now, kill),
+            Some((_pid, LookupStage::Killed { until })) if until <= now => self.0 = None,
+            Some((_, LookupStage::Running { .. } | LookupStage::Killed { .. })) | None => {}
+        }
+    }
+
+    /// Kills the process, if it runs. `kill` sends KILL.
+    pub(crate) fn kill(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
+        if let Some((pid, LookupStage::Running { .. })) = self.0 {
+            kill(pid);
+            self.0 = Some((pid, LookupStage::Killed { until: now + EXIT_MAX }));
+        }
+    }
+}
+
+/// Looks up the addresses in this process, which was forked for it, and exits.
+///
+/// Nothing of the fork server's state is dropped: dropping it would run the program's code.
+pub(crate) fn run_lookup(addresses: &[u64], output: OwnedFd, settings: &ServerSettings) -> ! {
+    let code = match catch_unwind(AssertUnwindSafe(|| look_up(addresses, output, settings))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(_parent_sees_the_missing_result)) => EXIT_SOFTWARE,
+        Err(_panic) => EXIT_PANIC,
+    };
+    process::exit_now(code)
+}
+
+fn look_up(
+    addresses: &[u64],
+    output: OwnedFd,
+    settings: &ServerSettings,
+) -> Result<(), Box<dyn std::error::Error>> {
+    process::die_with_parent(Signal::Kill, settings.fork_server)?;
+    fds::close_others(output.as_fd())?;
+    // A hook that the program has set must not run here.
+    drop(std::panic::take_hook());
+    // The alarm ends the process even if the fork server is stopped. It needs the default action.
+    process::terminate_after(SYMBOL_LOOKUP_MAX);
+    restore_all_defaults();
+    unblock_all()?;
+    limits::set_limit(Resource::Core, 0, 0)?;
+    let seconds = SYMBOL_LOOKUP_MAX.as_secs();
+    // These limits protect the system, and a lookup may run without them: not every system has
+    // them, and a lower limit may be set already.
+    let _ = limits::set_limit(Resource::Cpu, seconds, seconds);
+    let _ = limits::limit_growth(GROWTH_MAX);
+    let _ = limits::oom_score_adj(OOM_SCORE);
+    if let Some((title, text)) = &settings.title {
+        title.set(&format!("{text}, symbol lookup"));
+    }
+    let addresses: Vec<usize> = addresses
+        .iter()
+        .take(MAX_FRAMES)
+        .map(|address| usize::try_from(*address).unwrap_or_default())
+        .collect();
+    write_frames(&addresses, &mut io::PipeWriter::from(output))?;
+    Ok(())
+}
+
+/// Writes a record for each frame of these addresses as soon as it is known. Writes at most
+/// [`OUTPUT_MAX`] bytes.
+fn write_frames(addresses: &[usize], output: &mut impl Write) -> io::Result<()> {
+    let mut room = OUTPUT_MAX;
+    let mut written = Ok(());
+    symbolise_each(addresses, |index, frame| {
+        let record = FrameRecord {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            function: frame.function.as_deref().map(printable),
+            file: frame.file.as_deref().map(printable),
+            line: frame.line,
+        };
+        let encoded = postcard::to_allocvec(&record).map_err(io::Error::other);
+        let next = encoded.and_then(|bytes| {
+            room = room.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+            output.write_all(&bytes)
+        });
+        if let (Ok(()), Err(error)) = (&written, next) {
+            room = 0;
+            written = Err(error);
+        }
+    });
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(index: u32, function: &str) -> FrameRecord {
+        let file = Some("src/main.rs".to_owned());
+        FrameRecord { index, function: Some(function.to_owned()), file, line: Some(7) }
+    }
+
+    fn encoded(records: &[FrameRecord]) -> Vec<u8> {
+        records.iter().flat_map(|record| postcard::to_allocvec(record).unwrap()).collect()
+    }
+
+    fn texts(frames: &[StackFrame]) -> Vec<String> {
+        frames.iter().map(ToString::to_string).collect()
+    }
+
+    const ADDRESSES: [usize; 3] = [0x10, 0x10, usize::MAX];
+
+    #[test]
+    fn each_address_has_its_frames_and_an_unknown_one_has_only_its_address() {
+        let bytes = encoded(&[record(0, "inlined"), record(0, "outer"), record(2, "main")]);
+        let frames = decode(&bytes, &ADDRESSES);
+        assert_eq!(
+            texts(&frames),
+            [
+                "inlined at src/main.rs:7",
+                "outer at src/main.rs:7",
+                "0x10",
+                "main at src/main.rs:7"
+            ]
+        );
+        assert_eq!(frames[3].address, usize::MAX);
+    }
+
+    #[test]
+    fn the_complete_records_of_incomplete_output_are_used() {
+        let bytes = encoded(&[record(0, "first"), record(1, "second"), record(2, "third")]);
+        let whole = decode(&bytes, &ADDRESSES);
+        for length in 0..bytes.len() {
+            let frames = decode(&bytes[..length], &ADDRESSES);
+            assert_eq!(frames.len(), ADDRESSES.len());
+            for (number, frame) in frames.iter().enumerate() {
+                let unknown = StackFrame::at(ADDRESSES[number]);
+                assert!(*frame == whole[number] || *frame == unknown, "{length}: {frame}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_other_addresses_and_everything_behind_them_are_ignored() {
+        let bytes = encoded(&[record(0, "real"), record(3, "forged"), record(1, "late")]);
+        let frames = decode(&bytes, &ADDRESSES);
+        assert_eq!(texts(&frames)[1..], ["0x10".to_owned(), format!("{:#x}", usize::MAX)]);
+        assert_eq!(decode(&bytes, &[]), []);
+    }
+
+    #[test]
+    fn names_are_bounded_and_their_control_characters_are_escaped() {
+        let bytes = encoded(&[record(0, "a\n\u{1b}[2J"), record(1, &"é".repeat(NAME_MAX * 2))]);
+        let frames = decode(&bytes, &ADDRESSES);
+        assert_eq!(frames[0].function.as_deref(), Some(r"a\n\u{1b}[2J"));
+        let long = frames[1].function.as_deref().expect("a name");
+        assert_eq!(long.chars().count(), NAME_MAX);
+        assert_eq!(printable(&printable("a\0b")), printable("a\0b"));
+    }
+
+    #[test]
+    fn frames_that_are_inlined_at_one_address_are_bounded() {
+        let bytes = encoded(&vec![record(1, "f"); 5000]);
+        assert_eq!(decode(&bytes, &ADDRESSES).len(), INLINED_MAX + 2);
+    }
+
+    #[test]
+    fn arbitrary_bytes_result_in_the_addresses_and_never_in_a_panic() {
+        let mut state = 7_u64;
+        for round in 0..20_000_usize {
+            let bytes: Vec<u8> = (0..round % 60)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    // Small numbers are likely to be valid tags and lengths.
+                    ((state >> 33) % if round.is_multiple_of(2) { 4 } else { 256 }) as u8
+                })
+                .collect();
+            let frames = decode(&bytes, &ADDRESSES);
+            let mut addresses: Vec<usize> = frames.iter().map(|frame| frame.address).collect();
+            addresses.dedup();
+            assert_eq!(addresses, [0x10, usize::MAX], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_frames_that_a_lookup_writes_are_read() {
+        let here = the_frames_that_a_lookup_writes_are_read as fn() as usize;
+        let addresses = [here, 1];
+        let mut bytes = Vec::new();
+        write_frames(&addresses, &mut bytes).unwrap();
+        let frames = decode(&bytes, &addresses);
+        let name = "the_frames_that_a_lookup_writes_are_read";
+        assert!(texts(&frames).iter().any(|text| text.contains(name)), "{frames:?}");
+        assert_eq!(frames.last(), Some(&StackFrame::at(1)));
+    }
+
+    #[test]
+    fn a_lookup_writes_no_more_than_the_limit() {
+        let here = a_lookup_writes_no_more_than_the_limit as fn() as usize;
+        let addresses = vec![here + 1; 20_000];
+        let mut bytes = Vec::new();
+        let error = write_frames(&addresses, &mut bytes).expect_err("too much");
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(bytes.len() <= OUTPUT_MAX && bytes.len() > OUTPUT_MAX / 2, "{}", bytes.len());
+        assert!(decode(&bytes, &addresses).len() >= addresses.len());
+    }
+
+    #[test]
+    fn output_beyond_the_limit_is_not_read() {
+        let (mut lookup, input) = SymbolLookup::new(vec![1]).unwrap();
+        assert_eq!(lookup.read(), SymbolLookupProgress::Running);
+        let writer = std::thread::spawn(move || {
+            // The write fails when the reader is dropped.
+            io::PipeWriter::from(input).write_all(&vec![0; OUTPUT_MAX * 8])
+        });
+        while lookup.read() == SymbolLookupProgress::Running {
+            std::thread::yield_now();
+        }
+        assert!(lookup.received.len() < OUTPUT_MAX + 4096);
+        assert_eq!(lookup.into_frames().len(), INLINED_MAX.min(OUTPUT_MAX / 4));
+        assert!(writer.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn an_overdue_lookup_is_killed_once_and_then_waited_for_only_for_a_while() {
+        let pid = Pid::from_raw(12).unwrap();
+        let start = MonotonicTime::from_since_boot(Duration::from_secs(100));
+        let mut killed = Vec::new();
+        let mut lookup = LookupProcess::default();
+        assert_eq!((lookup.deadline(), lookup.exists()), (None, false));
+        lookup.kill(start, |pid| killed.push(pid));
+        lookup.started(pid, start);
+        assert_eq!(lookup.deadline(), Some(start + SYMBOL_LOOKUP_MAX));
+        lookup.enforce(start, |pid| killed.push(pid));
+        assert!(killed.is_empty());
+        let late = start + SYMBOL_LOOKUP_MAX;
+        lookup.enforce(late, |pid| killed.push(pid));
+        lookup.enforce(late, |pid| killed.push(pid));
+        lookup.kill(late, |pid| killed.push(pid));
+        assert_eq!(killed, [pid]);
+        assert_eq!((lookup.deadline(), lookup.exists()), (Some(late + EXIT_MAX), true));
+        lookup.enforce(late + EXIT_MAX, |pid| killed.push(pid));
+        assert!(!lookup.exists());
+        lookup.started(pid, start);
+        lookup.reaped(Pid::from_raw(13).unwrap());
+        assert!(lookup.exists());
+        lookup.reaped(pid);
+        assert!(!lookup.exists());
+    }
+}
