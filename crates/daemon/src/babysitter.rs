@@ -86,9 +86,9 @@ pub(crate) enum BabysitterAction {
     Sampled,
     /// Sends a child the signal that requests its backtrace.
     RequestBacktrace { child: ChildId },
-    /// Starts a lookup of the functions at the addresses of a backtrace. If it cannot be started,
+    /// Starts a lookup of the functions at the addresses of backtraces. If it cannot be started,
     /// `answer` is dropped.
-    LookUpSymbols { addresses: Vec<usize>, answer: oneshot::Sender<SymbolLookup> },
+    LookUpSymbols { backtraces: Vec<Vec<usize>>, answer: oneshot::Sender<SymbolLookup> },
 }
 
 /// Polls the process table and reports rogue and missing children to the daemon.

@@ -15,7 +15,6 @@ use std::time::Duration;
 use daemon_core::{Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Pid, Signal};
-use daemon_sys::trace::MAX_FRAMES;
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
@@ -180,10 +179,9 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::CheckChild { slot, generation })
     }
 
-    /// Makes the fork server look up the functions at the addresses of a child's backtrace, in a
-    /// short-lived process that it forks. The first address is the executed one and the others are
-    /// return addresses. Only the first [`MAX_FRAMES`](daemon_sys::trace::MAX_FRAMES) addresses are
-    /// looked up.
+    /// Makes the fork server look up the functions at the addresses of backtraces, in a short-lived
+    /// process that it forks. The first address of a backtrace is the executed one and the others
+    /// are return addresses. At most 1024 different addresses are looked up, the first ones.
     ///
     /// Start the next lookup when this one has ended: a new lookup ends the previous one. If the
     /// fork server cannot fork, shuts down or is lost, the lookup ends and its frames have only
@@ -196,12 +194,11 @@ impl<R: Transfer> ForkServer<R> {
     /// [`ForkServerError::Lost`] if the command cannot be sent.
     pub fn look_up_symbols(
         &mut self,
-        addresses: Vec<usize>,
+        backtraces: Vec<Vec<usize>>,
     ) -> Result<SymbolLookup, ForkServerError> {
-        let order = ForkServerCommand::LookUpSymbols {
-            addresses: addresses.iter().take(MAX_FRAMES).map(|address| *address as u64).collect(),
-        };
-        let (lookup, output) = SymbolLookup::new(addresses)?;
+        let (lookup, output) = SymbolLookup::new(backtraces)?;
+        let addresses = lookup.addresses().iter().map(|address| *address as u64).collect();
+        let order = ForkServerCommand::LookUpSymbols { addresses };
         let sent = self.wire.send(&order, &[output.as_fd()]);
         sent.map_err(|error| self.lost(error.to_string()))?;
         Ok(lookup)

@@ -1,4 +1,4 @@
-//! Looks up the functions at the addresses of a backtrace, in a short-lived process that the fork
+//! Looks up the functions at the addresses of backtraces, in a short-lived process that the fork
 //! server forks.
 //!
 //! To look up a function, the program's debug information must be parsed, which takes memory that
@@ -7,6 +7,7 @@
 //!
 //! The addresses come from a child and the results from another process, so neither are trusted.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,11 +18,15 @@ use daemon_sys::limits::{self, Resource};
 use daemon_sys::listen::set_nonblocking;
 use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::signals::{restore_all_defaults, unblock_all};
-use daemon_sys::trace::{MAX_FRAMES, StackFrame, symbolise_each};
+use daemon_sys::trace::{StackFrame, return_addresses, symbolise_each};
 use daemon_sys::{Error, fds};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::{EXIT_PANIC, EXIT_SOFTWARE, ServerSettings};
+
+/// The maximum number of different addresses of a lookup: enough for sixteen whole backtraces. Further
+/// addresses are not looked up.
+pub(crate) const ADDRESSES_MAX: usize = 1024;
 
 /// The time after which a lookup is killed. A cold lookup in a program with much debug information
 /// takes some seconds.
@@ -63,6 +68,8 @@ struct FrameRecord {
 #[derive(Debug)]
 pub struct SymbolLookup {
     output: io::PipeReader,
+    backtraces: Vec<Vec<usize>>,
+    /// The return addresses that are looked up, without duplicates.
     addresses: Vec<usize>,
     received: Vec<u8>,
 }
@@ -78,12 +85,19 @@ pub enum SymbolLookupProgress {
 
 impl SymbolLookup {
     /// Creates a lookup, and returns the end of the pipe to which its process writes.
-    pub(crate) fn new(addresses: Vec<usize>) -> Result<(SymbolLookup, OwnedFd), Error> {
+    pub(crate) fn new(backtraces: Vec<Vec<usize>>) -> Result<(SymbolLookup, OwnedFd), Error> {
         let error = |error| Error::os("create a pipe for a symbol lookup", error);
         let (output, input) = io::pipe().map_err(error)?;
         // Only this process has this end of the pipe, so no other process can change its mode.
         set_nonblocking(output.as_fd(), true)?;
-        Ok((SymbolLookup { output, addresses, received: Vec::new() }, input.into()))
+        let addresses = distinct_addresses(&backtraces);
+        let lookup = SymbolLookup { output, backtraces, addresses, received: Vec::new() };
+        Ok((lookup, input.into()))
+    }
+
+    /// Returns the addresses that are looked up.
+    pub(crate) fn addresses(&self) -> &[usize] {
+        &self.addresses
     }
 
     /// Reads the results that have arrived. Does not block.
@@ -103,11 +117,12 @@ impl SymbolLookup {
         SymbolLookupProgress::Ended
     }
 
-    /// Returns the frames, in the order of the addresses. An address that has not been looked up,
-    /// or whose function is unknown, results in a frame with the address only.
+    /// Returns the frames of each backtrace. An address that has not been looked up, or whose
+    /// function is unknown, results in a frame with the address only.
     #[must_use]
-    pub fn into_frames(self) -> Vec<StackFrame> {
-        decode(&self.received, &self.addresses)
+    pub fn into_frames(self) -> Vec<Vec<StackFrame>> {
+        let found = decode(&self.received, &self.addresses);
+        self.backtraces.iter().map(|backtrace| frames_of(backtrace, &found)).collect()
     }
 }
 
@@ -117,30 +132,50 @@ impl AsFd for SymbolLookup {
     }
 }
 
-/// Returns the frames of these addresses, with the names in these records. Ignores everything from
-/// the first invalid record on.
-fn decode(mut bytes: &[u8], addresses: &[usize]) -> Vec<StackFrame> {
-    let mut found: Vec<Vec<StackFrame>> = vec![Vec::new(); addresses.len()];
-    while let Ok((record, rest)) = postcard::take_from_bytes::<FrameRecord>(bytes) {
-        bytes = rest;
-        let index = usize::try_from(record.index).unwrap_or(usize::MAX);
-        let (Some(frames), Some(address)) = (found.get_mut(index), addresses.get(index)) else {
-            break;
+/// Returns the return addresses of these backtraces without duplicates, at most
+/// [`ADDRESSES_MAX`].
+fn distinct_addresses(backtraces: &[Vec<usize>]) -> Vec<usize> {
+    let mut seen = HashMap::new();
+    let all = backtraces.iter().flat_map(|backtrace| return_addresses(backtrace));
+    all.filter(|address| seen.insert(*address, ()).is_none()).take(ADDRESSES_MAX).collect()
+}
+
+/// Returns the frames of a backtrace, given the records of the return addresses that were looked
+/// up.
+fn frames_of(backtrace: &[usize], found: &HashMap<usize, Vec<FrameRecord>>) -> Vec<StackFrame> {
+    let mut frames = Vec::with_capacity(backtrace.len());
+    for (address, return_address) in backtrace.iter().zip(return_addresses(backtrace)) {
+        let Some(records) = found.get(&return_address) else {
+            frames.push(StackFrame::at(*address));
+            continue;
         };
-        if frames.len() < INLINED_MAX {
+        frames.extend(records.iter().map(|record| {
             let mut frame = StackFrame::at(*address);
             frame.function = record.function.as_deref().map(printable);
             frame.file = record.file.as_deref().map(printable);
             frame.line = record.line;
-            frames.push(frame);
+            frame
+        }));
+    }
+    frames
+}
+
+/// Returns the records of these return addresses. Ignores everything from the first invalid record
+/// on.
+fn decode(mut bytes: &[u8], addresses: &[usize]) -> HashMap<usize, Vec<FrameRecord>> {
+    let mut found: HashMap<usize, Vec<FrameRecord>> = HashMap::new();
+    while let Ok((record, rest)) = postcard::take_from_bytes::<FrameRecord>(bytes) {
+        bytes = rest;
+        let index = usize::try_from(record.index).unwrap_or(usize::MAX);
+        let Some(address) = addresses.get(index) else {
+            break;
+        };
+        let records = found.entry(*address).or_default();
+        if records.len() < INLINED_MAX {
+            records.push(record);
         }
     }
-    let unknown = |address: &usize| vec![StackFrame::at(*address)];
-    addresses
-        .iter()
-        .zip(found)
-        .flat_map(|(address, frames)| if frames.is_empty() { unknown(address) } else { frames })
-        .collect()
+    found
 }
 
 /// Escapes control characters, and cuts a name after [`NAME_MAX`] characters.
@@ -195,7 +230,9 @@ impl LookupProcess {
     /// Kills the process if it is overdue. `kill` sends KILL.
     pub(crate) fn enforce(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
         match self.0 {
-            Some((_pid, LookupStage::Running { kill_at })) if kill_at <= now => self.kill(now, kill),
+            Some((_pid, LookupStage::Running { kill_at })) if kill_at <= now => {
+                self.kill(now, kill)
+            }
             Some((_pid, LookupStage::Killed { until })) if until <= now => self.0 = None,
             Some((_, LookupStage::Running { .. } | LookupStage::Killed { .. })) | None => {}
         }
@@ -247,7 +284,7 @@ fn look_up(
     }
     let addresses: Vec<usize> = addresses
         .iter()
-        .take(MAX_FRAMES)
+        .take(ADDRESSES_MAX)
         .map(|address| usize::try_from(*address).unwrap_or_default())
         .collect();
     write_frames(&addresses, &mut io::PipeWriter::from(output))?;
@@ -296,33 +333,46 @@ mod tests {
         frames.iter().map(ToString::to_string).collect()
     }
 
-    const ADDRESSES: [usize; 3] = [0x10, 0x10, usize::MAX];
+    /// The last address equals the return address that is looked up for the first one.
+    const BACKTRACE: [usize; 4] = [0x10, 0x20, usize::MAX, 0x11];
+
+    /// The return addresses of [`BACKTRACE`].
+    const LOOKED_UP: [usize; 3] = [0x11, 0x20, usize::MAX];
+
+    fn decoded(bytes: &[u8]) -> Vec<StackFrame> {
+        frames_of(&BACKTRACE, &decode(bytes, &LOOKED_UP))
+    }
+
+    #[test]
+    fn addresses_are_looked_up_once_and_the_executed_address_is_one_further() {
+        let backtraces = [BACKTRACE.to_vec(), Vec::new(), vec![0x1f, 0x11, 0x30]];
+        assert_eq!(distinct_addresses(&backtraces), [0x11, 0x20, usize::MAX, 0x30]);
+        let long: Vec<usize> = (0..5000).collect();
+        assert_eq!(distinct_addresses(&[long]).len(), ADDRESSES_MAX);
+    }
 
     #[test]
     fn each_address_has_its_frames_and_an_unknown_one_has_only_its_address() {
         let bytes = encoded(&[record(0, "inlined"), record(0, "outer"), record(2, "main")]);
-        let frames = decode(&bytes, &ADDRESSES);
+        let frames = decoded(&bytes);
+        let at = |name: &str| format!("{name} at src/main.rs:7");
         assert_eq!(
             texts(&frames),
-            [
-                "inlined at src/main.rs:7",
-                "outer at src/main.rs:7",
-                "0x10",
-                "main at src/main.rs:7"
-            ]
+            [at("inlined"), at("outer"), "0x20".into(), at("main"), at("inlined"), at("outer")]
         );
-        assert_eq!(frames[3].address, usize::MAX);
+        let addresses: Vec<usize> = frames.iter().map(|frame| frame.address).collect();
+        assert_eq!(addresses, [0x10, 0x10, 0x20, usize::MAX, 0x11, 0x11]);
     }
 
     #[test]
     fn the_complete_records_of_incomplete_output_are_used() {
         let bytes = encoded(&[record(0, "first"), record(1, "second"), record(2, "third")]);
-        let whole = decode(&bytes, &ADDRESSES);
+        let whole = decoded(&bytes);
         for length in 0..bytes.len() {
-            let frames = decode(&bytes[..length], &ADDRESSES);
-            assert_eq!(frames.len(), ADDRESSES.len());
+            let frames = decoded(&bytes[..length]);
+            assert_eq!(frames.len(), BACKTRACE.len());
             for (number, frame) in frames.iter().enumerate() {
-                let unknown = StackFrame::at(ADDRESSES[number]);
+                let unknown = StackFrame::at(BACKTRACE[number]);
                 assert!(*frame == whole[number] || *frame == unknown, "{length}: {frame}");
             }
         }
@@ -331,25 +381,24 @@ mod tests {
     #[test]
     fn records_of_other_addresses_and_everything_behind_them_are_ignored() {
         let bytes = encoded(&[record(0, "real"), record(3, "forged"), record(1, "late")]);
-        let frames = decode(&bytes, &ADDRESSES);
-        assert_eq!(texts(&frames)[1..], ["0x10".to_owned(), format!("{:#x}", usize::MAX)]);
-        assert_eq!(decode(&bytes, &[]), []);
+        let frames = decoded(&bytes);
+        assert_eq!(texts(&frames)[1..3], ["0x20".to_owned(), format!("{:#x}", usize::MAX)]);
+        assert!(decode(&bytes, &[]).is_empty());
     }
 
     #[test]
     fn names_are_bounded_and_their_control_characters_are_escaped() {
         let bytes = encoded(&[record(0, "a\n\u{1b}[2J"), record(1, &"é".repeat(NAME_MAX * 2))]);
-        let frames = decode(&bytes, &ADDRESSES);
+        let frames = decoded(&bytes);
         assert_eq!(frames[0].function.as_deref(), Some(r"a\n\u{1b}[2J"));
         let long = frames[1].function.as_deref().expect("a name");
         assert_eq!(long.chars().count(), NAME_MAX);
-        assert_eq!(printable(&printable("a\0b")), printable("a\0b"));
     }
 
     #[test]
     fn frames_that_are_inlined_at_one_address_are_bounded() {
         let bytes = encoded(&vec![record(1, "f"); 5000]);
-        assert_eq!(decode(&bytes, &ADDRESSES).len(), INLINED_MAX + 2);
+        assert_eq!(decoded(&bytes).len(), INLINED_MAX + 3);
     }
 
     #[test]
@@ -363,20 +412,21 @@ mod tests {
                     ((state >> 33) % if round.is_multiple_of(2) { 4 } else { 256 }) as u8
                 })
                 .collect();
-            let frames = decode(&bytes, &ADDRESSES);
+            let frames = decoded(&bytes);
             let mut addresses: Vec<usize> = frames.iter().map(|frame| frame.address).collect();
             addresses.dedup();
-            assert_eq!(addresses, [0x10, usize::MAX], "{bytes:?}");
+            assert_eq!(addresses, BACKTRACE, "{bytes:?}");
         }
     }
 
     #[test]
     fn the_frames_that_a_lookup_writes_are_read() {
         let here = the_frames_that_a_lookup_writes_are_read as fn() as usize;
-        let addresses = [here, 1];
+        let backtrace = [here, 1];
+        let addresses = distinct_addresses(&[backtrace.to_vec()]);
         let mut bytes = Vec::new();
         write_frames(&addresses, &mut bytes).unwrap();
-        let frames = decode(&bytes, &addresses);
+        let frames = frames_of(&backtrace, &decode(&bytes, &addresses));
         let name = "the_frames_that_a_lookup_writes_are_read";
         assert!(texts(&frames).iter().any(|text| text.contains(name)), "{frames:?}");
         assert_eq!(frames.last(), Some(&StackFrame::at(1)));
@@ -390,12 +440,11 @@ mod tests {
         let error = write_frames(&addresses, &mut bytes).expect_err("too much");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         assert!(bytes.len() <= OUTPUT_MAX && bytes.len() > OUTPUT_MAX / 2, "{}", bytes.len());
-        assert!(decode(&bytes, &addresses).len() >= addresses.len());
     }
 
     #[test]
     fn output_beyond_the_limit_is_not_read() {
-        let (mut lookup, input) = SymbolLookup::new(vec![1]).unwrap();
+        let (mut lookup, input) = SymbolLookup::new(vec![vec![1]]).unwrap();
         assert_eq!(lookup.read(), SymbolLookupProgress::Running);
         let writer = std::thread::spawn(move || {
             // The write fails when the reader is dropped.
@@ -405,7 +454,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(lookup.received.len() < OUTPUT_MAX + 4096);
-        assert_eq!(lookup.into_frames().len(), INLINED_MAX.min(OUTPUT_MAX / 4));
+        assert_eq!(lookup.into_frames()[0].len(), INLINED_MAX);
         assert!(writer.join().unwrap().is_err());
     }
 

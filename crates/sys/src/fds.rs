@@ -62,8 +62,8 @@ pub fn count() -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn an_open_file_is_listed_and_a_closed_one_is_not() {

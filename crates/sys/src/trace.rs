@@ -45,7 +45,7 @@ use linux as platform;
 
 use page::BacktracePage;
 pub use page::MAX_FRAMES;
-pub use symbols::{StackFrame, symbolise, symbolise_each};
+pub use symbols::{StackFrame, return_addresses, symbolise, symbolise_each};
 
 /// The shared memory and the wakeup of a backtrace requester and its targets.
 ///

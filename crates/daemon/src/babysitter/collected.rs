@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use futures::channel::oneshot;
 use tokio::time::timeout;
 
 use super::evidence_collector::Answer;
-use super::symbols::{SymbolResolver, unnamed};
+use super::symbols::SymbolResolver;
 use crate::evidence::{Evidence, Frame, Trace};
 
 /// Evidence whose frames may still lack function names, because their lookup is slow.
 #[derive(Debug)]
 pub(super) struct CollectedEvidence {
     pub(super) evidence: Evidence,
-    symbols: Option<JoinHandle<Vec<Frame>>>,
+    symbols: Option<oneshot::Receiver<Vec<Frame>>>,
 }
 
 impl CollectedEvidence {
@@ -23,7 +23,8 @@ impl CollectedEvidence {
             Answer::NotRequested => (Trace::NotAsked, None),
             Answer::None => (Trace::NoAnswer, None),
             Answer::At(addresses) => {
-                (Trace::Frames(unnamed(&addresses)), resolver.look_up(addresses))
+                let unnamed = addresses.iter().copied().map(Frame::at).collect();
+                (Trace::Frames(unnamed), Some(resolver.look_up(addresses)))
             }
         };
         CollectedEvidence { evidence: Evidence { backtrace, ..evidence }, symbols }

@@ -114,9 +114,9 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                     processes.signal(child, Signal::Urg);
                 });
             }
-            BabysitterAction::LookUpSymbols { addresses, answer } => {
+            BabysitterAction::LookUpSymbols { backtraces, answer } => {
                 let lookup = self.supervision.as_mut().and_then(|supervision| {
-                    supervision.processes.fork_server.look_up_symbols(addresses).ok()
+                    supervision.processes.fork_server.look_up_symbols(backtraces).ok()
                 });
                 if let Some(lookup) = lookup {
                     // This fails if the babysitter no longer waits.

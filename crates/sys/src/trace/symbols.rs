@@ -41,38 +41,46 @@ impl fmt::Display for StackFrame {
     }
 }
 
-/// Resolves the addresses of a backtrace to names, and returns the frames of all addresses. See
+/// Resolves the addresses of a backtrace to names, and returns the frames of all addresses. The
+/// first address is the executed one and the others are return addresses, as
+/// [`BacktraceRequester::response`](super::BacktraceRequester::response) returns them. See
 /// [`symbolise_each`].
 #[must_use]
 pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
     let mut frames = Vec::with_capacity(addresses.len());
-    symbolise_each(addresses, |_index, frame| frames.push(frame));
+    let return_addresses: Vec<usize> = return_addresses(addresses).collect();
+    symbolise_each(&return_addresses, |index, frame| {
+        let address = addresses.get(index).copied().unwrap_or(frame.address);
+        frames.push(StackFrame { address, ..frame });
+    });
     frames
 }
 
-/// Resolves the addresses of a backtrace to names, and passes each frame to `visit`, together with
-/// the index of its address. The first address is the executed one and the others are return
-/// addresses, as [`BacktraceRequester::response`](super::BacktraceRequester::response) returns
-/// them.
+/// Returns the addresses of a backtrace as [`symbolise_each`] expects them. The first address of a
+/// backtrace is not a return address and may be the first byte of its function, so 1 is added to
+/// it.
+pub fn return_addresses(backtrace: &[usize]) -> impl Iterator<Item = usize> {
+    let addresses = backtrace.iter().enumerate();
+    addresses.map(|(index, address)| if index == 0 { address.saturating_add(1) } else { *address })
+}
+
+/// Resolves return addresses to names, and passes each frame to `visit`, together with the index of
+/// its address. The byte before a return address belongs to the function that made the call.
 ///
 /// Each address results in one frame for its function and one frame for each function that is
 /// inlined there, innermost first. An unknown address results in a frame with the address only. The
 /// traced process must be forked from this process or from the same process as this one. Libraries
-/// that the traced process has loaded after the fork (dlopen(3)) are unknown. The addresses are only
-/// looked up, never dereferenced, so any numbers may be passed.
+/// that the traced process has loaded after the fork (dlopen(3)) are unknown. The addresses are
+/// only looked up, never dereferenced, so any numbers may be passed.
 ///
 /// This function reads the program's debug information. This can take a second, and needs several
 /// times the size of the debug information in memory, much of which the allocator keeps. So call
 /// the function in a process that exits afterwards. It also takes a lock and allocates, so never
 /// call it in a signal handler.
-pub fn symbolise_each(addresses: &[usize], mut visit: impl FnMut(usize, StackFrame)) {
-    for (index, &address) in addresses.iter().enumerate() {
-        // The backtrace crate treats every address as a return address and looks up the byte before
-        // it. The first address is not a return address and may be the first byte of its function,
-        // so 1 is added to it.
-        let looked_up = if index == 0 { address.saturating_add(1) } else { address };
+pub fn symbolise_each(return_addresses: &[usize], mut visit: impl FnMut(usize, StackFrame)) {
+    for (index, &address) in return_addresses.iter().enumerate() {
         let mut is_unknown = true;
-        backtrace::resolve(looked_up as *mut c_void, |symbol| {
+        backtrace::resolve(address as *mut c_void, |symbol| {
             is_unknown = false;
             let frame = StackFrame {
                 address,
