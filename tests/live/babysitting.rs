@@ -1,6 +1,7 @@
 //! Tests the babysitter with real processes and with each kind of rogue child.
 
 mod evidence;
+mod symbols;
 
 use std::fs;
 use std::net::TcpListener;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{DaemonProcess, TestProgram, run_clients};
+use crate::harness::{DaemonProcess, TestProgram, run_clients, until};
 
 /// Compiles a library into the directory `dir`, and returns the path of the library. The library
 /// makes forks fail.
@@ -84,4 +84,19 @@ fn a_pool_starts_when_forks_succeed_after_its_first_forks_have_failed() {
     fs::remove_file(&file).unwrap();
     daemon.wait_for_log("received: DaemonParent");
     assert_eq!(daemon.client().ask("echo up"), "up");
+}
+
+#[test]
+fn a_backtrace_has_only_addresses_while_forks_fail() {
+    let options = "start=2 min=0 max_spare=2 max=2 babysit=1000";
+    let (start, file) = forks_can_fail(TestProgram::pool().logged().options(options));
+    let daemon = start.start();
+    let child = daemon.children()[0];
+    fs::write(&file, "").unwrap();
+    let evidence = daemon.ask(&format!("trace {}", child.0));
+    assert!(evidence.contains("#0 0x"), "{evidence}");
+    fs::remove_file(&file).unwrap();
+    until("the functions are found again", || {
+        daemon.ask(&format!("trace {}", child.0)).contains("main").then_some(())
+    });
 }

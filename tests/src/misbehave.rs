@@ -1,9 +1,11 @@
 //! The commands that make a child under test misbehave.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::hint::black_box;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -44,6 +46,11 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
             black_box(&bytes);
             std::mem::forget(bytes);
         }
+        // Answers the backtrace requests of all children with arbitrary addresses, until it is
+        // killed.
+        "forge_backtraces" => {
+            std::thread::spawn(forge_backtraces);
+        }
         "extend" => child.extend(Duration::from_millis(rest.parse().ok()?)),
         "next_request" => {
             // Reports the end of this request and the start of another, as an acceptor does between
@@ -78,4 +85,62 @@ fn block(file: &str) {
     while !Path::new(file).exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Writes a forged response to each page of shared memory that may be the one for backtraces, again
+/// and again. The pages are written with `/proc/self/mem`.
+fn forge_backtraces() {
+    let Ok(memory) = File::options().read(true).write(true).open("/proc/self/mem") else {
+        return;
+    };
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let pages: Vec<u64> = maps.lines().filter_map(shared_page).collect();
+    let mut round = 0_u64;
+    loop {
+        round = round.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        for page in &pages {
+            forge_response(&memory, *page, round);
+        }
+    }
+}
+
+/// Returns the start of the mapping in a line of `maps`, if it is a single page of shared memory
+/// without a file.
+fn shared_page(line: &str) -> Option<u64> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let start = u64::from_str_radix(start, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
+    let is_shared = rest.starts_with("rw-s") && rest.contains("/dev/zero");
+    (is_shared && end - start == 4096).then_some(start)
+}
+
+/// Writes a response to the request in the page: its second word is the request's number and the
+/// count of addresses, and each of the 64 addresses takes two words. Does nothing if the page has no
+/// request: the first word is the request's number in the upper half, and a pid or 0 in the lower
+/// half.
+fn forge_response(memory: &File, page: u64, round: u64) {
+    let mut word = [0; 8];
+    if memory.read_exact_at(&mut word, page).is_err() {
+        return;
+    }
+    let number = u64::from_ne_bytes(word) >> 32;
+    if !(1..10_000).contains(&number) {
+        return;
+    }
+    // Valid and invalid lengths, and addresses of each kind.
+    let length = if round.is_multiple_of(3) { round >> 32 } else { 64 };
+    let mut words = vec![number << 32 | length & 0xffff_ffff];
+    for address in 0..64_u64 {
+        let half = match (round >> 8).wrapping_add(address) % 4 {
+            0 => 0,
+            1 => 0xffff_ffff,
+            2 => 0x7fff,
+            _ => (round >> 16).wrapping_mul(address) & 0xffff_ffff,
+        };
+        words.extend([number << 32 | half, number << 32 | half]);
+    }
+    let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_ne_bytes).collect();
+    // A failed write forges nothing.
+    let _ = memory.write_all_at(&bytes, page + 8);
 }

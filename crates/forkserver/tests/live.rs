@@ -9,6 +9,7 @@ mod live {
     pub(crate) mod shutdown;
     pub(crate) mod signals;
     pub(crate) mod support;
+    pub(crate) mod symbols;
     pub(crate) mod transfers;
 }
 #[path = "../../../tests/scenarios.rs"]
@@ -16,7 +17,7 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{descriptors, lifecycle, preload, shutdown, signals, transfers};
+use live::{descriptors, lifecycle, preload, shutdown, signals, symbols, transfers};
 
 fn main() -> ExitCode {
     scenarios::run(&[
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
         signals::SCENARIOS,
         descriptors::SCENARIOS,
         shutdown::SCENARIOS,
+        symbols::SCENARIOS,
     ])
 }

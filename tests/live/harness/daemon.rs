@@ -146,10 +146,23 @@ impl DaemonProcess {
         })
     }
 
-    /// Returns the children of the fork server.
+    /// Returns the children of the fork server, without a process that looks up symbols.
     #[track_caller]
     pub(crate) fn children(&self) -> Vec<Process> {
-        self.fork_server().children()
+        let mut children = self.fork_server().children();
+        children.retain(|child| !child.is_symbol_lookup());
+        children
+    }
+
+    /// Waits for the process that looks up the symbols of a backtrace, and stops it.
+    #[track_caller]
+    pub(crate) fn freeze_symbol_lookup(&self) -> Process {
+        let fork_server = self.fork_server();
+        until("a symbol lookup is stopped", || {
+            let mut children = fork_server.children().into_iter();
+            let lookup = children.find(|child| child.is_symbol_lookup())?;
+            (lookup.signal(Signal::SIGSTOP) && lookup.state() == Some('T')).then_some(lookup)
+        })
     }
 
     /// Waits until there are exactly this many children and returns them.
@@ -157,7 +170,9 @@ impl DaemonProcess {
     pub(crate) fn wait_for_children(&self, count: usize) -> Vec<Process> {
         let fork_server = self.fork_server();
         until(&format!("there are {count} children"), || {
-            Some(fork_server.children()).filter(|children| children.len() == count)
+            let mut children = fork_server.children();
+            children.retain(|child| !child.is_symbol_lookup());
+            (children.len() == count).then_some(children)
         })
     }
 

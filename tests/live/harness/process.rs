@@ -87,6 +87,16 @@ impl Process {
         self.read("cmdline").unwrap_or_default().trim_end_matches('\0').replace('\0', " ")
     }
 
+    /// Returns whether the process is one that a fork server has forked to look up symbols.
+    pub(crate) fn is_symbol_lookup(self) -> bool {
+        self.title().ends_with(", symbol lookup")
+    }
+
+    /// Returns a size in `status`, such as `RssAnon`, in KiB.
+    pub(crate) fn kibibytes(self, name: &str) -> Option<u64> {
+        self.status(name).first()?.parse().ok()
+    }
+
     /// Returns the words of a field of `status`, such as `Uid` or `Groups`.
     pub(crate) fn status(self, name: &str) -> Vec<String> {
         let status = self.read("status").unwrap_or_default();

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use procfs::WithCurrentSystemInfo;
-use procfs::process::Process;
+use procfs::process::{Process, Stat};
+use procfs::{FromRead, WithCurrentSystemInfo};
 
 use super::ProcessInfo;
 
@@ -15,7 +15,9 @@ pub(super) fn inspect(pid: u32) -> ProcessInfo {
     let Some(process) = process(pid) else {
         return ProcessInfo::default();
     };
-    let stat = process.stat().ok();
+    // The file contains the name of the process, which the process chooses and which can be any
+    // bytes. `Process::stat` fails for a name that is not UTF-8.
+    let stat = text(&process, "stat").and_then(|text| Stat::from_read(text.as_bytes()).ok());
     ProcessInfo {
         cpu: stat.as_ref().map(|stat| ticks(stat.utime.saturating_add(stat.stime))),
         rss: stat.as_ref().map(|stat| stat.rss_bytes().get()),
@@ -50,9 +52,9 @@ fn read_pss(process: &Process) -> Option<u64> {
 
 /// Returns the text of this file of the process, or `None` if the file cannot be read.
 fn text(process: &Process, file: &str) -> Option<String> {
-    let mut text = String::new();
-    process.open_relative(file).ok()?.take(LIMIT).read_to_string(&mut text).ok()?;
-    Some(text)
+    let mut bytes = Vec::new();
+    process.open_relative(file).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Returns the kernel function in which the process waits, given the text of the file `wchan`. The

@@ -163,3 +163,31 @@ fn a_sleeping_process_is_inspected_and_nothing_is_known_about_a_dead_process() {
     assert_eq!(inspect(waiting.id()), ProcessInfo::default());
     assert_eq!(inspect(u32::MAX), ProcessInfo::default());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_cannot_hide_behind_its_name() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let dir = std::env::temp_dir().join(format!("evidence-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for name in [&b"\xff\xfe"[..], b"a) Z 1 (b", b"a\nb) R"] {
+        let program = dir.join(OsStr::from_bytes(name));
+        std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+        let mut process =
+            Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        let mut info = inspect(process.id());
+        while info.state != Some('S') {
+            assert!(start.elapsed() < Duration::from_secs(10), "{name:?}: {info:?}");
+            info = inspect(process.id());
+        }
+        assert!(info.rss.is_some_and(|bytes| bytes > 100_000), "{name:?}: {info:?}");
+        let table = crate::process_table::read(&[process.id()]).unwrap();
+        assert!(table.contains_key(&process.id()), "{name:?}");
+        drop(process.stdin.take());
+        process.wait().unwrap();
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
