@@ -231,7 +231,7 @@ impl LookupProcess {
     pub(crate) fn enforce(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
         match self.0 {
             Some((_pid, LookupStage::Running { kill_at })) if kill_at <= now => {
-                self.kill(now, kill)
+                self.kill(now, kill);
             }
             Some((_pid, LookupStage::Killed { until })) if until <= now => self.0 = None,
             Some((_, LookupStage::Running { .. } | LookupStage::Killed { .. })) | None => {}

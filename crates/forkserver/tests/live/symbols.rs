@@ -56,29 +56,61 @@ fn is_found(frames: &[StackFrame]) -> bool {
     frames.iter().any(|frame| name(frame).ends_with("function_to_find"))
 }
 
-/// Returns the only child of the fork server.
-fn lookup_process(server: &Server) -> Pid {
+/// Returns the fork server's child, if there is one.
+fn lookup_process(server: &Server) -> Option<Pid> {
     let path = format!("/proc/{0}/task/{0}/children", server.fork_server.pid());
-    let mut found = None;
-    eventually("the lookup runs", || {
-        let children = fs::read_to_string(&path).unwrap_or_default();
-        let pid = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
-        found = pid.and_then(Pid::from_raw);
-        found.is_some()
-    });
-    found.expect("the lookup runs")
+    let children = fs::read_to_string(path).unwrap_or_default();
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
 fn send(pid: Pid, number: Signal) {
     assert_eq!(signal(pid, number).expect("permitted"), SignalOutcome::Delivered);
 }
 
-/// Starts a lookup and stops its process.
-fn frozen(server: &mut Server) -> (SymbolLookup, Pid) {
-    let lookup = look_up(server);
-    let pid = lookup_process(server);
-    send(pid, Signal::Stop);
-    (lookup, pid)
+/// Starts a lookup and stops its process when `is_ready`. The lookup has found nothing yet. A
+/// lookup may be faster than the signal; then another one is started.
+fn frozen(server: &mut Server, is_ready: impl Fn(Pid) -> bool) -> (SymbolLookup, Pid) {
+    let mut frozen = None;
+    eventually("a lookup is stopped", || {
+        let lookup = look_up(server);
+        while !has_ended(&lookup) {
+            let Some(pid) = lookup_process(server).filter(|pid| is_ready(*pid)) else {
+                continue;
+            };
+            let stopped =
+                signal(pid, Signal::Stop).is_ok_and(|sent| sent == SignalOutcome::Delivered);
+            if stopped && is_stopped(pid) && !has_ended(&lookup) {
+                frozen = Some((lookup, pid));
+                return true;
+            }
+        }
+        false
+    });
+    frozen.expect("a lookup is stopped")
+}
+
+/// Returns whether the pipe has bytes or is closed, which is the case when the lookup is over.
+fn has_ended(lookup: &SymbolLookup) -> bool {
+    let ready = wait(&[(lookup.as_fd(), Interest::Read)], Some(Duration::ZERO)).expect("waited");
+    !ready[0].is_empty()
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let state = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next())
+    };
+    let is_running = || matches!(state(), Some('R' | 'S' | 'D'));
+    eventually("the process has stopped or exited", || !is_running());
+    state() == Some('T')
+}
+
+/// Returns whether the process has closed the link to the parent. Files of debug information are
+/// closed after they are mapped.
+fn has_no_socket(pid: Pid) -> bool {
+    let listed = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let paths: Vec<_> = listed.map(|fd| fs::read_link(fd.path()).unwrap_or_default()).collect();
+    !paths.is_empty() && !paths.iter().any(|path| path.to_string_lossy().starts_with("socket:"))
 }
 
 fn functions_are_found() {
@@ -92,25 +124,16 @@ fn functions_are_found() {
 
 fn a_lookup_has_only_its_pipe() {
     let mut server = server();
-    let lookup = look_up(&mut server);
-    let pid = lookup_process(&server);
-    eventually("the lookup has closed the other descriptors", || {
-        let listed = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let paths: Vec<_> = listed.map(|fd| fs::read_link(fd.path()).unwrap_or_default()).collect();
-        // Files of debug information are mapped and closed at once.
-        paths.iter().all(|path| !path.to_string_lossy().starts_with("socket:"))
-    });
-    send(pid, Signal::Stop);
+    let (lookup, pid) = frozen(&mut server, has_no_socket);
     send(pid, Signal::Term);
     send(pid, Signal::Cont);
-    let frames = frames(lookup);
-    assert_eq!(frames.len(), 2, "{frames:?}");
+    assert_eq!(frames(lookup).len(), 2);
     eventually("the lookup is gone", || has_exited(pid));
 }
 
 fn a_new_lookup_ends_a_frozen_one() {
     let mut server = server();
-    let (first, pid) = frozen(&mut server);
+    let (first, pid) = frozen(&mut server, |_pid| true);
     assert!(is_found(&frames(look_up(&mut server))));
     assert!(frames(first).iter().all(|frame| frame.function.is_none()));
     eventually("the first lookup is gone", || has_exited(pid));
@@ -118,7 +141,7 @@ fn a_new_lookup_ends_a_frozen_one() {
 
 fn a_shutdown_kills_a_frozen_lookup() {
     let mut server = server();
-    let (lookup, pid) = frozen(&mut server);
+    let (lookup, pid) = frozen(&mut server, |_pid| true);
     let start = Instant::now();
     server.fork_server.shut_down().expect("the command is sent");
     server.wait_until_lost();
@@ -129,7 +152,7 @@ fn a_shutdown_kills_a_frozen_lookup() {
 
 fn a_lookup_dies_with_the_fork_server() {
     let mut server = server();
-    let (lookup, pid) = frozen(&mut server);
+    let (lookup, pid) = frozen(&mut server, |_pid| true);
     send(server.fork_server.pid(), Signal::Kill);
     assert_eq!(frames(lookup).len(), 2);
     eventually("the lookup is gone", || has_exited(pid));
