@@ -45,7 +45,7 @@ const NAME_MAX: usize = 512;
 const INLINED_MAX: usize = 64;
 
 /// How much the address space of a lookup may grow in bytes.
-const GROWTH_MAX: u64 = 4 << 30;
+const ADDITIONAL_MEMORY_MAX: u64 = 4 << 30;
 
 /// The score that makes the kernel's OOM killer kill a lookup first.
 const OOM_SCORE: i32 = 1000;
@@ -277,7 +277,7 @@ fn look_up(
     // These limits protect the system, and a lookup may run without them: not every system has
     // them, and a lower limit may be set already.
     let _ = limits::set_limit(Resource::Cpu, seconds, seconds);
-    let _ = limits::limit_growth(GROWTH_MAX);
+    let _ = limits::limit_additional_memory(ADDITIONAL_MEMORY_MAX);
     let _ = limits::oom_score_adj(OOM_SCORE);
     if let Some((title, text)) = &settings.title {
         title.set(&format!("{text}, symbol lookup"));

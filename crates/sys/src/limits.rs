@@ -139,7 +139,7 @@ pub fn raise_open_files_limit() -> Result<u64> {
 ///
 /// [`Error::Os`] if the present size cannot be read, or if a lower limit is set already.
 /// [`Error::Unsupported`] on systems other than Linux.
-pub fn limit_growth(bytes: u64) -> Result<()> {
+pub fn limit_additional_memory(bytes: u64) -> Result<()> {
     let limit = platform::address_space()?.saturating_add(bytes);
     set_limit(Resource::AddressSpace, limit, limit)
 }
