@@ -175,6 +175,8 @@ impl SlotEntry {
     pub fn letter(&self) -> char {
         match (self.status, self.fault) {
             (None, _) => '?',
+            // The parent's view: a free slot is free, whatever its line contains.
+            (Some(Status::Empty), _) => Status::Empty.letter(),
             (Some(_), Some(fault)) if fault.is_damage() => '?',
             (Some(status), _) => status.letter(),
         }

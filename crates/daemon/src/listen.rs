@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_sys::listen;
+use daemon_sys::listen::{self, ListenAddress};
 use daemon_sys::watch::{self, SharedListener};
 use slog::{Logger, debug, info, warn};
 use tokio::io::unix::AsyncFd;
@@ -48,6 +48,7 @@ mod sealed {
 #[derive(Debug)]
 pub(crate) struct WatchedListener<L> {
     mode: WaitMode,
+    address: ListenAddress,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
@@ -79,8 +80,9 @@ impl<L: Listen> WatchedListener<L> {
     ) -> io::Result<Self> {
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
+        let address = ListenAddress::of(listener.as_fd()).map_err(io::Error::other)?;
         let mode = watched(listener).map_err(io::Error::other)?;
-        Ok(WatchedListener { mode, log: logger(), kind: PhantomData })
+        Ok(WatchedListener { mode, address, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -119,7 +121,7 @@ impl<L: Listen> WatchedListener<L> {
                     }
                     // A child that has the listener, too, has shut it down.
                     if error.kind() == io::ErrorKind::InvalidInput
-                        && let Err(error) = listen::listen_again(self.fd())
+                        && let Err(error) = listen::listen_again(self.fd(), &self.address)
                     {
                         debug!(self.log, "cannot listen again"; "error" => %error);
                     }

@@ -251,10 +251,14 @@ impl Report {
         self.counters = Some(Counters { requests, ..counters });
     }
 
-    /// Creates a report from the current scoreboard.
-    pub(crate) fn of(view: View, board: Option<ScoreboardReader>, now: MonotonicTime) -> Self {
+    /// Creates a report from the scoreboard and the entries of its slots.
+    pub(crate) fn of(
+        view: View,
+        board: Option<ScoreboardReader>,
+        entries: &[SlotEntry],
+        now: MonotonicTime,
+    ) -> Self {
         let View { alias, model, reporter, parent, fork_server, phase } = view;
-        let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
             .filter(|entry| entry.status != Some(Status::Empty))
@@ -267,8 +271,8 @@ impl Report {
         let max_children = board.map_or(0, |board| board.visible_slots());
         let shown = children.iter().map(|child| child.slot.get() + 1).max().unwrap_or(0);
         let shown = shown.max(max_children).min(slots) as usize;
-        let board = board.map(|board| board.letters()).unwrap_or_default();
-        let board: String = board.chars().chain(std::iter::repeat(' ')).take(shown).collect();
+        let letters = entries.iter().map(SlotEntry::letter);
+        let board: String = letters.chain(std::iter::repeat(' ')).take(shown).collect();
         let free = u32::try_from(shown.saturating_sub(children.len())).unwrap_or(0);
         Report {
             alias,

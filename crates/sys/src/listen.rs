@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{SockaddrStorage, bind, getsockname};
 
 use crate::error::{Error, Result};
 
@@ -29,17 +30,37 @@ pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
     set_backlog(listener, 0, "reduce the backlog of")
 }
 
+/// The address of a listener.
+#[derive(Debug, Clone)]
+pub struct ListenAddress(SockaddrStorage);
+
+impl ListenAddress {
+    /// Returns the address that a socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// If the descriptor is not a socket.
+    pub fn of(listener: BorrowedFd<'_>) -> Result<ListenAddress> {
+        let action = || format!("read the address of descriptor {}", listener.as_raw_fd());
+        getsockname(listener.as_raw_fd())
+            .map(ListenAddress)
+            .map_err(|errno| Error::os(action(), errno))
+    }
+}
+
 /// Makes a bound socket listen again, for example after another process that shares the socket has
 /// called shutdown(2) on it. Then accept(2) fails with `EINVAL` in all processes until the socket
 /// listens again.
 ///
-/// The backlog is the largest that the system permits. The port is the same, unless the socket was
-/// bound to port 0. A Unix socket that was shut down stays so.
+/// The socket listens on `address` again, with the largest backlog that the system permits. A Unix
+/// socket that was shut down stays so.
 ///
 /// # Errors
 ///
 /// If the descriptor is not a socket that can listen.
-pub fn listen_again(listener: BorrowedFd<'_>) -> Result<()> {
+pub fn listen_again(listener: BorrowedFd<'_>, address: &ListenAddress) -> Result<()> {
+    // A socket is still bound, unless the system had chosen its port.
+    let _ = bind(listener.as_raw_fd(), &address.0);
     set_backlog(listener, libc::c_int::MAX, "listen again on")
 }
 
@@ -113,16 +134,15 @@ mod tests {
 
     #[test]
     fn a_listener_that_was_shut_down_listens_again_on_its_port() {
-        // A port that the system has chosen for the socket is not kept, so ask for a free one.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|any| any.local_addr());
-        let address = free.expect("an address");
-        let listener = TcpListener::bind(address).expect("bound");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let bound = ListenAddress::of(listener.as_fd()).expect("a socket");
         set_nonblocking(listener.as_fd(), true).expect("changed");
         let copy = listener.as_fd().try_clone_to_owned().expect("a copy");
         let _ = TcpStream::from(copy).shutdown(Shutdown::Both);
         let refused = accept(listener.as_fd()).expect_err("shut down");
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
-        listen_again(listener.as_fd()).expect("listens");
+        listen_again(listener.as_fd(), &bound).expect("listens");
         let _client = TcpStream::connect(address).expect("connected");
         assert!(accept(listener.as_fd()).expect("accepted").is_some());
     }

@@ -26,6 +26,7 @@ mod linux;
 use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
+mod truncation;
 
 /// Shared memory whose start can be made read-only.
 ///
@@ -76,6 +77,10 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
 
     /// Maps `count` zeroed values in a file, as [`in_file`](fn@in_file) does.
     ///
+    /// If another process truncates the file, an access of this process, or of a process that it
+    /// forks, makes the file as long as before. What was truncated is zero then. This uses the
+    /// signal `SIGBUS`, and works for the last 16 files that were mapped.
+    ///
     /// # Errors
     ///
     /// The errors of [`in_file`](fn@in_file).
@@ -92,6 +97,8 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
         let (file, read_only) =
             created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
         let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
+            .map_err(|error| map_error(&object, length, error))?;
+        truncation::restore_length_of(file.into(), start, length)
             .map_err(|error| map_error(&object, length, error))?;
         // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
         let values = unsafe { values(start, count) };
@@ -187,8 +194,8 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 /// to `path`. A process that has mapped the previous file at `path` keeps its mapping of that file.
 /// The file is not removed when the process exits.
 ///
-/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, because an access
-/// to the mapping beyond the end of the file raises `SIGBUS`.
+/// `T` must meet the conditions of [`anonymous`]. If the file is truncated, an access makes it as
+/// long as before, see [`SharedMemory::in_file`].
 ///
 /// # Errors
 ///
@@ -352,6 +359,23 @@ mod tests {
             if cfg!(target_os = "linux") {
                 assert!(!is_writable(&values[..1]) && is_writable(&values[count - 1..]));
             }
+        }
+    }
+
+    #[test]
+    fn an_access_to_a_truncated_file_makes_it_as_long_as_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("counters");
+        let memory = SharedMemory::<AtomicU64>::in_file(&path, 4096).expect("mapped");
+        let values = memory.values();
+        for length in [0, 5000] {
+            values[0].store(7, SeqCst);
+            values[4095].store(8, SeqCst);
+            let file = OpenOptions::new().write(true).open(&path).expect("opened");
+            file.set_len(length).expect("truncated");
+            assert_eq!(values[4095].load(SeqCst), 0);
+            assert_eq!(values[0].load(SeqCst), if length == 0 { 0 } else { 7 });
+            assert_eq!(fs::metadata(&path).expect("the file exists").size(), 32 * 1024);
         }
     }
 

@@ -231,7 +231,8 @@ impl ChildActor {
             fork_server: self.fork_server.map(|pid| pid.as_raw().unsigned_abs()),
             phase: state.board().phase(),
         };
-        Report::of(view, Some(state.board()), now())
+        let entries: Vec<_> = state.board().entries().collect();
+        Report::of(view, Some(state.board()), &entries, now())
     }
 }
 

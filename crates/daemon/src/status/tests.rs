@@ -48,7 +48,8 @@ fn report(reporter: Reporter) -> Report {
         fork_server: Some(100),
         phase: Phase::Running,
     };
-    Report::of(view, Some(board()), at(9))
+    let board = board();
+    Report::of(view, Some(board), &board.entries().collect::<Vec<_>>(), at(9))
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn a_daemon_without_children_has_no_scoreboard() {
         fork_server: Some(100),
         phase: Phase::Running,
     };
-    let report = Report::of(view, None, at(9));
+    let report = Report::of(view, None, &[], at(9));
     assert_eq!(report.to_string(), "solo\n    Non-forking server\n");
     assert_eq!((report.slots, report.free), (0, 0));
 }

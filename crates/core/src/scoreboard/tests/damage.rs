@@ -61,7 +61,7 @@ fn damage_of_a_free_slot_is_repaired_and_costs_no_slot() {
         damage(&scoreboard, number, slot_word::STATE, wild.pack());
         damage(&scoreboard, number, slot_word::REQUESTS, 12);
     }
-    assert_eq!((scoreboard.letters().as_str(), scoreboard.empty_slots()), ("??", 2));
+    assert_eq!((scoreboard.letters().as_str(), scoreboard.empty_slots()), ("  ", 2));
     let entry = scoreboard.observe_slot(first, at(1));
     assert_eq!((entry.status, entry.pid, entry.requests), (Some(Status::Empty), 0, 0));
     assert_eq!(state(&scoreboard, 0), SlotState::of(Status::Empty, Generation::new(0), 0));

@@ -27,7 +27,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
             phase: self.phase(),
         };
         let now = now();
-        let mut report = Report::of(view, board, now);
+        let mut entries = Vec::new();
+        if let Some(supervision) = &self.supervision {
+            let scoreboard = supervision.processes.fork_server.scoreboard();
+            scoreboard.sweep(now, |entry| entries.push(*entry));
+        }
+        let mut report = Report::of(view, board, &entries, now);
         report.up = now.saturating_since(self.started);
         if let Some(supervision) = &self.supervision {
             report.accepting = Some(supervision.supervisor.accept_state());
