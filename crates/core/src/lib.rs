@@ -99,6 +99,7 @@
 //! | accepting requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
 //! | limits of a child, and steps against a rogue | [`Limits`], [`MAX_EXTENSION`], [`Ladder`], [`Babysitter`] |
+//! | limit on a rate | [`TokenBucket`] |
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
@@ -147,6 +148,7 @@ mod seat;
 mod sentences;
 mod signals;
 mod status;
+mod token_bucket;
 mod wakeup_word;
 
 pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, PoolLoad, admit};
@@ -178,3 +180,4 @@ pub use scoreboard::{ArmResult, FaultCount, Scoreboard};
 pub use seat::{ReportError, Seat, WakeParent};
 pub use signals::{ChildAction, ParentAction, Signal, StopMode, child_action, parent_action};
 pub use status::{IllegalTransition, Status, StatusKind, Transition};
+pub use token_bucket::TokenBucket;

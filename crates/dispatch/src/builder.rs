@@ -17,6 +17,7 @@ use crate::engine::RequestDefaults;
 use crate::fallback::FallbackRequest;
 
 use crate::methods::{AddMethodError, AnonymousMethod, Class, Method, Methods};
+use crate::output_limit::DEFAULT_OUTPUT_LIMIT;
 use crate::request::RequestDone;
 use crate::scheduler::Lane;
 use crate::talkback::{Talkback, Verbosity};
@@ -45,6 +46,7 @@ impl Dispatcher {
             queue_capacity: 10_000,
             lanes: Vec::new(),
             defaults: RequestDefaults { attempts: 1, ..RequestDefaults::default() },
+            output_limit: DEFAULT_OUTPUT_LIMIT,
             methods: Methods::default(),
             error: None,
             recipients: Recipients::default(),
@@ -82,6 +84,7 @@ pub struct DispatcherBuilder {
     pub(crate) queue_capacity: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) defaults: RequestDefaults,
+    pub(crate) output_limit: u64,
     pub(crate) methods: Methods,
     /// The first error found while the builder was filled in.
     pub(crate) error: Option<ConfigError>,
@@ -229,6 +232,22 @@ impl DispatcherBuilder {
     /// means no retries.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.defaults.attempts = attempts;
+        self
+    }
+
+    /// Sets how much of the output of each worker is logged or sent to the
+    /// [`talkback`](DispatcherBuilder::talkback) recipient, in bytes per second. 1 MiB per second
+    /// by default, at least 1.
+    ///
+    /// A worker can exceed the limit in bursts, by what it allows in four seconds. Each line counts
+    /// as 128 bytes more than it has, which limits the number of lines. All workers together have
+    /// four times the limit of one worker. Output beyond the limit is read, dropped and counted in
+    /// [`Stats`](crate::Stats), and a warning is logged for each worker, at most every 10 s.
+    ///
+    /// A worker that prints more than 16 MiB per second, or more than four times the limit if that
+    /// is more, waits in write(2).
+    pub fn output_limit(mut self, bytes_per_second: u64) -> Self {
+        self.output_limit = bytes_per_second;
         self
     }
 

@@ -5,6 +5,7 @@ mod cancelled_ids;
 mod deliver;
 mod intake;
 mod links;
+mod output;
 mod scaling;
 mod tasks;
 
@@ -29,12 +30,14 @@ use crate::fallback::FallbackRequest;
 use crate::launch::WorkerDaemon;
 use crate::link::WorkerLink;
 use crate::methods::Methods;
+use crate::output_limit::DroppedOutput;
 use crate::reply::{DroppedFutures, ReplySender};
 use crate::request::{NewRequest, RequestDone, RequestInfo, RequestParts, RunInfo};
 use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
 use crate::talkback::{EventLog, Verbosity, report};
 
 use cancelled_ids::CancelledIds;
+use output::OutputShare;
 pub(crate) use intake::{CancelLookup, SubmitResult, submit};
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
@@ -120,6 +123,7 @@ pub(crate) struct EngineConfig {
     pub(crate) max_forks: usize,
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
+    pub(crate) output_limit: u64,
 }
 
 pub(crate) struct Engine {
@@ -135,6 +139,9 @@ pub(crate) struct Engine {
     dirty: Vec<usize>,
     execution: ExecutionMode,
     pub(crate) events: EventLog,
+    output: Rc<OutputShare>,
+    /// The output of workers that was dropped since the start.
+    dropped_output: DroppedOutput,
     defaults: RequestDefaults,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<FallbackRequest>>,
@@ -183,6 +190,7 @@ impl Engine {
             max_forks,
             pre_fork,
             fork_interval: interval,
+            output_limit,
         } = setup;
         let execution = match max_forks {
             0 => ExecutionMode::InProcess,
@@ -200,6 +208,8 @@ impl Engine {
             dirty: Vec::new(),
             execution,
             events,
+            output: OutputShare::new(output_limit),
+            dropped_output: DroppedOutput::default(),
             defaults,
             upon_result: None,
             fallback: None,
@@ -225,6 +235,9 @@ impl Engine {
         let mut stats = self.scheduler.stats();
         stats.admitted += self.answered_outside_workers + self.outside_workers as u64;
         stats.answered += self.answered_outside_workers;
+        let DroppedOutput { bytes, lines } = self.dropped_output;
+        (stats.dropped_output_bytes, stats.dropped_output_lines) = (bytes, lines);
+        stats.dropped_events = self.events.dropped_lines();
         stats
     }
 

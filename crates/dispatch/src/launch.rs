@@ -21,7 +21,7 @@ use crate::engine::{self, Engine, EngineConfig};
 use crate::link::{LinkFactory, NewLinks};
 use crate::methods::Methods;
 use crate::panics;
-use crate::talkback::{Verbosity, report};
+use crate::talkback::{self, TalkbackQueue, Verbosity, report};
 use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
@@ -51,6 +51,7 @@ impl DispatcherBuilder {
             queue_capacity,
             lanes,
             defaults,
+            output_limit,
             methods,
             error: _checked,
             recipients,
@@ -93,6 +94,7 @@ impl DispatcherBuilder {
             max_forks: max_forks as usize,
             pre_fork,
             fork_interval,
+            output_limit,
         };
         Ok(LaunchedDispatcher { daemon, links, setup, recipients })
     }
@@ -175,7 +177,11 @@ impl LaunchedDispatcher {
         let talkback = talkback.map(|make| make(dispatcher.clone()));
         let mut engine = shared.borrow_mut();
         (engine.upon_result, engine.fallback) = (upon_result, fallback);
-        engine.events.recipient = talkback;
+        engine.events.recipient = talkback.map(|recipient| {
+            let queue = TalkbackQueue::default();
+            talkback::forward(&queue, recipient, engine.events.log.clone());
+            queue
+        });
         report!(engine.events, info, "dispatcher started");
         drop(engine);
         Ok(RunningDispatcher { dispatcher, cancel, daemon })

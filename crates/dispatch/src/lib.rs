@@ -107,6 +107,7 @@ pub mod fuzz;
 mod launch;
 mod link;
 mod methods;
+mod output_limit;
 mod panics;
 mod reply;
 mod request;

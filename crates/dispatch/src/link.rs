@@ -10,6 +10,7 @@ use actix_daemon::dispatching::RequestFactory;
 use actix_daemon::{ChildId, Pid};
 use daemon_sys::link::{self, LinkEnd};
 use daemon_sys::stdio::output_pipe;
+use futures::channel::oneshot;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -140,6 +141,8 @@ pub(crate) struct WorkerLink {
     pub(crate) failed_sends: u32,
     /// Whether this link is in the engine's list of links with unsent data.
     pub(crate) is_dirty: bool,
+    /// Ends the tasks that read the worker's output when the link is dropped.
+    _running: oneshot::Sender<()>,
 }
 
 /// Whether a worker has reported that it is ready.
@@ -157,7 +160,11 @@ pub(crate) enum SendRetry {
 }
 
 impl WorkerLink {
-    pub(crate) fn new(child: ChildId, end: LinkEnd) -> io::Result<WorkerLink> {
+    pub(crate) fn new(
+        child: ChildId,
+        end: LinkEnd,
+        running: oneshot::Sender<()>,
+    ) -> io::Result<WorkerLink> {
         let copy = end.as_fd().try_clone_to_owned()?;
         let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
         Ok(WorkerLink {
@@ -172,6 +179,7 @@ impl WorkerLink {
             send_retry: SendRetry::Idle,
             failed_sends: 0,
             is_dirty: false,
+            _running: running,
         })
     }
 }

@@ -1,10 +1,14 @@
 //! Reports the events of the dispatcher and the output of its workers to the talkback recipient if
 //! there is one, and otherwise to the logger.
 
+mod queue;
+
 use std::fmt;
 
-use actix::{Message, Recipient};
+use actix::Message;
 use slog::Logger;
+
+pub(crate) use queue::{LineKind, QueueResult, TalkbackQueue, forward};
 
 /// Message: an event of the dispatcher, or a line that a worker printed. In the original,
 /// `POE::Component::PreforkDispatch`, this is `talkback`.
@@ -21,13 +25,15 @@ pub struct Talkback {
     /// `killing worker, worker: 4711, reason: its task was cancelled`. A line that a worker printed
     /// starts with `STDOUT` or `STDERR`, the worker's slot and the method:
     /// `STDOUT:0 resize: 3 files left`.
+    ///
+    /// A line has at most 16 KiB; a longer one is cut.
     pub line: String,
 }
 
 /// Where the dispatcher reports events; see [`report!`].
 pub(crate) struct EventLog {
     pub(crate) log: Logger,
-    pub(crate) recipient: Option<Recipient<Talkback>>,
+    pub(crate) recipient: Option<TalkbackQueue>,
     pub(crate) verbosity: Verbosity,
 }
 
@@ -48,16 +54,21 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
-    /// Sends a line to the talkback recipient. Returns `false` if there is no recipient.
+    /// Sends the line of an event to the talkback recipient. Returns `false` if there is no
+    /// recipient.
     pub(crate) fn send_line(&self, line: fmt::Arguments<'_>) -> bool {
         match &self.recipient {
             None => false,
-            Some(recipient) => {
-                // A recipient that has stopped receives nothing.
-                recipient.do_send(Talkback { line: line.to_string() });
-                true
-            }
+            Some(recipient) => match recipient.push(LineKind::Event, line) {
+                // The queue counts the lines that did not fit.
+                QueueResult::Queued | QueueResult::Dropped => true,
+            },
         }
+    }
+
+    /// Returns the number of lines that were dropped because the talkback recipient was too slow.
+    pub(crate) fn dropped_lines(&self) -> u64 {
+        self.recipient.as_ref().map_or(0, TalkbackQueue::dropped)
     }
 
     pub(crate) fn is_verbose(&self) -> bool {

@@ -1,16 +1,19 @@
-//! Output of workers, split into lines.
+//! Output of workers, split into records.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use daemon_sys::watch;
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
-/// The maximum number of bytes that are kept of a line whose end has not been read yet. A longer
-/// unfinished line is emitted in pieces of this length. When the end of a line is read, the kept
-/// bytes and the bytes of the last read are emitted together, so such a line can be longer.
-const LINE_MAX: usize = 8 * 1024;
+/// The maximum length of a record in bytes. A longer line becomes several records.
+const RECORD_MAX: usize = 8 * 1024;
+
+/// The delay before a pipe that could not be watched is read again.
+const WATCH_RETRY: Duration = Duration::from_millis(100);
 
 /// An output stream of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,118 +31,237 @@ impl OutputStream {
     }
 }
 
-/// Splits bytes into lines.
+/// Splits bytes into records. A record is a line, or a piece of a line that is longer than 8 KiB.
 #[derive(Debug, Default)]
-pub(crate) struct LineSplitter {
-    bytes: Vec<u8>,
+pub(crate) struct RecordSplitter {
+    record: Vec<u8>,
+    state: RecordState,
 }
 
-impl LineSplitter {
-    /// Adds bytes, and emits the lines that they complete.
-    pub(crate) fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.bytes.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                self.bytes.pop();
-                self.end(&mut emit);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum RecordState {
+    #[default]
+    Incomplete,
+    /// The record was returned, and is removed before the next one is assembled.
+    Complete,
+}
+
+impl RecordSplitter {
+    /// Removes the bytes of the next record from the start of `bytes`, and returns the record
+    /// without its end of line. Returns `None` if `bytes` contains no end of a record; the bytes
+    /// are kept for the next call.
+    pub(crate) fn next_record(&mut self, bytes: &mut &[u8]) -> Option<&[u8]> {
+        self.remove_complete();
+        let room = RECORD_MAX.saturating_sub(self.record.len());
+        // The end of line may follow a record of the maximum length.
+        let window = bytes.get(..=room).unwrap_or(bytes);
+        let (taken, removed) = match window.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (end, end + 1),
+            None if window.len() > room => (room, room),
+            None => {
+                self.record.extend_from_slice(window);
+                *bytes = &[];
+                return None;
             }
-            while self.bytes.len() > LINE_MAX {
-                let rest = self.bytes.split_off(LINE_MAX);
-                self.end(&mut emit);
-                self.bytes = rest;
-            }
-        }
+        };
+        self.record.extend_from_slice(window.get(..taken).unwrap_or_default());
+        *bytes = bytes.get(removed..).unwrap_or_default();
+        self.state = RecordState::Complete;
+        Some(without_return(&self.record))
     }
 
-    /// Emits the remaining bytes, which have no end-of-line character.
-    pub(crate) fn finish(&mut self, mut emit: impl FnMut(&str)) {
-        if !self.bytes.is_empty() {
-            self.end(&mut emit);
-        }
+    /// Returns the remaining bytes, which have no end of line, if there are any.
+    pub(crate) fn last_record(&mut self) -> Option<&[u8]> {
+        self.remove_complete();
+        self.state = RecordState::Complete;
+        (!self.record.is_empty()).then(|| without_return(&self.record))
     }
 
-    fn end(&mut self, emit: &mut impl FnMut(&str)) {
-        emit(String::from_utf8_lossy(&self.bytes).trim_end_matches('\r'));
-        self.bytes.clear();
+    fn remove_complete(&mut self) {
+        if std::mem::take(&mut self.state) == RecordState::Complete {
+            self.record.clear();
+        }
     }
+}
+
+fn without_return(record: &[u8]) -> &[u8] {
+    let end = record.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+    record.get(..end).unwrap_or_default()
+}
+
+/// Removes all complete lines from the start of `bytes`. Returns their number and their length.
+pub(crate) fn skip_lines(bytes: &mut &[u8]) -> (u64, u64) {
+    let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let (skipped, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+    *bytes = rest;
+    let lines = skipped.iter().filter(|byte| **byte == b'\n').count();
+    (lines as u64, skipped.len() as u64)
 }
 
 /// The read end of a pipe that a worker prints to.
+///
+/// Only the parent has this end, so no child can make its reads block by changing its flags.
 #[derive(Debug)]
-pub(crate) struct WorkerOutput {
-    watch: AsyncFd<OwnedFd>,
+pub(crate) struct OutputPipe {
     file: File,
-    lines: LineSplitter,
+    watch: Option<AsyncFd<OwnedFd>>,
+    /// The descriptor of the watch while the pipe is not watched.
+    unwatched: Option<OwnedFd>,
+    state: PipeState,
 }
 
-/// Whether the pipe can still receive output.
+/// What is known about the contents of a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PipeState {
-    /// The pipe has writers.
-    Open,
+enum PipeState {
+    MayHaveData,
+    Empty,
+}
+
+/// The result of reading from a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputRead {
+    /// This number of bytes was read.
+    Bytes(usize),
+    /// The pipe is empty at present.
+    Nothing,
     /// All writers have closed the pipe, or reading failed.
     Closed,
 }
 
-impl WorkerOutput {
-    pub(crate) fn new(pipe: OwnedFd) -> io::Result<WorkerOutput> {
+impl OutputPipe {
+    pub(crate) fn new(pipe: OwnedFd) -> io::Result<OutputPipe> {
         let file = File::from(pipe.try_clone()?);
-        let watch = watch::readable(pipe).map_err(io::Error::other)?;
-        Ok(WorkerOutput { watch, file, lines: LineSplitter::default() })
+        Ok(OutputPipe { file, watch: None, unwatched: Some(pipe), state: PipeState::Empty })
     }
 
-    /// Waits until the pipe has data.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.watch.readable().await?.clear_ready();
-        Ok(())
+    /// Waits until the pipe may have data.
+    pub(crate) async fn readable(&mut self) {
+        if self.state == PipeState::MayHaveData {
+            return;
+        }
+        if self.watch.is_none() {
+            self.watch = self.start_watch().ok();
+        }
+        let is_watched = match &self.watch {
+            Some(watch) => watch.readable().await.map(|mut ready| ready.clear_ready()).is_ok(),
+            None => false,
+        };
+        if !is_watched {
+            // The system is short of memory or of descriptors. Reading an empty pipe is harmless.
+            sleep(WATCH_RETRY).await;
+        }
     }
 
-    /// Emits the lines that have been received.
-    pub(crate) fn read_lines(&mut self, mut emit: impl FnMut(&str)) -> PipeState {
-        let mut bytes = [0; 4096];
+    fn start_watch(&mut self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = match self.unwatched.take() {
+            Some(descriptor) => descriptor,
+            None => OwnedFd::from(self.file.try_clone()?),
+        };
+        watch::readable(descriptor).map_err(io::Error::other)
+    }
+
+    /// Stops watching the pipe until the next call of [`readable`](OutputPipe::readable). Without
+    /// this, each small write to the pipe would wake this process while it does not read.
+    pub(crate) fn stop_watching(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            self.unwatched = Some(watch.into_inner());
+        }
+    }
+
+    /// Reads once from the pipe.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> OutputRead {
         loop {
-            match self.file.read(&mut bytes) {
-                Ok(0) => {
-                    self.lines.finish(emit);
-                    return PipeState::Closed;
+            return match self.file.read(buffer) {
+                Ok(0) => OutputRead::Closed,
+                Ok(length) => {
+                    // A short read has emptied the pipe.
+                    self.state = if length == buffer.len() {
+                        PipeState::MayHaveData
+                    } else {
+                        PipeState::Empty
+                    };
+                    OutputRead::Bytes(length)
                 }
-                Ok(length) => self.lines.feed(bytes.get(..length).unwrap_or_default(), &mut emit),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return PipeState::Open,
-                Err(_) => return PipeState::Closed,
-            }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.state = PipeState::Empty;
+                    OutputRead::Nothing
+                }
+                Err(_) => OutputRead::Closed,
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn lines(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
+    fn records(pieces: &[&[u8]]) -> Vec<String> {
+        let (mut splitter, mut records) = (RecordSplitter::default(), Vec::new());
         for piece in pieces {
-            splitter.feed(piece, |line| lines.push(line.to_owned()));
+            let mut rest = *piece;
+            while let Some(record) = splitter.next_record(&mut rest) {
+                records.push(String::from_utf8_lossy(record).into_owned());
+            }
+            assert!(rest.is_empty());
         }
-        splitter.finish(|line| lines.push(line.to_owned()));
-        lines
+        let last = splitter.last_record().map(|record| String::from_utf8_lossy(record).into_owned());
+        records.extend(last);
+        assert_eq!(splitter.last_record(), None);
+        records
     }
 
     #[test]
-    fn lines_are_assembled_from_pieces_of_any_size() {
-        assert_eq!(lines(&[b"one\ntw", b"o\r\n\nlast"]), ["one", "two", "", "last"]);
-        assert_eq!(lines(&[b"", b"\n"]), [""]);
+    fn records_are_assembled_from_pieces_of_any_size() {
+        assert_eq!(records(&[b"one\ntw", b"o\r\n\nlast"]), ["one", "two", "", "last"]);
+        assert_eq!(records(&[b"", b"\n"]), [""]);
     }
 
     #[test]
-    fn invalid_utf8_is_emitted_with_replacement_characters() {
-        assert_eq!(lines(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
+    fn a_long_line_is_split_into_records_of_limited_length_with_and_without_an_end() {
+        let lengths = |ends: &[u8], length: usize| {
+            let line = [vec![b'x'; length], ends.to_vec()].concat();
+            records(&[&line]).iter().map(String::len).collect::<Vec<_>>()
+        };
+        for end in ["", "\n"] {
+            let end = end.as_bytes();
+            assert_eq!(lengths(end, RECORD_MAX), [RECORD_MAX]);
+            assert_eq!(lengths(end, RECORD_MAX + 1), [RECORD_MAX, 1]);
+            assert_eq!(lengths(end, RECORD_MAX * 2 + 5), [RECORD_MAX, RECORD_MAX, 5]);
+        }
     }
 
     #[test]
-    fn a_long_line_without_an_end_is_split_into_pieces() {
-        let long = vec![b'x'; LINE_MAX * 2 + 5];
-        let lines = lines(&[&long]);
-        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);
+    fn complete_lines_are_skipped_and_counted() {
+        let table: [(&[u8], _, &[u8]); 4] = [
+            (b"", (0, 0), b""),
+            (b"abc", (0, 0), b"abc"),
+            (b"a\nb\n", (2, 4), b""),
+            (b"a\n\nbc", (2, 3), b"bc"),
+        ];
+        for (bytes, counts, rest) in table {
+            let mut left = bytes;
+            assert_eq!((skip_lines(&mut left), left), (counts, rest), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_and_no_record_is_too_long(
+            lines in prop::collection::vec(0..3 * RECORD_MAX, 0..6), cut in 1..20_000_usize,
+        ) {
+            let bytes: Vec<u8> =
+                lines.iter().flat_map(|length| [vec![b'x'; *length], vec![b'\n']].concat()).collect();
+            let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
+            let records = records(&pieces);
+            prop_assert!(records.iter().all(|record| record.len() <= RECORD_MAX));
+            let length: usize = records.iter().map(String::len).sum();
+            prop_assert_eq!(length, lines.iter().sum::<usize>());
+            // How the bytes arrive makes no difference.
+            prop_assert_eq!(&records, &super::tests::records(&[&bytes]));
+        }
     }
 }

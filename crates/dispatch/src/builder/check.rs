@@ -19,6 +19,9 @@ impl DispatcherBuilder {
         if self.queue_capacity == 0 {
             return Err(ConfigError::value("queue_capacity", 0, greater_than_0));
         }
+        if self.output_limit == 0 {
+            return Err(ConfigError::value("output_limit", 0, greater_than_0));
+        }
         if self.defaults.attempts == 0 {
             return Err(ConfigError::value("attempts", 0, greater_than_0));
         }

@@ -16,7 +16,6 @@ use crate::link::{self, SendRetry, SetupState, WorkerLink};
 use crate::request::RequestParts;
 use crate::scheduler::JobKey;
 use crate::talkback::report;
-use crate::worker_output::OutputStream;
 
 impl WorkerLink {
     /// Closes the link for writing, so that the worker receives no further tasks and exits.
@@ -224,23 +223,6 @@ impl Engine {
         }
     }
 
-    /// Reports a line that a worker printed.
-    pub(super) fn log_output(
-        &mut self,
-        child: ChildId,
-        stream: OutputStream,
-        method: &str,
-        line: &str,
-    ) {
-        let (slot, word) = (child.slot.index(), stream.word());
-        if !self.events.send_line(format_args!("{word}:{slot} {method}: {line}")) {
-            slog::info!(
-                self.events.log, "worker output";
-                "slot" => slot, "stream" => word, "method" => method, "line" => line
-            );
-        }
-    }
-
     /// Returns the method that a worker is running, or that it ran last. Returns `None` if the
     /// worker has no link any more.
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
@@ -250,5 +232,10 @@ impl Engine {
             return Some(job.parts.name.clone());
         }
         self.link_of(child).map(|link| link.last_method.clone())
+    }
+
+    /// Returns the process id of a worker. Returns `None` if the worker has no link any more.
+    pub(super) fn pid_of(&mut self, child: ChildId) -> Option<Pid> {
+        self.link_of(child)?.pid
     }
 }

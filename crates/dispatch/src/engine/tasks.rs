@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use actix_daemon::{ChildId, Kill};
 use daemon_forkserver::now;
+use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::pin::pin;
 use tokio::time::sleep;
 
+use super::output::{WorkerPipes, forward_output};
 use super::{DEMAND_DELAY, Engine, ExecutionMode, SharedEngine};
 use crate::body;
 use crate::frame::{Received, retry_delay};
 use crate::link::{self, NewLink, NewLinks, ParentEnds, SendRetry, WorkerLink};
 use crate::talkback::report;
-use crate::worker_output::{OutputStream, PipeState, WorkerOutput};
 
 /// Starts the engine's tasks. They end with the System.
 pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
@@ -33,13 +34,13 @@ async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
         links.changed().await;
         for NewLink { child, parent } in links.take() {
             let ParentEnds { end, out, err } = parent;
-            match WorkerLink::new(child, end) {
+            let (running, exit) = oneshot::channel();
+            match WorkerLink::new(child, end, running) {
                 Ok(link) => {
                     let watch = Rc::clone(&link.watch);
                     shared.borrow_mut().add_link(link);
                     actix_rt::spawn(read_messages(Rc::clone(&shared), child, watch));
-                    forward_output(&shared, child, out, OutputStream::Stdout);
-                    forward_output(&shared, child, err, OutputStream::Stderr);
+                    forward_output(&shared, WorkerPipes { child, out, err, exit });
                 }
                 // The worker finds its link closed, and exits.
                 Err(error) => report!(
@@ -72,35 +73,6 @@ async fn read_messages(
             }
         }
     }
-}
-
-/// Forwards the output of a worker until all writers have closed the pipe.
-fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: OutputStream) {
-    let mut output = match WorkerOutput::new(pipe) {
-        Ok(output) => output,
-        Err(error) => {
-            report!(
-                shared.borrow().events, warn,
-                "cannot read the output of a worker, the output is lost";
-                "slot" => child.slot.get(), "error" => error.to_string()
-            );
-            return;
-        }
-    };
-    let shared = Rc::clone(shared);
-    actix_rt::spawn(async move {
-        // After the worker has exited, the output of its subprocesses is attributed to the worker's
-        // last method.
-        let mut last = crate::request::CowStr::Borrowed("-");
-        while output.readable().await.is_ok() {
-            let mut engine = shared.borrow_mut();
-            last = engine.method_of(child).unwrap_or(last);
-            let state = output.read_lines(|line| engine.log_output(child, stream, &last, line));
-            if state == PipeState::Closed {
-                return;
-            }
-        }
-    });
 }
 
 /// Runs the scheduler's time-dependent checks when they are due.

@@ -38,4 +38,13 @@ pub struct Stats {
     pub queued: usize,
     /// The number of requests at workers at present.
     pub in_flight: usize,
+    /// Bytes that workers printed and that were dropped, because they exceeded the
+    /// [limit](crate::DispatcherBuilder::output_limit) or because the talkback recipient was too
+    /// slow. Ends of lines between dropped lines are included.
+    pub dropped_output_bytes: u64,
+    /// Lines that workers printed and that were dropped for these reasons.
+    pub dropped_output_lines: u64,
+    /// Events of the dispatcher that were not sent to the talkback recipient, because it was too
+    /// slow.
+    pub dropped_events: u64,
 }
