@@ -37,8 +37,8 @@ use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
 use crate::talkback::{EventLog, Verbosity, report};
 
 use cancelled_ids::CancelledIds;
-use output::OutputShare;
 pub(crate) use intake::{CancelLookup, SubmitResult, submit};
+use output::OutputShare;
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
 

@@ -208,7 +208,8 @@ mod tests {
             }
             assert!(rest.is_empty());
         }
-        let last = splitter.last_record().map(|record| String::from_utf8_lossy(record).into_owned());
+        let last =
+            splitter.last_record().map(|record| String::from_utf8_lossy(record).into_owned());
         records.extend(last);
         assert_eq!(splitter.last_record(), None);
         records

@@ -7,6 +7,7 @@ mod live {
     pub(crate) mod crashes;
     pub(crate) mod few_descriptors;
     pub(crate) mod fixture;
+    pub(crate) mod flooding;
     pub(crate) mod limits;
     pub(crate) mod methods;
     pub(crate) mod original;
@@ -22,8 +23,8 @@ mod scenarios;
 use std::process::ExitCode;
 
 use live::{
-    crashes, few_descriptors, limits, methods, original, payloads, printing, queueing, shutdown,
-    thousands,
+    crashes, few_descriptors, flooding, limits, methods, original, payloads, printing, queueing,
+    shutdown, thousands,
 };
 
 fn main() -> ExitCode {
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         payloads::SCENARIOS,
         few_descriptors::SCENARIOS,
         printing::SCENARIOS,
+        flooding::SCENARIOS,
         shutdown::SCENARIOS,
         thousands::SCENARIOS,
     ])

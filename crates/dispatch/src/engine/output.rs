@@ -310,7 +310,8 @@ impl Engine {
         method: &str,
         record: &[u8],
     ) -> QueueResult {
-        let (slot, word, line) = (child.slot.index(), stream.word(), String::from_utf8_lossy(record));
+        let (slot, word, line) =
+            (child.slot.index(), stream.word(), String::from_utf8_lossy(record));
         match &self.events.recipient {
             Some(recipient) => {
                 recipient.push(LineKind::Output, format_args!("{word}:{slot} {method}: {line}"))

@@ -16,12 +16,18 @@ use tokio::time::sleep;
 use super::Talkback;
 use crate::output_limit::{DropReport, DroppedOutput};
 
-/// The maximum number of queued lines while a worker's output is added.
-const OUTPUT_MAX: usize = 1024;
+/// The maximum size of the queue while a worker's output is added, in bytes.
+const OUTPUT_MAX: usize = 4 << 20;
 
-/// The maximum number of queued lines while an event is added. It is greater than [`OUTPUT_MAX`],
-/// so that no output of workers displaces an event.
-const EVENTS_MAX: usize = 2048;
+/// The maximum size of the queue while an event is added. It is greater than [`OUTPUT_MAX`], so
+/// that no output of workers displaces an event.
+const EVENTS_MAX: usize = 8 << 20;
+
+/// The memory that a line occupies in addition to its bytes.
+const LINE_COST: usize = 64;
+
+/// The maximum number of lines in the mailbox of the recipient.
+const MAILBOX_MAX: usize = 64;
 
 /// The maximum length of a line in bytes.
 const LINE_MAX: usize = 16 * 1024;
@@ -50,6 +56,7 @@ pub(crate) struct TalkbackQueue(Rc<SharedQueue>);
 #[derive(Debug, Default)]
 struct SharedQueue {
     lines: RefCell<VecDeque<String>>,
+    size: Cell<usize>,
     report: RefCell<DropReport>,
     dropped: Cell<u64>,
     added: Notify,
@@ -64,7 +71,7 @@ impl TalkbackQueue {
             LineKind::Output => OUTPUT_MAX,
         };
         let queue = &self.0;
-        if queue.lines.borrow().len() >= max {
+        if queue.size.get() >= max {
             // The workers' output is counted for each worker.
             if kind == LineKind::Event {
                 self.count_dropped(now());
@@ -74,6 +81,7 @@ impl TalkbackQueue {
         let mut text = LimitedText(String::new());
         // An error means that the line is too long. Its start is kept.
         let _ = text.write_fmt(line);
+        queue.size.set(queue.size.get() + text.0.len() + LINE_COST);
         queue.lines.borrow_mut().push_back(text.0);
         queue.added.notify_one();
         QueueResult::Queued
@@ -91,10 +99,16 @@ impl TalkbackQueue {
         self.0.dropped.get()
     }
 
+    fn pop(&self) -> Option<String> {
+        let line = self.0.lines.borrow_mut().pop_front()?;
+        self.0.size.set(self.0.size.get().saturating_sub(line.len() + LINE_COST));
+        Some(line)
+    }
+
+    /// Waits until the queue has a line, and returns it.
     async fn next(&self) -> String {
         loop {
-            let line = self.0.lines.borrow_mut().pop_front();
-            match line {
+            match self.pop() {
                 Some(line) => return line,
                 None => self.0.added.notified().await,
             }
@@ -114,14 +128,18 @@ impl fmt::Write for LimitedText {
     }
 }
 
-/// Sends the lines of the queue to the recipient, each after the recipient has handled the line
-/// before it. Logs how many events were dropped.
+/// Sends the lines of the queue to the recipient, so many at a time that its mailbox is bounded.
+/// Logs how many events were dropped.
 pub(crate) fn forward(queue: &TalkbackQueue, recipient: Recipient<Talkback>, log: Logger) {
     let lines = queue.clone();
     actix_rt::spawn(async move {
         loop {
-            let line = lines.next().await;
-            // A recipient that has stopped receives nothing.
+            let mut line = lines.next().await;
+            for next in std::iter::from_fn(|| lines.pop()).take(MAILBOX_MAX - 1) {
+                recipient.do_send(Talkback { line: std::mem::replace(&mut line, next) });
+            }
+            // The recipient handles messages in order, so it has handled the others when it has
+            // handled this one. A recipient that has stopped receives nothing.
             let _ = recipient.send(Talkback { line }).await;
         }
     });
@@ -157,11 +175,17 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_and_output_leaves_space_for_events() {
         let queue = TalkbackQueue::default();
-        assert_eq!(fill(&queue, LineKind::Output), OUTPUT_MAX);
+        let cost = LINE_COST + 1;
+        assert_eq!(fill(&queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
         assert_eq!(queue.dropped(), 0);
-        assert_eq!(fill(&queue, LineKind::Event), EVENTS_MAX - OUTPUT_MAX);
+        let events = EVENTS_MAX.div_ceil(cost) - OUTPUT_MAX.div_ceil(cost);
+        assert_eq!(fill(&queue, LineKind::Event), events);
         assert_eq!(fill(&queue, LineKind::Event), 0);
         assert_eq!(queue.dropped(), 2);
+        // Each line that is removed makes room for another.
+        while queue.pop().is_some() {}
+        assert_eq!(queue.0.size.get(), 0);
+        assert_eq!(fill(&queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
     }
 
     #[test]
@@ -169,7 +193,7 @@ mod tests {
         let queue = TalkbackQueue::default();
         let long = "ä".repeat(LINE_MAX);
         queue.push(LineKind::Event, format_args!("x{long}, y: {}", 1));
-        let line = queue.0.lines.borrow_mut().pop_front().unwrap();
+        let line = queue.pop().unwrap();
         assert_eq!(line.len(), LINE_MAX - 1);
         assert!(line.starts_with("xä") && line.ends_with('ä'));
     }
