@@ -5,6 +5,7 @@
 //! serves the socket from the start of the daemon's actor until the daemon has stopped, even while
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 
+mod clients;
 mod commands;
 mod connection;
 mod lines;

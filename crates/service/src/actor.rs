@@ -20,6 +20,7 @@ use crate::messages::{
     AwaitExit, CheckHealth, GetState, Health, NextState, NextStateResult, Register, SetState,
     SetStatusText, SignalOwner, StateCallback,
 };
+use crate::notification::watchdog_interval;
 use crate::service_manager::ServiceManager;
 use crate::settings::{Registration, ServiceSettings};
 use crate::state::{IllegalStateChange, ServiceState};
@@ -54,6 +55,14 @@ pub struct ServiceActor {
     started_at: Instant,
     /// The state that was logged last.
     logged: Option<ServiceState>,
+    health_check: HealthCheck,
+}
+
+/// Whether a participant has still to answer whether it is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HealthCheck {
+    Idle,
+    InProgress,
 }
 
 impl ServiceActor {
@@ -97,6 +106,7 @@ impl ServiceActor {
                 timer: None,
                 started_at: Instant::now(),
                 logged: None,
+                health_check: HealthCheck::Idle,
             }
         }))
     }
@@ -218,11 +228,17 @@ impl ServiceActor {
     }
 
     /// Checks the health of all participants, and notifies the watchdog if they are healthy.
+    /// Does nothing while the previous check has not been answered.
     fn check_health(&mut self, ctx: &mut Context<Self>) {
+        match std::mem::replace(&mut self.health_check, HealthCheck::InProgress) {
+            HealthCheck::InProgress => return,
+            HealthCheck::Idle => {}
+        }
         let checked =
             self.participants.iter().filter_map(|participant| participant.health.as_ref());
         let answers = join_all(checked.map(|health| health.send(CheckHealth)).collect::<Vec<_>>());
         ctx.spawn(answers.into_actor(self).map(|answers, service, _ctx| {
+            service.health_check = HealthCheck::Idle;
             let reason = answers.into_iter().find_map(|answer| match answer {
                 Ok(Health::Healthy) => None,
                 Ok(Health::Unhealthy(reason)) => Some(reason),
@@ -242,7 +258,14 @@ impl Actor for ServiceActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(timeout) = self.service_manager.watchdog_timeout() {
-            ctx.run_interval(timeout / 2, Self::check_health);
+            let interval = watchdog_interval(timeout);
+            if interval > timeout / 2 {
+                warn!(
+                    self.log, "the watchdog timeout is too short, it is notified less often";
+                    "timeout" => ?timeout, "interval" => ?interval
+                );
+            }
+            ctx.run_interval(interval, Self::check_health);
         }
         let effects = self.state_machine.start(self.now());
         self.carry_out(effects, ctx);

@@ -76,7 +76,9 @@ pub fn notification(
     }
     match status.state {
         ServiceState::StartPending | ServiceState::StopPending => {
-            lines.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", status.wait_hint.as_micros()));
+            // systemd ignores a number that does not fit into 64 bits.
+            let micros = u64::try_from(status.wait_hint.as_micros()).unwrap_or(u64::MAX);
+            lines.push_str(&format!("EXTEND_TIMEOUT_USEC={micros}\n"));
         }
         ServiceState::NotReady
         | ServiceState::Stopped
@@ -128,6 +130,15 @@ pub fn watchdog_timeout(
         }
         Ok(usec) => Ok(Some(Duration::from_micros(usec))),
     }
+}
+
+/// The least time between two notifications of the watchdog.
+pub(crate) const WATCHDOG_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// Returns how often the watchdog is notified: twice within its timeout, but at most every
+/// [`WATCHDOG_INTERVAL_MIN`], because a shorter interval would keep the processor busy.
+pub(crate) fn watchdog_interval(timeout: Duration) -> Duration {
+    (timeout / 2).max(WATCHDOG_INTERVAL_MIN)
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! Tests the control socket with malformed lines, with slow clients and with many clients.
 
-use super::{control, start_with_control};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{control, socket_path, start_with_control};
 use crate::harness::{ControlClient, TestProgram, error_of, run_clients, until};
 
 #[test]
@@ -49,30 +54,118 @@ fn a_line_that_is_too_long_is_refused_and_the_connection_closed() {
 }
 
 #[test]
-fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
+fn a_hundred_clients_are_answered_and_idle_clients_make_room_for_new_ones() {
     let daemon = start_with_control(TestProgram::pool(), "start=2 min=0 max=4");
     run_clients(100, |number| {
         let mut client = control(&daemon);
         assert_eq!(client.report()["phase"], "running");
         assert_eq!(client.ask("peek", "")["ok"]["reply"], "peek", "{number}");
     });
-    // The daemon forgets disconnected clients when the next client connects.
-    let mut most: Vec<ControlClient> = Vec::new();
-    until("128 clients are connected and the next client is refused", || {
-        let mut client = control(&daemon);
-        let answer = client.ask("peek", "");
-        if answer["ok"].is_object() {
-            most.push(client);
-            return None;
+    let mut listener = control(&daemon);
+    assert_eq!(listener.ask("events", "")["ok"]["reply"], "listening");
+    let mut idle: Vec<ControlClient> = (0..127).map(|_nth| control(&daemon)).collect();
+    for client in &mut idle {
+        assert_eq!(client.ask("peek", "")["ok"]["reply"], "peek");
+    }
+    // All places are taken.
+    let mut operator = control(&daemon);
+    assert_eq!(operator.report()["phase"], "running");
+    idle[0].expect_closed();
+    let mut second = control(&daemon);
+    assert_eq!(second.report()["phase"], "running");
+    idle[1].expect_closed();
+    for client in idle.iter_mut().skip(2).chain([&mut operator]) {
+        assert_eq!(client.ask("peek", "")["ok"]["reply"], "peek", "others stay connected");
+    }
+    daemon.wait_for_log("client of the control socket disconnected to make room for a new one");
+    operator.expect_done("resize", "\"to\":3");
+    let event =
+        listener.wait_for_event("a listener stays connected", |event| event["event"] == "forked");
+    assert!(event["pid"].is_number(), "{event}");
+}
+
+#[test]
+fn an_operator_is_answered_although_128_clients_reconnect_whenever_they_are_disconnected() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
+    let (path, end) = (socket_path(&daemon), AtomicBool::new(false));
+    let (connected, reconnected) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let occupy = || {
+        let mut is_first = true;
+        while !end.load(Ordering::SeqCst) {
+            let Ok(mut stream) = UnixStream::connect(&path) else { continue };
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            // Half of a request.
+            let _closed = stream.write_all(b"{\"version\":1,");
+            let count = if std::mem::take(&mut is_first) { &connected } else { &reconnected };
+            count.fetch_add(1, Ordering::SeqCst);
+            let is_open = |stream: &mut UnixStream| match stream.read(&mut [0]) {
+                Ok(_closed) => false,
+                Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            };
+            while is_open(&mut stream) && !end.load(Ordering::SeqCst) {}
         }
-        let (kind, text) = error_of(&answer);
-        assert_eq!(kind, "refused");
-        (most.len() == 128 && text.contains("128 clients")).then_some(())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..128 {
+            scope.spawn(occupy);
+        }
+        let _ends = guard(&end);
+        until("all clients are connected", || {
+            (connected.load(Ordering::SeqCst) == 128).then_some(())
+        });
+        for _ in 0..20 {
+            assert_eq!(control(&daemon).report()["phase"], "running");
+        }
+        until("some clients have reconnected", || {
+            (reconnected.load(Ordering::SeqCst) > 10).then_some(())
+        });
+        assert_eq!(control(&daemon).report()["phase"], "running");
     });
-    most.clear();
-    until("a new client is answered", || {
-        Some(()).filter(|()| control(&daemon).ask("peek", "")["ok"].is_object())
-    });
+}
+
+/// Sets the flag when it is dropped, also if the test fails.
+fn guard(flag: &AtomicBool) -> impl Drop {
+    struct Guard<'a>(&'a AtomicBool);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    Guard(flag)
+}
+
+#[test]
+fn clients_that_send_without_end_and_read_nothing_delay_no_other_client() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
+    let open = |first: &str| {
+        let mut stream = UnixStream::connect(socket_path(&daemon)).unwrap();
+        stream.write_all(first.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let request = "{\"version\":1,\"command\":\"status\"}\n";
+    let mut pipelining: Vec<_> = (0..8).map(|_nth| open(request)).collect();
+    let mut subscribed: Vec<_> =
+        (0..8).map(|_nth| open("{\"version\":1,\"command\":\"events\"}\n")).collect();
+    let begun = Instant::now();
+    let mut operator = control(&daemon);
+    while begun.elapsed() < Duration::from_secs(2) {
+        for (streams, text) in [(&mut pipelining, request), (&mut subscribed, "x")] {
+            for stream in streams {
+                // An error means that the daemon has not read what was sent before.
+                let _full = stream.write(text.repeat(50).as_bytes());
+            }
+        }
+        assert_eq!(operator.report()["phase"], "running");
+    }
+    // The daemon stops reading from clients that do not read.
+    let is_full = |stream: &mut UnixStream| {
+        until("the daemon reads no more", || {
+            let sent = stream.write(request.repeat(1000).as_bytes());
+            sent.is_err_and(|error| error.kind() == ErrorKind::WouldBlock).then_some(())
+        });
+    };
+    pipelining.iter_mut().chain(&mut subscribed).for_each(is_full);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests that the daemon notifies the watchdog only while its pool is healthy.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::{Signal, TestProgram};
 
 use super::notify::NotifySocket;
@@ -27,6 +29,25 @@ fn the_watchdog_is_notified_only_while_the_pool_is_healthy() {
     assert!(fork_server.signal(Signal::SIGCONT));
     let fed = socket.received().len();
     socket.wait_for_after(fed, "WATCHDOG", Some("1"));
+}
+
+#[test]
+fn a_very_short_watchdog_timeout_does_not_keep_the_daemon_busy() {
+    let start = TestProgram::example("service");
+    let mut socket = NotifySocket::bind(&start.dir().join("notify"));
+    let daemon = start
+        .environment("NOTIFY_SOCKET", socket.address())
+        .environment("WATCHDOG_USEC", "1")
+        .launch();
+    socket.wait_for_after(0, "READY", None);
+    daemon.wait_for_log("the watchdog timeout is too short");
+    let begun = Instant::now();
+    for _beat in 0..5 {
+        let fed = socket.received().len();
+        socket.wait_for_after(fed, "WATCHDOG", Some("1"));
+    }
+    // Five notifications are at least four intervals apart. The first of them may be late.
+    assert!(begun.elapsed() >= Duration::from_millis(3 * 50), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Limits {
     pub fn shortest(&self) -> Option<Duration> {
         let lifetime = self
             .max_lifetime
-            .map(|whole| whole * u32::from(100 - self.lifetime_jitter.percent()) / 100);
+            .map(|whole| whole / 100 * u32::from(100 - self.lifetime_jitter.percent()));
         let times = [
             self.request_timeout,
             self.long_timeout,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use daemon_core::Phase;
 use daemon_forkserver::Transfer;
 use futures::future::{Either, select};
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::clients::ClientState;
 use super::commands::{ControlHandler, fault, parse};
 use super::lines::{self, LineRead};
 use super::listener::{EventListener, Unsubscribe};
@@ -18,16 +19,23 @@ use super::protocol::{
     ResponseBody,
 };
 use super::queue::EventQueue;
-use super::server::CountGuard;
+use super::server::{ClientGuard, CountGuard};
 
 /// How long a client may be idle, may take to send a line, or may leave its response unread.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The delay between two reads from a client whose requests are ignored.
+const DISCARD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The connection is closed, or has to be closed.
 struct ConnectionClosed;
 
 /// Serves one client until it disconnects.
-pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: ControlHandler<R>) {
+pub(super) async fn serve<R: Transfer + Send>(
+    stream: UnixStream,
+    handler: ControlHandler<R>,
+    client: ClientGuard,
+) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -45,9 +53,16 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Contr
         let answering = CountGuard::new(&handler.answers);
         let written = match command {
             Ok(ControlCommand::Events) => {
+                client.set_state(ClientState::Subscribed);
                 return send_events(read, write, handler, answering).await;
             }
-            Ok(command) => write_response(&mut write, handler.answer(command).await).await,
+            Ok(command) => {
+                client.set_state(ClientState::Busy);
+                let response = handler.answer(command).await;
+                // A client that does not read its response is as good as idle.
+                client.set_state(ClientState::Idle);
+                write_response(&mut write, response).await
+            }
             Err(fault) => write_response(&mut write, ResponseBody::Error(fault)).await,
         };
         drop(answering);
@@ -79,14 +94,18 @@ async fn send_events<R: Transfer + Send>(
             }
         }
     });
-    let reading = std::pin::pin!(async {
-        // Further requests of this client are ignored.
-        while let LineRead::Line(_) | LineRead::TooLong = lines::next(&mut read, REQUEST_MAX).await
-        {
-        }
-    });
+    let reading = std::pin::pin!(discard(&mut read));
     match select(sending, reading).await {
         Either::Left(_) | Either::Right(_) => listener.do_send(Unsubscribe),
+    }
+}
+
+/// Discards what a client sends, until it disconnects. Reads slowly, so that a client that sends
+/// without end does not occupy the daemon.
+async fn discard(read: &mut BufReader<OwnedReadHalf>) {
+    let mut bytes = [0; REQUEST_MAX];
+    while let Ok(1..) = read.read(&mut bytes).await {
+        sleep(DISCARD_INTERVAL).await;
     }
 }
 

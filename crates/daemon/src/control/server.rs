@@ -1,25 +1,29 @@
 //! Accepts clients on the control socket. Refuses users other than root and the daemon's user, and
 //! limits the number of clients.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_forkserver::Transfer;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::{Transfer, now};
 use daemon_sys::socketfile::{SocketFile, SocketPath};
 use slog::{Logger, info, warn};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use super::clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
 use super::commands::{ControlHandler, fault};
 use super::connection::{line, serve};
 use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
+use crate::log_throttle::LogThrottle;
 use crate::parent::DaemonActor;
 
-/// The maximum number of clients at a time.
-const MAX_CLIENTS: usize = 128;
+/// The delay after a client was disconnected to make room for a new one. So a client has more than
+/// a second to send its first request, however fast other clients connect.
+const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The delay after a failed accept(2), for example if the daemon has no free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -29,7 +33,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct ControlServer {
     path: SocketPath,
     serving: JoinHandle<()>,
-    clients: Rc<Cell<usize>>,
+    clients: ConnectedClients,
     answers: Rc<Cell<usize>>,
     log: Logger,
 }
@@ -54,9 +58,9 @@ impl ControlSocket {
         log: Logger,
     ) -> ControlServer {
         let ControlSocket { path, listener } = self;
-        let (clients, answers) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (clients, answers) = (ConnectedClients::default(), Rc::new(Cell::new(0)));
         let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
-        let serving = actix_rt::spawn(accept(listener, handler, Rc::clone(&clients), log.clone()));
+        let serving = actix_rt::spawn(accept(listener, handler, clients.clone(), log.clone()));
         ControlServer { path, serving, clients, answers, log }
     }
 }
@@ -64,7 +68,7 @@ impl ControlSocket {
 impl ControlServer {
     /// Returns the line about the control socket for the output of the message `Peek`.
     pub(crate) fn peek(&self) -> String {
-        let clients = self.clients.get();
+        let clients = self.clients.len();
         format!("Control socket: {}, {clients} clients", self.path.path().display())
     }
 
@@ -83,48 +87,104 @@ impl ControlServer {
     }
 }
 
+/// The clients, shared by the tasks that serve them. All of them run in one thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ConnectedClients(Rc<RefCell<Clients<AbortHandle>>>);
+
+impl ConnectedClients {
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// Records what a client does. The client is removed when this is dropped.
+pub(super) struct ClientGuard {
+    id: ClientId,
+    clients: ConnectedClients,
+}
+
+impl ClientGuard {
+    pub(super) fn set_state(&self, state: ClientState) {
+        self.clients.0.borrow_mut().set_state(self.id, state, now());
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.clients.0.borrow_mut().remove(self.id);
+    }
+}
+
+/// Limits the log records about clients, because a client can connect as often as it likes.
+#[derive(Debug, Default)]
+struct AcceptLog {
+    refused: LogThrottle,
+    replaced: LogThrottle,
+    failed: LogThrottle,
+}
+
 async fn accept<R: Transfer + Send>(
     listener: UnixListener,
     handler: ControlHandler<R>,
-    count: Rc<Cell<usize>>,
+    connected: ConnectedClients,
     log: Logger,
 ) {
     // Dropping this set ends the tasks of all clients.
-    let mut clients = JoinSet::new();
-    let mut is_error_logged = false;
+    let mut tasks = JoinSet::new();
+    let mut throttles = AcceptLog::default();
     loop {
-        match listener.accept().await {
-            Ok((stream, _nameless)) => {
-                is_error_logged = false;
-                while clients.try_join_next().is_some() {}
-                match admit(&stream, count.get()) {
-                    Ok(()) => {
-                        let (handler, guard) = (handler.clone(), CountGuard::new(&count));
-                        clients.spawn_local(async move {
-                            serve(stream, handler).await;
-                            drop(guard);
-                        });
-                    }
-                    Err(fault) => {
-                        warn!(log, "client of the control socket refused"; "reason" => %fault);
-                        // One line fits into the buffer of a new socket, so this write does not
-                        // have to wait.
-                        let _ = stream.try_write(&line(ResponseBody::Error(fault)));
-                    }
-                }
-            }
+        let stream = match listener.accept().await {
+            Ok((stream, _nameless)) => stream,
             Err(error) => {
-                if !is_error_logged {
+                if throttles.failed.should_log(now()) {
                     warn!(log, "cannot accept on the control socket"; "error" => %error);
-                    is_error_logged = true;
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
             }
+        };
+        while tasks.try_join_next().is_some() {}
+        if let Err(fault) = admit(&stream) {
+            if throttles.refused.should_log(now()) {
+                warn!(log, "client of the control socket refused"; "reason" => %fault);
+            }
+            // One line fits into the buffer of a new socket, so this write does not have to wait.
+            let _ = stream.try_write(&line(ResponseBody::Error(fault)));
+            continue;
+        }
+        let replaced = connected.0.borrow_mut().make_room();
+        let is_full = replaced.is_some();
+        if let Some(connection) = replaced {
+            connection.abort();
+            if throttles.replaced.should_log(now()) {
+                warn!(
+                    log, "client of the control socket disconnected to make room for a new one";
+                    "clients" => MAX_CLIENTS
+                );
+            }
+        }
+        start(&mut tasks, stream, &handler, &connected, now());
+        if is_full {
+            tokio::time::sleep(REPLACE_INTERVAL).await;
         }
     }
 }
 
-/// Counts one client or one response until the guard is dropped.
+/// Starts to serve a client.
+fn start<R: Transfer + Send>(
+    tasks: &mut JoinSet<()>,
+    stream: UnixStream,
+    handler: &ControlHandler<R>,
+    connected: &ConnectedClients,
+    time: MonotonicTime,
+) {
+    let id = connected.0.borrow_mut().next_id();
+    let (handler, client) = (handler.clone(), ClientGuard { id, clients: connected.clone() });
+    let connection = tasks.spawn_local(serve(stream, handler, client));
+    connected.0.borrow_mut().add(id, connection, time);
+}
+
+/// Counts one response until the guard is dropped.
 pub(super) struct CountGuard(Rc<Cell<usize>>);
 
 impl CountGuard {
@@ -144,7 +204,7 @@ impl Drop for CountGuard {
 ///
 /// The mode of the socket file keeps other users out already. This check also works if the mode was
 /// changed.
-fn admit(stream: &UnixStream, clients: usize) -> Result<(), ControlError> {
+fn admit(stream: &UnixStream) -> Result<(), ControlError> {
     let peer = stream.peer_cred().map_err(|error| {
         fault(ControlErrorKind::Failed, format!("cannot determine the user of the client: {error}"))
     })?;
@@ -154,10 +214,6 @@ fn admit(stream: &UnixStream, clients: usize) -> Result<(), ControlError> {
             ControlErrorKind::Forbidden,
             format!("user {uid} may not control the daemon"),
         ));
-    }
-    if clients >= MAX_CLIENTS {
-        let text = format!("{MAX_CLIENTS} clients are connected already");
-        return Err(fault(ControlErrorKind::Refused, text));
     }
     Ok(())
 }

@@ -176,7 +176,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let waited = ORPHAN_CHECK_INTERVAL * checks;
         // Only zombies that init does not reap, and processes in uninterruptible sleep, can remain
         // after KILL. Do not wait longer for them.
-        if gone || waited >= self.context.grace + FORK_SERVER_EXIT_MAX {
+        if gone || waited >= self.context.grace.saturating_add(FORK_SERVER_EXIT_MAX) {
             self.on_stopped(ctx);
             return;
         }

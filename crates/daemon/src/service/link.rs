@@ -154,7 +154,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
     fn extend(&self) {
         match self.state {
             ServiceState::StopPending => {
-                let hint = self.grace + STOP_ALLOWANCE;
+                let hint = self.grace.saturating_add(STOP_ALLOWANCE);
                 self.service.do_send(SetState::new(self.state).wait_hint(hint));
             }
             ServiceState::StartPending => self.service.do_send(SetState::new(self.state)),

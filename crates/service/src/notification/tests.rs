@@ -96,3 +96,26 @@ fn an_invalid_watchdog_variable_is_named_in_the_error() {
     assert_eq!(invalid("soon", None), ("WATCHDOG_USEC", "soon".to_owned()));
     assert_eq!(invalid("5", Some("me")), ("WATCHDOG_PID", "me".to_owned()));
 }
+
+#[test]
+fn the_watchdog_is_notified_twice_within_its_timeout_but_not_without_a_pause() {
+    let micros = Duration::from_micros;
+    let table = [
+        (micros(1), WATCHDOG_INTERVAL_MIN),
+        (WATCHDOG_INTERVAL_MIN * 2 - micros(1), WATCHDOG_INTERVAL_MIN),
+        (micros(400_000), micros(200_000)),
+        (Duration::from_secs(30), Duration::from_secs(15)),
+        (micros(u64::MAX), micros(u64::MAX) / 2),
+    ];
+    for (timeout, interval) in table {
+        assert_eq!(watchdog_interval(timeout), interval, "{timeout:?}");
+    }
+}
+
+#[test]
+fn a_wait_hint_of_any_length_fits_into_the_number_of_systemd() {
+    let mut status = status(ServiceState::StopPending, Reloading::No);
+    status.wait_hint = Duration::MAX;
+    let lines = notification(None, &status, "", NOW);
+    assert!(lines.contains(&format!("EXTEND_TIMEOUT_USEC={}\n", u64::MAX)), "{lines}");
+}

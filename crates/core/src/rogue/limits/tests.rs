@@ -200,4 +200,6 @@ fn without_limits_there_are_no_violations() {
         assert_eq!(free().next_due(&entry(status), 9, at(0), MonotonicTime::ZERO), None);
     }
     assert_eq!(free().shortest(), None);
+    let limits = Limits { max_lifetime: Some(Duration::MAX), ..free() };
+    assert!(limits.shortest() > Some(Duration::MAX / 2), "no time is too long");
 }
