@@ -13,6 +13,7 @@
 //! info!(log, "a request of {} bytes", 17; "peer" => "127.0.0.1");
 //! ```
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::{self, Write};
 
@@ -56,6 +57,36 @@ impl Drain for FormatDrain {
     }
 }
 
+/// Returns the record with its control characters escaped. They could otherwise forge records, or
+/// control the terminal of a person who reads the log. A line of a value with several lines begins
+/// with a tab, except the first, so that it does not look like a record.
+fn printable(record: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = match record.strip_suffix(b"\n") {
+        Some(text) => (text, "\n"),
+        None => (record, ""),
+    };
+    // These bytes begin all characters that are escaped, and some others.
+    if !text.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127 | 0xc2 | 0xe2)) {
+        return Cow::Borrowed(record);
+    }
+    let mut printable = String::with_capacity(record.len() + 64);
+    for letter in String::from_utf8_lossy(text).chars() {
+        match letter {
+            '\t' => printable.push('\t'),
+            '\n' => printable.push_str("\n\t"),
+            letter if is_control(letter) => printable.extend(letter.escape_default()),
+            letter => printable.push(letter),
+        }
+    }
+    printable.push_str(end);
+    Cow::Owned(printable.into_bytes())
+}
+
+/// Returns whether a character controls a terminal or the direction of text.
+fn is_control(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Collects the pieces of a record and writes them with one write.
 struct SingleWrite(WriteLine);
 
@@ -75,18 +106,45 @@ impl Decorator for SingleWrite {
     {
         let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
         line.clear();
-        let mut pieces = RecordBuffer(line);
-        let written = write(&mut pieces).and_then(|()| (self.0)(&pieces.0));
-        let _gone_at_thread_exit = LINE.try_with(|kept| kept.replace(pieces.0));
+        let mut pieces = RecordBuffer { line, cut: 0 };
+        let written =
+            write(&mut pieces).and_then(|()| (self.0)(&printable(pieces.finish().as_slice())));
+        pieces.line.shrink_to(KEPT_MAX);
+        let _gone_at_thread_exit = LINE.try_with(|kept| kept.replace(pieces.line));
         written
     }
 }
 
-struct RecordBuffer(Vec<u8>);
+/// The maximum length of a record in bytes. The rest of a longer record is not written, because a
+/// part of a record can come from a process that prints without end.
+const RECORD_MAX: usize = 256 * 1024;
+
+/// The memory that is kept for the next record.
+const KEPT_MAX: usize = 16 * 1024;
+
+struct RecordBuffer {
+    line: Vec<u8>,
+    /// The number of bytes that did not fit.
+    cut: usize,
+}
+
+impl RecordBuffer {
+    /// Returns the whole record. If it was too long, its end says by how much.
+    fn finish(&mut self) -> &mut Vec<u8> {
+        if self.cut > 0 {
+            let end = format!("... ({} more bytes)\n", self.cut - 1);
+            self.line.extend_from_slice(end.as_bytes());
+        }
+        &mut self.line
+    }
+}
 
 impl Write for RecordBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        let room = RECORD_MAX.saturating_sub(self.line.len());
+        let (fitting, rest) = bytes.split_at(room.min(bytes.len()));
+        self.line.extend_from_slice(fitting);
+        self.cut += rest.len();
         Ok(bytes.len())
     }
 

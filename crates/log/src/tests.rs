@@ -67,3 +67,30 @@ fn a_failed_write_loses_only_its_own_record() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("kept") && !lines[0].contains("lost"));
 }
+
+#[test]
+fn control_characters_cannot_forge_records_or_control_a_terminal() {
+    let log = logger(note, Level::Info);
+    let printed = "a\x1b[2Jb\u{9b}c\rd\u{202e}e\tf\0\nJan 01 00:00:00.000 INFO forged";
+    info!(log, "worker output"; "line" => printed);
+    info!(log, "plain text with umlauts: ä\u{2026}");
+    let lines = written();
+    let escaped =
+        "line: a\\u{1b}[2Jb\\u{9b}c\\rd\\u{202e}e\tf\\u{0}\n\tJan 01 00:00:00.000 INFO forged\n";
+    assert!(lines[0].ends_with(escaped), "{:?}", lines[0]);
+    assert!(lines[1].ends_with("umlauts: ä\u{2026}\n"), "{:?}", lines[1]);
+}
+
+#[test]
+fn a_record_without_bound_is_cut() {
+    let log = logger(note, Level::Info);
+    info!(log, "x"; "text" => "y".repeat(3 * RECORD_MAX));
+    info!(log, "next");
+    let lines = written();
+    assert!(lines[0].len() < RECORD_MAX + 40, "{}", lines[0].len());
+    let rest = lines[0].rsplit_once("... (").map(|(_start, rest)| rest).unwrap();
+    let cut: usize = rest.strip_suffix(" more bytes)\n").unwrap().parse().unwrap();
+    let start = lines[0].find("yyy").unwrap();
+    assert_eq!(RECORD_MAX - start + cut, 3 * RECORD_MAX);
+    assert!(lines[1].ends_with("next\n"));
+}
