@@ -346,6 +346,7 @@ impl PreforkManager {
                 // The pool has chosen a free slot, so this does not happen.
                 warn!(self.log, "cannot open a scoreboard slot"; "slot" => slot.get(), "error" => error.to_string());
                 self.board.close_slot(slot, time);
+                self.pool.delay_forks(time);
                 return Ok(ForkSide::Manager);
             }
         };

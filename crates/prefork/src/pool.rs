@@ -231,6 +231,12 @@ impl WorkerPool {
     /// passed.
     pub(crate) fn set_fork_failed(&mut self, slot: SlotNumber, now: MonotonicTime) {
         self.free_slot(slot, MonotonicTime::ZERO);
+        self.delay_forks(now);
+    }
+
+    /// Records that a free slot cannot be used at present. No worker is forked until the backoff
+    /// has passed.
+    pub(crate) fn delay_forks(&mut self, now: MonotonicTime) {
         self.next_fork = now + self.intervals.err_respawn_interval.max(MIN_FORK_BACKOFF);
     }
 

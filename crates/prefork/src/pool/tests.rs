@@ -140,6 +140,18 @@ fn a_refused_fork_is_retried_after_err_respawn_interval_but_not_before_100_ms() 
 }
 
 #[test]
+fn a_free_slot_that_cannot_be_opened_delays_the_next_fork_by_at_least_100_ms() {
+    for (interval, until) in [(1000, 1000), (0, 100)] {
+        let intervals = Intervals { err_respawn_interval: ms(interval), ..Intervals::default() };
+        let mut pool = WorkerPool::new(FIXED, intervals, 16);
+        assert_eq!(pool.next(at(0)), PoolAction::Fork(slot(0)));
+        pool.delay_forks(at(0));
+        assert_eq!(pool.next(at(0)), PoolAction::Wait(Some(at(until))));
+        assert_eq!(pool.next(at(until)), PoolAction::Fork(slot(0)), "the slot is still free");
+    }
+}
+
+#[test]
 fn a_smaller_max_workers_stops_idle_workers_first() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
