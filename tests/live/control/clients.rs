@@ -98,11 +98,15 @@ fn an_operator_is_answered_although_128_clients_reconnect_whenever_they_are_disc
             let _closed = stream.write_all(b"{\"version\":1,");
             let count = if std::mem::take(&mut is_first) { &connected } else { &reconnected };
             count.fetch_add(1, Ordering::SeqCst);
-            let is_open = |stream: &mut UnixStream| match stream.read(&mut [0]) {
-                Ok(_closed) => false,
-                Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-            };
-            while is_open(&mut stream) && !end.load(Ordering::SeqCst) {}
+            loop {
+                match stream.read(&mut [0]) {
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                            && !end.load(Ordering::SeqCst) => {}
+                    Ok(_closed) => break,
+                    Err(_closed) => break,
+                }
+            }
         }
     };
     std::thread::scope(|scope| {

@@ -260,6 +260,7 @@ fn invalid_config() {
         error_of(builder(1).queue_capacity(0)),
         "queue_capacity is 0: must be greater than 0"
     );
+    assert_eq!(error_of(builder(1).output_limit(0)), "output_limit is 0: must be greater than 0");
     assert_eq!(error_of(builder(1).attempts(0)), "attempts is 0: must be greater than 0");
     let twice = builder(1).method("echo", |_call, (): ()| Ok::<_, String>(()));
     assert_eq!(error_of(twice), "method is echo: another method has the same name");
