@@ -244,7 +244,7 @@ impl DispatcherBuilder {
     /// four times the limit of one worker. Output beyond the limit is read, dropped and counted in
     /// [`Stats`](crate::Stats), and a warning is logged for each worker, at most every 10 s.
     ///
-    /// A worker that prints more than 16 MiB per second, or more than four times the limit if that
+    /// A worker that prints more than 4 MiB per second, or more than four times the limit if that
     /// is more, waits in write(2).
     pub fn output_limit(mut self, bytes_per_second: u64) -> Self {
         self.output_limit = bytes_per_second;

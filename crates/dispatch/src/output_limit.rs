@@ -26,7 +26,7 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// The maximum number of reads from the pipes of one worker, per second. A worker that writes
 /// faster finds its pipe full, and waits.
-const READS_PER_SECOND: u64 = 1024;
+const READS_PER_SECOND: u64 = 256;
 
 /// The number of reads that are not delayed.
 const READS_BURST: u64 = 256;
@@ -184,7 +184,7 @@ mod tests {
         assert!(delay < Duration::from_millis(1), "{delay:?}");
         budget.count_read(at(0));
         assert!(budget.read_delay(at(0)) > Duration::from_micros(900));
-        assert!(budget.read_delay(at(1)).is_zero());
+        assert!(budget.read_delay(at(4)).is_zero());
     }
 
     #[test]

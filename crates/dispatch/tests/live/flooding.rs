@@ -56,12 +56,14 @@ fn flooding(workers: u32) -> DispatcherBuilder {
     builder.method("flood", |_call, block: usize| -> Result<(), String> { flood(block) })
 }
 
+/// Returns a number from a file about this process, or 0 on a system without `/proc`.
 fn own(file: &str, key: &str) -> u64 {
-    let text = std::fs::read_to_string(file).expect("a file of this process");
-    let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
+/// Returns the memory of this process.
 fn memory() -> u64 {
     own("/proc/self/status", "VmRSS:") * 1024
 }
@@ -73,7 +75,7 @@ fn processor_time() -> Duration {
 
 /// Returns the pipes of this process.
 fn pipes() -> Vec<PathBuf> {
-    let descriptors = std::fs::read_dir("/proc/self/fd").expect("this process's descriptors");
+    let descriptors = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     let mut pipes: Vec<_> =
         targets.filter(|target| target.to_string_lossy().starts_with("pipe:")).collect();
@@ -126,7 +128,7 @@ async fn check(
     println!("{calls} calls, slowest {slowest:?}; {used:?} of {elapsed:?}; {grown} bytes more");
     assert!(calls > 50, "{calls} calls");
     assert!(slowest < LATENCY_MAX, "a request was answered after {slowest:?}");
-    assert!(used < elapsed.mul_f64(0.9), "the parent used {used:?} in {elapsed:?}");
+    assert!(used < elapsed.mul_f64(0.75), "the parent used {used:?} in {elapsed:?}");
     assert!(grown < GROWTH_MAX, "the parent grew by {grown} bytes");
     test.stats().await
 }
