@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::MonotonicTime;
+use daemon_core::{LogThrottle, MonotonicTime};
 use daemon_forkserver::{Transfer, now};
 use daemon_sys::socketfile::{SocketFile, SocketPath};
 use slog::{Logger, info, warn};
@@ -18,7 +18,6 @@ use super::clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
 use super::commands::{ControlHandler, fault};
 use super::connection::{line, serve};
 use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
-use crate::log_throttle::LogThrottle;
 use crate::parent::DaemonActor;
 
 /// The delay after a client was disconnected to make room for a new one. So a client has more than
