@@ -64,8 +64,13 @@ pub enum RevokeResult {
 pub enum Owner {
     /// The sender, because the task was not started.
     Sender,
-    /// The worker, which started the task at this time.
+    /// The worker, which started the task at this time. The worker has written the time, so it can
+    /// be any value.
     Worker(MonotonicTime),
+    /// The worker, which has finished the task and sends its result.
+    Finished,
+    /// Unknown, because the cell is damaged: its contents do not belong to a task that was sent.
+    Unknown,
 }
 
 /// Whether a worker may send the result of its task.
@@ -163,14 +168,19 @@ impl Claim {
         }
     }
 
-    /// Returns the current owner of a task.
+    /// Returns the current owner of a task that was sent and whose result was not acknowledged.
     #[must_use]
     pub fn owner(&self, task: u64) -> Owner {
         let found = self.word.load(Ordering::Acquire);
-        if found == word(task, OFFERED) || found == word(task, REVOKED) {
+        let is = |state| found == word(task, state);
+        if is(OFFERED) || is(REVOKED) {
             Owner::Sender
-        } else {
+        } else if is(STARTED) {
             Owner::Worker(MonotonicTime::from_nanos(self.started_at.load(Ordering::Relaxed)))
+        } else if is(FINISHED) {
+            Owner::Finished
+        } else {
+            Owner::Unknown
         }
     }
 
@@ -236,7 +246,7 @@ mod tests {
         assert_eq!(cell.start(2, at(4)), StartResult::Started);
         assert_eq!(cell.finish(2), FinishResult::Finished);
         assert_eq!(cell.abort(2), AbortResult::NotRunning);
-        assert_eq!(cell.owner(2), Owner::Worker(at(4)));
+        assert_eq!(cell.owner(2), Owner::Finished);
     }
 
     #[test]
@@ -254,15 +264,19 @@ mod tests {
         cell.acknowledge(65);
         assert!(cell.is_acknowledged(65));
         assert_eq!(cell.abort(65), AbortResult::NotRunning);
-        assert_eq!(cell.owner(65), Owner::Worker(at(3)));
+        assert_eq!(cell.owner(65), Owner::Unknown);
     }
 
     #[test]
-    fn a_damaged_cell_counts_as_started() {
+    fn a_damaged_cell_counts_as_started_and_has_no_known_owner() {
         let cell = Claim::new();
-        cell.offer(1);
-        cell.word.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(cell.revoke(1), RevokeResult::AlreadyStarted);
-        assert!(matches!(cell.owner(1), Owner::Worker(_)));
+        let others = [word(1, 0), word(1, ABORTED), word(1, ACKNOWLEDGED), word(1, 7), word(2, 1)];
+        for damage in [0, u64::MAX].into_iter().chain(others) {
+            cell.offer(1);
+            cell.word.store(damage, Ordering::Relaxed);
+            assert_eq!(cell.revoke(1), RevokeResult::AlreadyStarted, "{damage}");
+            assert_eq!(cell.abort(1), AbortResult::NotRunning, "{damage}");
+            assert_eq!(cell.owner(1), Owner::Unknown, "{damage}");
+        }
     }
 }

@@ -76,6 +76,8 @@ pub enum Violation {
     Memory,
     /// The child's heartbeats are missing: its process is stopped, or its event loop is blocked.
     Hung,
+    /// The child sends invalid messages over its link, or has closed its link.
+    Protocol,
 }
 
 /// Why the daemon has killed a child.
@@ -231,7 +233,7 @@ impl ExitCause {
     /// Returns the kind of the cause as one word, for counters and filters: `done`,
     /// `recycled-requests`, `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`,
     /// `killed-grace-expired`, `killed-on-request`, `rogue-cpu`, `rogue-time`, `rogue-memory`,
-    /// `rogue-hung`, `out-of-memory`, `missing`, `failed-to-boot`, `exited`, `killed`.
+    /// `rogue-hung`, `rogue-protocol`, `out-of-memory`, `missing`, `failed-to-boot`, `exited`, `killed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -247,6 +249,7 @@ impl ExitCause {
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "rogue-time",
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "rogue-memory",
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "rogue-hung",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)) => "rogue-protocol",
             ExitCause::OutOfMemory => "out-of-memory",
             ExitCause::Missing => "missing",
             ExitCause::FailedToBoot(_) => "failed-to-boot",
@@ -279,6 +282,7 @@ impl ExitCause {
                 Exit::Signal { number, core } => ExitCause::Killed { signal: number, core },
                 Exit::Unknown => ExitCause::Missing,
             },
+            17 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)),
             _no_cause => return None,
         })
     }
@@ -380,6 +384,7 @@ impl fmt::Display for Violation {
             Violation::Time => "request timeout exceeded",
             Violation::Memory => "hard memory limit exceeded",
             Violation::Hung => "no heartbeat",
+            Violation::Protocol => "link protocol violated",
         })
     }
 }

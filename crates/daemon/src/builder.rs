@@ -34,7 +34,7 @@ impl Daemon {
 #[must_use = "nothing happens before launch"]
 pub struct DaemonBuilder<M> {
     model: M,
-    settings: DaemonSettings,
+    pub(crate) settings: DaemonSettings,
 }
 
 impl<M> DaemonBuilder<M> {

@@ -25,9 +25,17 @@ use daemon_core::{DemandRules, Jitter, RequestLimit, Violation};
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
+use crate::builder::DaemonBuilder;
 use crate::error::ConfigError;
 use crate::messages::CommandError;
 use crate::model::{CheckedModel, Model, Rules};
+
+/// Returns the [boot timeout](DaemonBuilder::boot_timeout) of these settings. The parent should kill
+/// a child that has not taken over its link within this time.
+#[must_use]
+pub fn boot_timeout<M>(settings: &DaemonBuilder<M>) -> Duration {
+    settings.settings.boot_timeout
+}
 
 /// Reports how many tasks wait for a child of an [`OnDemand`] pool.
 ///

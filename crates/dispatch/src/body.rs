@@ -74,7 +74,10 @@ impl Body {
     }
 
     /// Encodes a value. Returns an error if the encoded value is longer than `limit` bytes.
-    fn within<T: Serialize + ?Sized>(value: &T, limit: usize) -> Result<Body, EncodeError> {
+    pub(crate) fn within<T: Serialize + ?Sized>(
+        value: &T,
+        limit: usize,
+    ) -> Result<Body, EncodeError> {
         let mut writer = OverflowWriter::new(limit);
         // Struct fields are encoded with their names, so that a skipped field does not shift the
         // fields after it.

@@ -23,6 +23,10 @@ use crate::scheduler::Lane;
 use crate::talkback::{Talkback, Verbosity};
 use crate::task::Task;
 
+/// The default size of the largest result, in bytes. The same size is the default of
+/// [`DaemonBuilder::request_limit`].
+const RESULT_LIMIT: usize = 64 * 1024 * 1024;
+
 /// Entry point of the crate: see [`Dispatcher::builder`].
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatcher;
@@ -44,6 +48,7 @@ impl Dispatcher {
             alias: None,
             verbosity: Verbosity::default(),
             queue_capacity: 10_000,
+            result_limit: RESULT_LIMIT,
             lanes: Vec::new(),
             defaults: RequestDefaults { attempts: 1, ..RequestDefaults::default() },
             output_limit: DEFAULT_OUTPUT_LIMIT,
@@ -82,6 +87,7 @@ pub struct DispatcherBuilder {
     pub(crate) alias: Option<String>,
     pub(crate) verbosity: Verbosity,
     pub(crate) queue_capacity: usize,
+    pub(crate) result_limit: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) defaults: RequestDefaults,
     pub(crate) output_limit: u64,
@@ -199,6 +205,18 @@ impl DispatcherBuilder {
     /// [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
     pub fn queue_capacity(mut self, requests: usize) -> Self {
         self.queue_capacity = requests;
+        self
+    }
+
+    /// Sets the size of the largest encoded result in bytes; 64 MiB by default, at least 1, less
+    /// than 4 GiB.
+    ///
+    /// If a method returns a larger value, the request fails with
+    /// [`Failure::Failed`](crate::Failure::Failed), whose text has both sizes. If a worker sends a
+    /// larger result nevertheless, the dispatcher does not read it, and kills the worker. A worker
+    /// can make the dispatcher use this much memory for each of its requests.
+    pub fn result_limit(mut self, bytes: usize) -> Self {
+        self.result_limit = bytes;
         self
     }
 

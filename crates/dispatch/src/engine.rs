@@ -28,7 +28,7 @@ use crate::body::Body;
 use crate::claims::SharedClaims;
 use crate::fallback::FallbackRequest;
 use crate::launch::WorkerDaemon;
-use crate::link::WorkerLink;
+use crate::link::{WorkerExit, WorkerLink};
 use crate::methods::Methods;
 use crate::output_limit::DroppedOutput;
 use crate::reply::{DroppedFutures, ReplySender};
@@ -38,6 +38,7 @@ use crate::talkback::{EventLog, Verbosity, report};
 
 use cancelled_ids::CancelledIds;
 pub(crate) use intake::{CancelLookup, SubmitResult, submit};
+use links::LostLinks;
 use output::OutputShare;
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
@@ -124,6 +125,7 @@ pub(crate) struct EngineConfig {
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
     pub(crate) output_limit: u64,
+    pub(crate) boot_timeout: Duration,
 }
 
 pub(crate) struct Engine {
@@ -138,6 +140,8 @@ pub(crate) struct Engine {
     /// Slots whose links have unsent data.
     dirty: Vec<usize>,
     execution: ExecutionMode,
+    /// The time within which a worker must be ready after it was forked.
+    boot_timeout: Duration,
     pub(crate) events: EventLog,
     output: Rc<OutputShare>,
     /// The output of workers that was dropped since the start.
@@ -191,6 +195,7 @@ impl Engine {
             pre_fork,
             fork_interval: interval,
             output_limit,
+            boot_timeout,
         } = setup;
         let execution = match max_forks {
             0 => ExecutionMode::InProcess,
@@ -207,6 +212,7 @@ impl Engine {
             former_links: Vec::new(),
             dirty: Vec::new(),
             execution,
+            boot_timeout,
             events,
             output: OutputShare::new(output_limit),
             dropped_output: DroppedOutput::default(),
@@ -248,6 +254,25 @@ impl Engine {
     /// Carries out the scheduler's actions, sends the data of all links, and updates the demand and
     /// the timer.
     fn pump(&mut self) {
+        // A link that cannot be written causes further actions.
+        loop {
+            self.carry_out_actions();
+            if self.flush() == LostLinks::None {
+                break;
+            }
+        }
+        self.log_shortage();
+        self.report_demand();
+        self.arm_timer();
+        if self.scheduler.has_capacity() {
+            self.signals.queue_capacity.notify_waiters();
+        }
+        if self.is_drained() {
+            self.notify_drained();
+        }
+    }
+
+    fn carry_out_actions(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             match action {
                 SchedulerAction::Send { slot, turn, key } => self.send(slot, turn, key),
@@ -262,16 +287,6 @@ impl Engine {
                 SchedulerAction::Kill { pid, reason } => self.kill(pid, reason),
             }
         }
-        self.flush();
-        self.log_shortage();
-        self.report_demand();
-        self.arm_timer();
-        if self.scheduler.has_capacity() {
-            self.signals.queue_capacity.notify_waiters();
-        }
-        if self.is_drained() {
-            self.notify_drained();
-        }
     }
 
     fn kill(&self, pid: Pid, kill_reason: WorkerKillReason) {
@@ -282,9 +297,22 @@ impl Engine {
                 report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
-            WorkerKillReason::Unresponsive => {
+            WorkerKillReason::Unresponsive
+            | WorkerKillReason::NotReady
+            | WorkerKillReason::AnswerMissing
+            | WorkerKillReason::NotLeft => {
                 report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Hung });
+            }
+            WorkerKillReason::UnfinishedMessage
+            | WorkerKillReason::DamagedClaim
+            | WorkerKillReason::LinkClosed => {
+                report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
+                daemon.do_send(KillRogue { pid, violation: Violation::Protocol });
+            }
+            // The reason has been reported together with the error.
+            WorkerKillReason::LinkBroken => {
+                daemon.do_send(KillRogue { pid, violation: Violation::Protocol });
             }
             WorkerKillReason::Cancelled => {
                 report!(self.events, info, "killing worker"; "worker" => worker, "reason" => reason);
@@ -362,7 +390,8 @@ impl Engine {
         let links = self.links.iter().flatten().chain(&self.former_links);
         let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
-            self.worker_gone(child, ExitCause::Missing, 0);
+            self.drain_link(child);
+            self.remove_worker(child, WorkerExit { cause: ExitCause::Missing, requests: 0 });
         }
         self.pump();
     }

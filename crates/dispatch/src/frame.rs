@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use daemon_sys::link::{FDS_MAX, LinkEnd};
-use daemon_sys::memfd::read_exactly;
+use daemon_sys::memfd::ReceivedFile;
 use serde::{Deserialize, Serialize};
 
 use crate::body::{BODY_MAX, Body, SHARED_FROM};
@@ -27,12 +27,16 @@ pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 /// The maximum number of descriptors that one system call sends.
 const DESCRIPTORS_AT_ONCE: usize = 60;
 
-/// The maximum number of received descriptors whose frames have not been decoded: the descriptors
-/// of two sends. The descriptors of one send arrive together. The next descriptors are sent only
-/// after all bytes of the frames of the previous descriptors, so one read can return at most the
-/// last of these bytes together with the next descriptors. All complete frames are decoded before
-/// the next read.
+/// The maximum number of descriptors from the parent whose frames have not been decoded: the
+/// descriptors of two sends. The descriptors of one send arrive together. The next descriptors are
+/// sent only after all bytes of the frames of the previous descriptors, so one read can return at
+/// most the last of these bytes together with the next descriptors. All complete frames are decoded
+/// before the next read.
 const WAITING_MAX: usize = 2 * FDS_MAX;
+
+/// The maximum number of descriptors from a worker whose frames have not been decoded. A worker
+/// sends each answer on its own, so one send has at most one descriptor.
+const WAITING_FROM_WORKER_MAX: usize = 2;
 
 /// The size of a frame's length field in bytes.
 const LENGTH: usize = 4;
@@ -130,25 +134,29 @@ pub(crate) enum FrameError {
     /// The descriptor of the body was not received.
     #[error("the shared memory of a frame is missing")]
     MissingDescriptor,
-    /// More than `WAITING_MAX` descriptors were received whose frames have not been decoded.
-    #[error("received {count} descriptors without their frames, the maximum is {WAITING_MAX}")]
+    /// More descriptors were received than can wait for their frames.
+    #[error("received {count} descriptors without their frames, the maximum is {limit}")]
     ExtraDescriptors {
         /// The number of descriptors whose frames have not been decoded.
         count: usize,
+        /// The maximum number.
+        limit: usize,
     },
     /// The shared memory of the body cannot be read.
     #[error("cannot read the shared memory of a frame: {0}")]
     SharedMemory(#[source] daemon_sys::Error),
     /// The body is longer than the maximum.
-    #[error("frame body of {length} bytes exceeds the maximum of {BODY_MAX}")]
+    #[error("frame body of {length} bytes exceeds the maximum of {limit}")]
     BodyTooLong {
         /// The length in the frame's head.
         length: u64,
+        /// The maximum length.
+        limit: usize,
     },
 }
 
 /// Decodes frames from the data that a link receives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameReader {
     bytes: Vec<u8>,
     /// The start of the data that is not decoded yet.
@@ -156,6 +164,8 @@ pub(crate) struct FrameReader {
     /// The end of the data that is not decoded yet.
     filled: usize,
     descriptors: VecDeque<OwnedFd>,
+    /// The maximum number of descriptors whose frames have not been decoded.
+    waiting_max: usize,
 }
 
 /// The result of one read from a link.
@@ -173,22 +183,49 @@ impl FrameReader {
     /// The minimum free space for a read, in bytes.
     const READ_SIZE: usize = 64 * 1024;
 
-    /// Reads once from the link.
+    /// Creates a reader for frames from the parent.
+    pub(crate) fn from_parent() -> FrameReader {
+        FrameReader::new(WAITING_MAX)
+    }
+
+    /// Creates a reader for frames from a worker.
+    pub(crate) fn from_worker() -> FrameReader {
+        FrameReader::new(WAITING_FROM_WORKER_MAX)
+    }
+
+    fn new(waiting_max: usize) -> FrameReader {
+        let (bytes, descriptors) = (Vec::new(), VecDeque::new());
+        FrameReader { bytes, read: 0, filled: 0, descriptors, waiting_max }
+    }
+
+    /// Returns whether the start of a frame has been received, but not the whole frame. All
+    /// complete frames must have been decoded.
+    pub(crate) fn is_in_frame(&self) -> bool {
+        self.read != self.filled
+    }
+
+    /// Returns and removes the descriptors whose frames have not been decoded.
+    pub(crate) fn take_descriptors(&mut self) -> VecDeque<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    /// Reads once from the link. After an error nothing more can be read. The caller must close the
+    /// [descriptors](FrameReader::take_descriptors) that were received.
     pub(crate) fn receive(&mut self, link: &LinkEnd) -> io::Result<Received> {
         self.reserve();
         let free = &mut self.bytes[self.filled..];
         let before = self.descriptors.len();
-        match link.receive(free, &mut self.descriptors) {
+        let received = link.receive(free, &mut self.descriptors);
+        let (count, limit) = (self.descriptors.len(), self.waiting_max);
+        if count > limit {
+            return Err(io::Error::other(FrameError::ExtraDescriptors { count, limit }));
+        }
+        match received {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => {
                 // A read ends at a message with descriptors, even if more data follows.
-                let is_cut = length == free.len() || self.descriptors.len() > before;
+                let is_cut = length == free.len() || count > before;
                 self.filled += length;
-                let count = self.descriptors.len();
-                if count > WAITING_MAX {
-                    self.descriptors.clear();
-                    return Err(io::Error::other(FrameError::ExtraDescriptors { count }));
-                }
                 Ok(if is_cut { Received::More } else { Received::Drained })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Drained),
@@ -244,27 +281,55 @@ pub(crate) struct FrameBody<'a> {
     descriptors: &'a mut VecDeque<OwnedFd>,
 }
 
+/// A received body.
+#[derive(Debug)]
+pub(crate) enum OpenedBody {
+    InFrame(Body),
+    /// In a memory file that has not been read.
+    Shared(ReceivedFile),
+}
+
 impl FrameBody<'_> {
-    /// Discards the body.
-    pub(crate) fn discard(self, location: BodyLocation) {
+    /// Discards the body. Returns its descriptor, if it has one.
+    pub(crate) fn discard(self, location: BodyLocation) -> Option<OwnedFd> {
         match location {
-            BodyLocation::InFrame => {}
-            BodyLocation::Shared(_) => drop(self.descriptors.pop_front()),
+            BodyLocation::InFrame => None,
+            BodyLocation::Shared(_) => self.descriptors.pop_front(),
         }
     }
 
-    /// Reads the body from the location in the head. A body in a memory file is copied before it is
+    /// Opens the body at the location in the head. Reads and allocates nothing for a body in a
+    /// memory file. Such a body must have at most `limit` bytes.
+    pub(crate) fn open(
+        self,
+        location: BodyLocation,
+        limit: usize,
+    ) -> Result<OpenedBody, FrameError> {
+        match location {
+            BodyLocation::InFrame => {
+                Ok(OpenedBody::InFrame(Body::Heap(self.bytes.to_vec().into())))
+            }
+            BodyLocation::Shared(claimed) => {
+                let length = usize::try_from(claimed).unwrap_or(usize::MAX);
+                if length > limit {
+                    return Err(FrameError::BodyTooLong { length: claimed, limit });
+                }
+                let fd = self.descriptors.pop_front().ok_or(FrameError::MissingDescriptor)?;
+                ReceivedFile::new(fd, length).map(OpenedBody::Shared).map_err(|(fd, error)| {
+                    self.descriptors.push_front(fd);
+                    FrameError::SharedMemory(error)
+                })
+            }
+        }
+    }
+
+    /// Reads the body at the location in the head. A body in a memory file is copied before it is
     /// decoded, because the sender could still write to the file.
     pub(crate) fn read(self, location: BodyLocation) -> Result<Body, FrameError> {
-        match location {
-            BodyLocation::InFrame => Ok(Body::Heap(self.bytes.to_vec().into())),
-            BodyLocation::Shared(claimed) => {
-                let fd = self.descriptors.pop_front().ok_or(FrameError::MissingDescriptor)?;
-                let length = usize::try_from(claimed).unwrap_or(usize::MAX);
-                if length > BODY_MAX {
-                    return Err(FrameError::BodyTooLong { length: claimed });
-                }
-                let bytes = read_exactly(fd, length).map_err(FrameError::SharedMemory)?;
+        match self.open(location, BODY_MAX)? {
+            OpenedBody::InFrame(body) => Ok(body),
+            OpenedBody::Shared(file) => {
+                let bytes = file.read().map_err(FrameError::SharedMemory)?;
                 Ok(Body::Heap(bytes.into()))
             }
         }
@@ -280,6 +345,17 @@ pub(crate) struct FrameWriter {
     covered: usize,
     /// Shared bodies that have not been sent, each with the start of its frame.
     shared_bodies: VecDeque<(usize, SharedBody)>,
+    /// The starts of all frames since the last complete flush, and their numbers.
+    frames: Vec<(usize, u64)>,
+}
+
+/// Appends encoded bytes to a buffer, which keeps its bytes if the encoding fails.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Extend<u8> for Appender<'_> {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        self.0.extend(bytes);
+    }
 }
 
 /// The result of a flush.
@@ -292,11 +368,21 @@ pub(crate) enum Flushed {
 }
 
 impl FrameWriter {
-    /// Adds a frame.
-    pub(crate) fn push<H: Serialize>(&mut self, head: &H, body: &Body) -> postcard::Result<()> {
+    /// Adds a frame. `number` identifies it in [`retain`](FrameWriter::retain). If the head cannot be
+    /// encoded, nothing is added.
+    pub(crate) fn push<H: Serialize>(
+        &mut self,
+        number: u64,
+        head: &H,
+        body: &Body,
+    ) -> postcard::Result<()> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH]);
-        self.bytes = postcard::to_extend(head, std::mem::take(&mut self.bytes))?;
+        if let Err(error) = postcard::to_extend(head, Appender(&mut self.bytes)) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.frames.push((start, number));
         match SharedBody::of(body) {
             None => self.bytes.extend_from_slice(body.bytes()),
             Some(shared) => self.shared_bodies.push_back((start, shared)),
@@ -313,6 +399,39 @@ impl FrameWriter {
         self.sent == self.bytes.len()
     }
 
+    /// Returns the number of frames since the last complete flush.
+    pub(crate) fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Removes the frames that need not be sent: those whose number `is_needed` rejects. Keeps a
+    /// frame if a part of it, or its descriptor, has been sent. Forgets the frames that have been
+    /// sent.
+    pub(crate) fn retain(&mut self, mut is_needed: impl FnMut(u64) -> bool) {
+        let fixed = self.sent.max(self.covered);
+        let ends = self.frames.iter().skip(1).map(|(start, _number)| *start);
+        let ends: Vec<usize> = ends.chain([self.bytes.len()]).collect();
+        let mut shared_bodies = std::mem::take(&mut self.shared_bodies);
+        let (mut bytes, mut frames) = (Vec::new(), Vec::new());
+        for ((start, number), end) in self.frames.drain(..).zip(ends) {
+            let shared = match shared_bodies.front() {
+                Some((at, _shared)) if *at == start => shared_bodies.pop_front(),
+                Some(_) | None => None,
+            };
+            if end <= self.sent || (start >= fixed && !is_needed(number)) {
+                continue;
+            }
+            let at = bytes.len();
+            let unsent = start.max(self.sent)..end;
+            bytes.extend_from_slice(self.bytes.get(unsent).unwrap_or_default());
+            frames.push((at, number));
+            self.shared_bodies.extend(shared.map(|(_start, shared)| (at, shared)));
+        }
+        self.covered = self.covered.saturating_sub(self.sent);
+        self.sent = 0;
+        (self.bytes, self.frames) = (bytes, frames);
+    }
+
     /// Sends as much data as the link accepts.
     pub(crate) fn flush(&mut self, link: &LinkEnd) -> io::Result<Flushed> {
         while !self.is_empty() {
@@ -325,6 +444,7 @@ impl FrameWriter {
             }
         }
         self.bytes.clear();
+        self.frames.clear();
         (self.sent, self.covered) = (0, 0);
         Ok(Flushed::All)
     }

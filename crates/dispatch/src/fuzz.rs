@@ -7,14 +7,14 @@ use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
 ///
 /// Any input must result in frames or an error, never in a panic.
 pub fn frames(bytes: &[u8]) {
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_worker();
     inbox.feed(bytes);
     while let Ok(Some((message, frame_body))) = inbox.next::<WorkerMessage>() {
         if let WorkerMessage::Finished(answer) = message {
             let _ = frame_body.read(answer.body).map(|body| body.decode::<(String, Vec<u64>)>());
         }
     }
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     for piece in bytes.chunks(7) {
         inbox.feed(piece);
         while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {

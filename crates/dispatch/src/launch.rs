@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use actix::{Actor, Addr, Recipient, System};
-use actix_daemon::dispatching::OnDemand;
+use actix_daemon::dispatching::{self, OnDemand};
 use actix_daemon::{
     ChildActor, ChildHandle, DaemonActor, DaemonChild, DaemonError, Launched as LaunchedDaemon,
     Program, Solo, WaitUntilStopped,
@@ -49,16 +49,18 @@ impl DispatcherBuilder {
             alias,
             verbosity,
             queue_capacity,
+            result_limit,
             lanes,
             defaults,
             output_limit,
-            methods,
+            mut methods,
             error: _checked,
             recipients,
         } = self;
         // Ignore an error: with a lower limit of open files, fewer memory files are used.
         let _ = daemon_sys::limits::raise_open_files_limit();
         let mut daemon = daemon;
+        let boot_timeout = dispatching::boot_timeout(&daemon);
         if let Some(alias) = alias {
             daemon = daemon.title(alias.clone()).alias(alias);
         }
@@ -68,6 +70,7 @@ impl DispatcherBuilder {
         if verbosity == Verbosity::Verbose {
             daemon = daemon.verbose();
         }
+        methods.result_limit = result_limit;
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
         // The claims need as many slots as the daemon's scoreboard has.
@@ -95,6 +98,7 @@ impl DispatcherBuilder {
             pre_fork,
             fork_interval,
             output_limit,
+            boot_timeout,
         };
         Ok(LaunchedDispatcher { daemon, links, setup, recipients })
     }

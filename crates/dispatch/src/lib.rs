@@ -97,6 +97,7 @@ mod body;
 mod builder;
 mod call;
 mod claims;
+mod closer;
 mod control_actor;
 mod dispatcher;
 mod engine;

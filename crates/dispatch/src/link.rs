@@ -8,14 +8,17 @@ use std::rc::Rc;
 
 use actix_daemon::dispatching::RequestFactory;
 use actix_daemon::{ChildId, Pid};
+use daemon_core::ExitCause;
 use daemon_sys::link::{self, LinkEnd};
+use daemon_sys::memfd::ReceivedFile;
 use daemon_sys::stdio::output_pipe;
 use futures::channel::oneshot;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use crate::frame::{FrameReader, FrameWriter, Received};
+use crate::closer;
+use crate::frame::{FinishedTask, FrameReader, FrameWriter, Received};
 use crate::methods::Methods;
 use crate::request::CowStr;
 use crate::worker::WorkerFds;
@@ -126,8 +129,18 @@ impl RequestFactory<WorkerFds> for LinkFactory {
 pub(crate) struct WorkerLink {
     pub(crate) child: ChildId,
     pub(crate) end: Rc<LinkEnd>,
-    pub(crate) watch: Rc<AsyncFd<OwnedFd>>,
     pub(crate) inbox: FrameReader,
+    /// Whether the start of a message has been received, but not the whole message.
+    pub(crate) is_in_message: bool,
+    /// An answer with a large body. The following messages wait until the body has been read.
+    pub(crate) large_answer: LargeAnswer,
+    /// The exit of the worker, if it was reported while a large body was being read.
+    pub(crate) exit: Option<WorkerExit>,
+    /// Wakes the async task that reads the link when a large answer has arrived, or when the link has
+    /// been removed.
+    pub(crate) wake: Rc<Notify>,
+    /// Wakes the async task that waits until the link is writable when the link has been removed.
+    pub(crate) removed: Rc<Notify>,
     pub(crate) outbox: FrameWriter,
     pub(crate) pid: Option<Pid>,
     pub(crate) setup: SetupState,
@@ -143,13 +156,38 @@ pub(crate) struct WorkerLink {
     pub(crate) is_dirty: bool,
     /// Ends the tasks that read the worker's output when the link is dropped.
     _running: oneshot::Sender<()>,
+    /// Whether the parent has closed the link for writing, so that the worker exits.
+    pub(crate) is_shut_down: bool,
 }
 
-/// Whether a worker has reported that it is ready.
+/// An answer whose body is too large to be read at once.
+#[derive(Debug, Default)]
+pub(crate) enum LargeAnswer {
+    #[default]
+    None,
+    /// The answer has arrived, and its body is read next.
+    Arrived(FinishedTask, ReceivedFile),
+    /// The body is being read.
+    BeingRead,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerExit {
+    pub(crate) cause: ExitCause,
+    /// The number of requests that the worker had served.
+    pub(crate) requests: u64,
+}
+
+/// What a worker has reported about itself, and whether its link can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetupState {
     Starting,
     Ready,
+    /// The worker starts no further task.
+    Leaving,
+    /// Nothing more is read or sent, because of an invalid message or an error. The worker is killed.
+    Broken,
 }
 
 /// Whether an async task waits until the link is writable, or until the retry delay has passed.
@@ -160,18 +198,23 @@ pub(crate) enum SendRetry {
 }
 
 impl WorkerLink {
+    /// Creates the link. Also returns the watch that reports when the link is readable.
     pub(crate) fn new(
         child: ChildId,
         end: LinkEnd,
         running: oneshot::Sender<()>,
-    ) -> io::Result<WorkerLink> {
+    ) -> io::Result<(WorkerLink, AsyncFd<OwnedFd>)> {
         let copy = end.as_fd().try_clone_to_owned()?;
         let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
-        Ok(WorkerLink {
+        let link = WorkerLink {
             child,
             end: Rc::new(end),
-            watch: Rc::new(watch),
-            inbox: FrameReader::default(),
+            inbox: FrameReader::from_worker(),
+            is_in_message: false,
+            large_answer: LargeAnswer::None,
+            exit: None,
+            wake: Rc::default(),
+            removed: Rc::default(),
             outbox: FrameWriter::default(),
             pid: None,
             setup: SetupState::Starting,
@@ -180,6 +223,22 @@ impl WorkerLink {
             failed_sends: 0,
             is_dirty: false,
             _running: running,
-        })
+            is_shut_down: false,
+        };
+        Ok((link, watch))
+    }
+}
+
+impl Drop for WorkerLink {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+        self.removed.notify_one();
+        if let LargeAnswer::Arrived(_, file) = std::mem::take(&mut self.large_answer) {
+            closer::close(file);
+        }
+        let unused = self.inbox.take_descriptors();
+        if !unused.is_empty() {
+            closer::close(unused);
+        }
     }
 }

@@ -14,7 +14,7 @@ use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::body::{Body, fits};
+use crate::body::{BODY_MAX, Body, EncodeError, fits};
 use crate::call::Call;
 use crate::panics;
 
@@ -28,8 +28,10 @@ pub(crate) enum HandlerOutcome {
     InvalidParams(String),
 }
 
-type SyncMethodFn = dyn Fn(&Call, Body) -> HandlerOutcome;
-type AsyncMethodFn = dyn Fn(Call, Body) -> LocalBoxFuture<'static, HandlerOutcome>;
+/// The third argument is the size of the largest result in bytes.
+type SyncMethodFn = dyn Fn(&Call, Body, usize) -> HandlerOutcome;
+/// The third argument is the size of the largest result in bytes.
+type AsyncMethodFn = dyn Fn(Call, Body, usize) -> LocalBoxFuture<'static, HandlerOutcome>;
 
 /// A method's code.
 #[derive(Clone)]
@@ -61,8 +63,8 @@ impl Method {
         T: Serialize,
         E: Display,
     {
-        let code = move |call: &Call, params: Body| match decode_params::<P>(params) {
-            Ok(params) => outcome_of(call, act(call, params)),
+        let code = move |call: &Call, params: Body, limit| match decode_params::<P>(params) {
+            Ok(params) => outcome_of(call, act(call, params), limit),
             Err(reason) => HandlerOutcome::InvalidParams(reason),
         };
         Method { code: MethodCode::Sync(Rc::new(code)), check: fits::<P> }
@@ -77,10 +79,11 @@ impl Method {
         E: Display,
     {
         let act = Rc::new(act);
-        let code = move |call: Call, params: Body| match decode_params::<P>(params) {
+        let code = move |call: Call, params: Body, limit| match decode_params::<P>(params) {
             Ok(params) => {
                 let act = Rc::clone(&act);
-                async move { outcome_of(&call, act(call.clone(), params).await) }.boxed_local()
+                async move { outcome_of(&call, act(call.clone(), params).await, limit) }
+                    .boxed_local()
             }
             Err(reason) => std::future::ready(HandlerOutcome::InvalidParams(reason)).boxed_local(),
         };
@@ -98,10 +101,18 @@ fn decode_params<P: DeserializeOwned>(params: Body) -> Result<P, String> {
     params.decode()
 }
 
-fn outcome_of<T: Serialize, E: Display>(call: &Call, result: Result<T, E>) -> HandlerOutcome {
+/// Encodes the result of a handler. A value of more than `limit` bytes is a failure.
+fn outcome_of<T: Serialize, E: Display>(
+    call: &Call,
+    result: Result<T, E>,
+    limit: usize,
+) -> HandlerOutcome {
     match result {
-        Ok(value) => match Body::of(&value) {
+        Ok(value) => match Body::within(&value, limit) {
             Ok(body) => HandlerOutcome::Value(body),
+            Err(error @ EncodeError::TooLarge { .. }) => {
+                HandlerOutcome::Failed(format!("cannot return the result: {error} (result_limit)"))
+            }
             Err(error) => HandlerOutcome::Failed(error.to_string()),
         },
         Err(error) if call.is_overdue() => HandlerOutcome::TimedOut(error.to_string()),
@@ -200,12 +211,25 @@ pub(crate) struct Hooks {
 }
 
 /// All methods, indexed by number and by name.
-#[derive(Default)]
 pub(crate) struct Methods {
     table: Vec<Method>,
     named: HashMap<String, u16>,
     classes: HashMap<String, u16>,
     pub(crate) hooks: Hooks,
+    /// The size of the largest result in bytes.
+    pub(crate) result_limit: usize,
+}
+
+impl Default for Methods {
+    fn default() -> Methods {
+        Methods {
+            table: Vec::new(),
+            named: HashMap::new(),
+            classes: HashMap::new(),
+            hooks: Hooks::default(),
+            result_limit: BODY_MAX,
+        }
+    }
 }
 
 impl fmt::Debug for Methods {
@@ -283,13 +307,16 @@ impl Methods {
         }
         match &method.code {
             MethodCode::Sync(code) => {
-                let done = panics::catch(|| code(call, params)).unwrap_or_else(|panicked| panicked);
+                let done = panics::catch(|| code(call, params, self.result_limit))
+                    .unwrap_or_else(|panicked| panicked);
                 Invocation::Finished(self.finish(call, done))
             }
-            MethodCode::Async(code) => match panics::catch(|| code(call.clone(), params)) {
-                Ok(future) => Invocation::Pending(future),
-                Err(panicked) => Invocation::Finished(self.finish(call, panicked)),
-            },
+            MethodCode::Async(code) => {
+                match panics::catch(|| code(call.clone(), params, self.result_limit)) {
+                    Ok(future) => Invocation::Pending(future),
+                    Err(panicked) => Invocation::Finished(self.finish(call, panicked)),
+                }
+            }
         }
     }
 

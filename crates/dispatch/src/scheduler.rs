@@ -40,7 +40,7 @@ use queue::{JobQueue, QueueEntry};
 pub(crate) use records::JobKey;
 use records::{JobRecord, JobRecords, JobState};
 pub use stats::{CancelOutcome, Stats};
-use workers::WorkerTable;
+use workers::{WorkerState, WorkerTable};
 
 /// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
@@ -59,6 +59,21 @@ const STALL_LIMIT: Duration = Duration::from_millis(2);
 /// be given to another worker. A worker that is suspended, or whose event loop is blocked, does not
 /// start its task.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
+
+/// The time after which a worker that does not start a task, and runs no other task, is killed.
+const UNRESPONSIVE_MAX: Duration = Duration::from_secs(30);
+
+/// The time within which a worker must send the answer to a task that it has finished, and must
+/// complete a message that it has begun to send.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The time within which a worker must exit after it has reported that it leaves, or after its last
+/// answer if that is later.
+const LEAVE_MAX: Duration = Duration::from_secs(30);
+
+/// The time within which a worker must exit after it has closed its link. A worker that exits
+/// closes its link, too.
+const CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// The claims that decide who owns a task that has been sent to a worker: the parent or the worker.
 pub(crate) trait Claims {
@@ -99,6 +114,20 @@ pub(crate) enum WorkerKillReason {
     Cancelled,
     /// The worker did not start its task in time.
     Unresponsive,
+    /// The worker did not report in time that it is ready.
+    NotReady,
+    /// The worker finished its task, but did not send the answer in time.
+    AnswerMissing,
+    /// The worker sent the start of a message, but did not complete it in time.
+    UnfinishedMessage,
+    /// The claim of the worker's task is damaged.
+    DamagedClaim,
+    /// The worker reported that it leaves, but did not exit in time.
+    NotLeft,
+    /// The worker closed its link, but did not exit in time.
+    LinkClosed,
+    /// The link to the worker cannot be used any more, because of an invalid message or an error.
+    LinkBroken,
 }
 
 impl WorkerKillReason {
@@ -107,8 +136,30 @@ impl WorkerKillReason {
             WorkerKillReason::HardLimit => "its task exceeded the hard limit",
             WorkerKillReason::Cancelled => "its task was cancelled",
             WorkerKillReason::Unresponsive => "did not start its task in time",
+            WorkerKillReason::NotReady => "was not ready in time",
+            WorkerKillReason::AnswerMissing => "did not send the answer of its task in time",
+            WorkerKillReason::UnfinishedMessage => "did not complete a message in time",
+            WorkerKillReason::DamagedClaim => "the claim of its task is damaged",
+            WorkerKillReason::NotLeft => {
+                "did not exit in time after it had announced that it leaves"
+            }
+            WorkerKillReason::LinkClosed => "closed its link",
+            WorkerKillReason::LinkBroken => "its link is broken",
         }
     }
+}
+
+/// Whether an answer of a worker can be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerCheck {
+    /// The answer belongs to a task that the worker has in flight.
+    Expected,
+    /// The answer belongs to no such task. The worker is being killed, so the task may have failed
+    /// before.
+    Late,
+    /// The answer belongs to no task that the worker was sent and has not answered yet. A worker
+    /// that works correctly sends no such answer.
+    Unexpected,
 }
 
 /// Whether requests are accepted, and whether accepted requests are sent to workers.
@@ -245,10 +296,54 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.records.get_mut(key).map(|record| (&mut record.job, record.attempts))
     }
 
-    /// Adds a worker that is ready for tasks.
-    pub(crate) fn worker_ready(&mut self, child: ChildId, pid: Pid, now: MonotonicTime) {
-        self.workers.ready(child, pid, now);
+    /// Adds a worker that has been forked. It is killed if it is not ready at `ready_by`.
+    pub(crate) fn worker_forked(
+        &mut self,
+        child: ChildId,
+        pid: Pid,
+        ready_by: MonotonicTime,
+        now: MonotonicTime,
+    ) {
+        self.workers.forked(child, pid, ready_by, now);
+        self.schedule_check(child.slot.index(), now);
+    }
+
+    /// Handles a worker that is ready for tasks.
+    pub(crate) fn worker_ready(&mut self, child: ChildId, now: MonotonicTime) {
+        self.workers.ready(child);
         self.assign(now);
+    }
+
+    /// Checks whether an answer can be accepted.
+    pub(crate) fn check_answer(
+        &self,
+        child: ChildId,
+        turn: u64,
+        id: u64,
+        attempt: u32,
+    ) -> AnswerCheck {
+        let slot = child.slot.index();
+        if self.workers.child(slot) != Some(child) {
+            return AnswerCheck::Unexpected;
+        }
+        let key = self.workers.find(slot, turn).map(|sent| sent.key);
+        let is_match = key.and_then(|key| self.records.get(key)).is_some_and(|record| {
+            record.id.0 == id
+                && record.attempts == attempt
+                && record.state == JobState::Sent { slot, turn }
+        });
+        match self.workers.state(slot) {
+            _any if is_match => AnswerCheck::Expected,
+            Some(WorkerState::BeingKilled) => AnswerCheck::Late,
+            Some(WorkerState::Starting | WorkerState::Active | WorkerState::Draining) | None => {
+                AnswerCheck::Unexpected
+            }
+        }
+    }
+
+    /// Counts an answer that arrived after its request had failed.
+    pub(crate) fn note_late_answer(&mut self) {
+        self.stats.late += 1;
     }
 
     fn note_returned(&mut self, options: JobOptions) {
@@ -277,27 +372,26 @@ impl<T, C: Claims> Scheduler<T, C> {
     /// flight.
     pub(crate) fn answered(
         &mut self,
-        slot: usize,
+        child: ChildId,
         turn: u64,
         id: u64,
         attempt: u32,
         took: Duration,
         now: MonotonicTime,
     ) -> Option<(T, RunInfo)> {
-        let Some(key) = self.workers.complete(slot, turn, now) else {
-            self.stats.late += 1;
-            return None;
-        };
-        self.schedule_check(slot, now);
-        let is_match = self.records.get(key).is_some_and(|record| {
-            record.id.0 == id
-                && record.attempts == attempt
-                && record.state == JobState::Sent { slot, turn }
-        });
-        if !is_match {
-            self.stats.late += 1;
-            return None;
+        let slot = child.slot.index();
+        match self.check_answer(child, turn, id, attempt) {
+            AnswerCheck::Expected => {}
+            AnswerCheck::Late | AnswerCheck::Unexpected => {
+                self.stats.late += 1;
+                return None;
+            }
         }
+        // The worker has measured the run time, so it can be any value.
+        let sent = self.workers.find(slot, turn).map(|sent| sent.sent);
+        let took = took.min(sent.map_or(Duration::ZERO, |sent| now.saturating_since(sent)));
+        let key = self.workers.complete(slot, turn, now)?;
+        self.schedule_check(slot, now);
         let record = self.records.remove(key)?;
         self.note_returned(record.options);
         self.latency_estimates.record(record.options.method, took);
@@ -318,9 +412,9 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.workers.child(slot)
     }
 
-    /// Returns the process id of the worker in a slot.
-    pub(crate) fn pid_of(&self, slot: usize) -> Option<Pid> {
-        self.workers.pid(slot)
+    /// Returns whether a worker has this task in flight.
+    pub(crate) fn is_in_flight(&self, slot: usize, turn: u64) -> bool {
+        self.workers.find(slot, turn).is_some()
     }
 
     #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
 use daemon_core::{FinishResult, StartResult};
@@ -18,7 +19,7 @@ use slog::{Logger, error, warn};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
-use crate::body::{self, Body};
+use crate::body::{self, Body, SHARED_FROM};
 use crate::call::Call;
 use crate::claims::SharedClaims;
 use crate::frame::{
@@ -28,6 +29,9 @@ use crate::frame::{
 use crate::link;
 use crate::methods::{HandlerOutcome, Invocation, Methods};
 use crate::panics;
+
+/// How long a worker whose task was aborted waits to be killed. Then it exits by itself.
+const ABORTED_MAX: Duration = Duration::from_secs(10);
 
 /// The descriptors of a worker: its end of the link, and the pipes for standard output and error.
 pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd);
@@ -132,7 +136,7 @@ impl WorkerLoop {
             claims,
             end: LinkEnd::from(link),
             watch,
-            inbox: FrameReader::default(),
+            inbox: FrameReader::from_parent(),
             outbox: FrameWriter::default(),
             unacknowledged: VecDeque::new(),
             label: String::new(),
@@ -150,7 +154,8 @@ impl WorkerLoop {
         loop {
             while let Some(task) = self.next_task()? {
                 if self.serve(task).await? == AfterTask::Leave {
-                    return Ok(());
+                    self.announce_leaving()?;
+                    return self.flush().await;
                 }
             }
             let reason = {
@@ -208,7 +213,7 @@ impl WorkerLoop {
                 StartResult::Started => (name, from, body),
                 StartResult::Revoked => {
                     // Release the shared memory of the task, if it has any.
-                    frame_body.discard(body);
+                    drop(frame_body.discard(body));
                     continue;
                 }
             };
@@ -238,15 +243,22 @@ impl WorkerLoop {
         // Flush the output now, so that a last line without a newline is attributed to this method.
         let _ = io::stdout().flush();
         let took = call.elapsed();
-        let (kind, body) = match encode(outcome) {
+        let (kind, body) = match encode(outcome, self.methods.result_limit.max(SHARED_FROM)) {
             Ok(encoded) => encoded,
             // The error's text is short, so it can be encoded.
-            Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(io_error)?),
+            Err(error) => {
+                let text = format!("cannot return the error of the method: {error}");
+                (CompletionKind::Error, Body::of(&text).map_err(io_error)?)
+            }
         };
         match self.claims.finish(self.slot, turn) {
             FinishResult::Finished => {}
-            // The parent is killing this worker, and has already answered the request.
-            FinishResult::Aborted => std::future::pending().await,
+            // The parent is killing this worker, and has already answered the request. If the claim
+            // is damaged instead, the worker must end too, because it cannot answer.
+            FinishResult::Aborted => {
+                sleep(ABORTED_MAX).await;
+                return Err(io::Error::other("the claim of the running task is not valid"));
+            }
         }
         let id = call.id().0;
         let answer = FinishedTask { turn, id, attempt, took, kind, body: BodyLocation::of(&body) };
@@ -278,7 +290,8 @@ impl WorkerLoop {
     }
 
     fn push(&mut self, message: &impl Serialize, body: &Body) -> io::Result<()> {
-        self.outbox.push(message, body).map_err(io_error)
+        // The worker never removes frames, so they need no numbers.
+        self.outbox.push(0, message, body).map_err(io_error)
     }
 
     async fn send(&mut self, message: &WorkerMessage, body: &Body) -> io::Result<()> {
@@ -300,7 +313,7 @@ impl WorkerLoop {
                 Err(error) => error,
             };
             match SendFailure::of(&error) {
-                SendFailure::PeerClosed => return Err(error),
+                SendFailure::PeerClosed | SendFailure::Permanent => return Err(error),
                 SendFailure::Transient if failures == 0 => {
                     warn!(
                         self.log, "cannot send to the dispatcher, retrying";
@@ -315,14 +328,19 @@ impl WorkerLoop {
     }
 }
 
-fn encode(outcome: HandlerOutcome) -> Result<(CompletionKind, Body), crate::body::EncodeError> {
+/// Encodes an outcome. A text of more than `limit` bytes is an error.
+fn encode(
+    outcome: HandlerOutcome,
+    limit: usize,
+) -> Result<(CompletionKind, Body), crate::body::EncodeError> {
+    let text = |text: String| Body::within(&text, limit);
     Ok(match outcome {
         HandlerOutcome::Value(body) => (CompletionKind::Value, body),
-        HandlerOutcome::Failed(message) => (CompletionKind::Error, Body::of(&message)?),
-        HandlerOutcome::TimedOut(message) => (CompletionKind::TimedOut, Body::of(&message)?),
-        HandlerOutcome::InvalidParams(reason) => (CompletionKind::BadParams, Body::of(&reason)?),
+        HandlerOutcome::Failed(message) => (CompletionKind::Error, text(message)?),
+        HandlerOutcome::TimedOut(message) => (CompletionKind::TimedOut, text(message)?),
+        HandlerOutcome::InvalidParams(reason) => (CompletionKind::BadParams, text(reason)?),
         HandlerOutcome::Panicked { message, backtrace } => {
-            (CompletionKind::Panicked, Body::of(&(message, backtrace))?)
+            (CompletionKind::Panicked, Body::within(&(message, backtrace), limit)?)
         }
     })
 }

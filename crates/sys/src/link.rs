@@ -28,7 +28,8 @@ type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>(
 
 /// One end of a link.
 ///
-/// The socket is nonblocking and close-on-exec. After this end is dropped, the other end reads
+/// The socket is close-on-exec, and no call waits, whatever the flags of the socket are: another
+/// process that has this end could change them. After this end is dropped, the other end reads
 /// end-of-file, unless a forked process holds a copy of this end. A child must therefore close
 /// the ends that it does not use.
 #[derive(Debug)]
@@ -60,6 +61,22 @@ pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
 pub fn shutdown_write(end: &LinkEnd) -> Result<()> {
     use nix::sys::socket::{Shutdown, shutdown};
     shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut down a socket", errno))
+}
+
+/// Returns whether a send failed because the system is short of memory, space or descriptors. Such a
+/// send can succeed later; after any other error, except `WouldBlock`, it cannot.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    let passing = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::ENOSPC,
+        libc::EDQUOT,
+        libc::ETOOMANYREFS,
+    ];
+    error.raw_os_error().is_some_and(|number| passing.contains(&number))
 }
 
 impl LinkEnd {
@@ -217,7 +234,8 @@ impl AsFd for LinkEnd {
     }
 }
 
-/// The socket must be a nonblocking Unix stream socket.
+/// The socket must be a Unix stream socket. It should be nonblocking, because some systems ignore
+/// `MSG_DONTWAIT` when they send.
 impl From<OwnedFd> for LinkEnd {
     fn from(socket: OwnedFd) -> LinkEnd {
         LinkEnd { socket }
@@ -296,6 +314,26 @@ mod tests {
         let (one, other) = pair().expect("a socket pair");
         drop(one);
         assert_eq!(other.receive(&mut [0; 8], &mut fds).expect("the end of the stream"), 0);
+    }
+
+    #[test]
+    fn no_call_waits_even_if_the_socket_is_blocking() {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let (one, other) = pair().expect("a socket pair");
+        for end in [&one, &other] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::empty())).expect("the flags are cleared");
+        }
+        let empty = other.receive(&mut [0; 8], &mut VecDeque::new()).expect_err("no data");
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        let kilobyte = [0_u8; 1024];
+        for fds in [&[][..], &[one.as_fd()]] {
+            let full = loop {
+                if let Err(full) = one.send(&[IoSlice::new(&kilobyte)], fds) {
+                    break full;
+                }
+            };
+            assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        }
     }
 
     #[test]

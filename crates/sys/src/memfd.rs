@@ -3,14 +3,16 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::uio::pread;
 
 use crate::error::{Error, Result};
 
+mod received;
 mod segment;
+pub use received::ReceivedFile;
 pub use segment::MemorySegment;
 
 #[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
@@ -112,6 +114,13 @@ pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_full| action(io::ErrorKind::OutOfMemory.into()))?;
+    read_until(fd, &mut bytes, length).map_err(action)?;
+    Ok(bytes)
+}
+
+/// Appends bytes of the file until there are `length` bytes. The existing bytes are those at the
+/// start of the file. The capacity must be at least `length`.
+fn read_until(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>, length: usize) -> io::Result<()> {
     while bytes.len() < length {
         let before = bytes.len();
         let spare: &mut [MaybeUninit<u8>] = bytes.spare_capacity_mut();
@@ -121,18 +130,18 @@ pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
         // written to.
         let read = unsafe { libc::pread(fd.as_raw_fd(), start, count, offset) };
         match usize::try_from(read) {
-            Ok(0) => return Err(action(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
                 // SAFETY: pread has filled `read` bytes after the existing ones.
                 unsafe { bytes.set_len(before + read) };
             }
             Err(_negative) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(action(error)),
+                error => return Err(error),
             },
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {

@@ -99,7 +99,9 @@ fn exits_are_shown_in_plain_words() {
 
 #[test]
 fn the_exit_of_a_rogue_is_always_classified_as_rogue() {
-    for violation in [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung] {
+    for violation in
+        [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung, Violation::Protocol]
+    {
         for exit in [OK, Exit::Code(3), signal(2), signal(9), signal(15)] {
             let stop_reason = Some(StopReason::Rogue(violation));
             let cause = classify_exit(exit, Status::Serving, stop_reason, ChildKind::Pool);

@@ -105,7 +105,7 @@ impl Ladder {
     fn first_step(&self, violation: Violation) -> usize {
         match violation {
             Violation::Cpu | Violation::Time => 0,
-            Violation::Memory | Violation::Hung => {
+            Violation::Memory | Violation::Hung | Violation::Protocol => {
                 self.0.iter().position(|(step, _)| *step == LadderStep::Kill).unwrap_or(0)
             }
         }

@@ -297,6 +297,7 @@ fn short_cause(cause: ExitCause) -> String {
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "timeout",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "memory limit",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "no heartbeat",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)) => "bad messages",
         ExitCause::OutOfMemory => "OOM killed",
         ExitCause::Missing => "missing",
         ExitCause::FailedToBoot(_) => "boot failed",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_daemon::ConfigError;
 
 use super::DispatcherBuilder;
+use crate::body::BODY_MAX;
 
 impl DispatcherBuilder {
     pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
@@ -21,6 +22,13 @@ impl DispatcherBuilder {
         }
         if self.output_limit == 0 {
             return Err(ConfigError::value("output_limit", 0, greater_than_0));
+        }
+        if self.result_limit == 0 {
+            return Err(ConfigError::value("result_limit", 0, greater_than_0));
+        }
+        if self.result_limit > BODY_MAX {
+            let reason = format!("must not be greater than {BODY_MAX}");
+            return Err(ConfigError::value("result_limit", self.result_limit, reason));
         }
         if self.defaults.attempts == 0 {
             return Err(ConfigError::value("attempts", 0, greater_than_0));

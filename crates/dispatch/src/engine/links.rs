@@ -4,22 +4,89 @@
 use std::io;
 
 use actix_daemon::{ChildExited, ChildId, Pid};
-use daemon_core::{ExitCause, RecycleReason};
+use daemon_core::{ExitCause, MonotonicTime, RecycleReason};
 use daemon_forkserver::now;
+use daemon_sys::memfd::ReceivedFile;
 
 use super::deliver::{decode_completion, task_result};
 use super::{DispatchJob, Engine};
+use crate::answer::Rejection;
+use crate::body::{Body, SHARED_FROM};
+use crate::closer;
 use crate::frame::{
-    BodyLocation, FinishedTask, Flushed, Received, SendFailure, TaskOrder, WorkerMessage,
+    BodyLocation, FinishedTask, Flushed, OpenedBody, Received, SendFailure, TaskOrder,
+    WorkerMessage,
 };
-use crate::link::{self, SendRetry, SetupState, WorkerLink};
+use crate::link::{LargeAnswer, SendRetry, SetupState, WorkerExit, WorkerLink};
 use crate::request::RequestParts;
-use crate::scheduler::JobKey;
+use crate::scheduler::{AnswerCheck, IN_FLIGHT_MAX, JobKey};
 use crate::talkback::report;
+
+/// The number of reads from a link before other links are read.
+const READS_MAX: usize = 16;
+
+/// The size of the largest body in a memory file that is read at once, in bytes. A larger body is
+/// read in pieces of this size, and other events are handled in between.
+pub(super) const READ_AT_ONCE: usize = 1024 * 1024;
+
+/// How far the data of a link has been handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkProgress {
+    /// There may be more data.
+    More,
+    /// All available data has been handled.
+    Drained,
+    /// An answer has a large body, which must be read before further messages.
+    LargeAnswer,
+    /// The link is closed or broken, or has been removed.
+    Ended,
+}
+
+/// Whether all complete messages have been handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handled {
+    All,
+    /// The messages after an answer with a large body wait.
+    LargeAnswer,
+}
+
+/// Whether links were found closed or broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LostLinks {
+    None,
+    Some,
+}
+
+/// A valid message that the worker must not send at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum ProtocolError {
+    #[error("the worker reported more than once that it is ready")]
+    Ready,
+    #[error("the worker reported that it leaves before it was ready, or more than once")]
+    Leaving,
+    #[error("the worker answered a task that it does not have")]
+    Answer,
+}
+
+impl From<ProtocolError> for io::Error {
+    fn from(error: ProtocolError) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
+fn find_link<'a>(
+    links: &'a mut [Option<WorkerLink>],
+    former_links: &'a mut [WorkerLink],
+    child: ChildId,
+) -> Option<&'a mut WorkerLink> {
+    let link = links.get_mut(child.slot.index())?.as_mut();
+    link.into_iter().chain(former_links).find(|link| link.child == child)
+}
 
 impl WorkerLink {
     /// Closes the link for writing, so that the worker receives no further tasks and exits.
     pub(super) fn shut_down(&mut self) {
+        self.is_shut_down = true;
         // The worker may have exited already.
         let _ = daemon_sys::link::shutdown_write(&self.end);
     }
@@ -36,9 +103,7 @@ impl Engine {
     }
 
     fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
-        let link = self.links.get_mut(child.slot.index())?.as_mut();
-        let former = self.former_links.iter_mut();
-        link.into_iter().chain(former).find(|link| link.child == child)
+        find_link(&mut self.links, &mut self.former_links, child)
     }
 
     /// Handles the start of a worker process. Calls the hook `fork_postinit`, which is named
@@ -53,36 +118,68 @@ impl Engine {
         self.register_worker(child);
     }
 
-    /// Adds a worker to the scheduler if its process id is known and the worker has reported that
-    /// it is ready.
+    /// Adds a worker to the scheduler when its process id is known, and reports to the scheduler that
+    /// it is ready, or that its link is broken. Does nothing while the slot has a former worker whose
+    /// exit has not been handled.
     fn register_worker(&mut self, child: ChildId) {
-        if let Some(WorkerLink { pid: Some(pid), setup: SetupState::Ready, .. }) =
-            self.link_of(child)
-        {
-            let pid = *pid;
-            self.scheduler.worker_ready(child, pid, now());
-            self.pump();
+        let Some(WorkerLink { pid: Some(pid), setup, .. }) = self.link_of(child) else { return };
+        let (pid, setup, time) = (*pid, *setup, now());
+        self.scheduler.worker_forked(child, pid, time + self.boot_timeout, time);
+        match setup {
+            SetupState::Starting => {}
+            SetupState::Ready => self.scheduler.worker_ready(child, time),
+            SetupState::Leaving => self.scheduler.worker_draining(child, time),
+            SetupState::Broken => self.scheduler.link_broken(child, time),
         }
+        self.pump();
     }
 
     /// Handles the daemon's event that a child exited.
     pub(crate) fn worker_exited(&mut self, exited: &ChildExited) {
-        self.worker_gone(exited.child, exited.cause, exited.requests);
+        let exit = WorkerExit { cause: exited.cause, requests: exited.requests };
+        self.worker_gone(exited.child, exit);
     }
 
     /// Handles the exit of a worker. The messages that the worker sent before its exit are handled
-    /// first.
-    pub(super) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, requests: u64) {
-        let slot = child.slot.index();
-        let Some(pid) = self.link_of(child).map(|link| link.pid) else { return };
-        loop {
-            let received = self.receive(child);
-            // After an invalid message nothing more can be read.
-            let handled = self.handle_messages(child);
-            if !matches!((received, handled), (Ok(Received::More), Ok(_))) {
-                break;
+    /// first. If a large body must be read for that, the exit is handled afterwards.
+    fn worker_gone(&mut self, child: ChildId, exit: WorkerExit) {
+        let Some(link) = self.link_of(child) else { return };
+        if link.setup != SetupState::Broken {
+            loop {
+                match self.read_link(child) {
+                    LinkProgress::More => {}
+                    LinkProgress::LargeAnswer => {
+                        if let Some(link) = self.link_of(child) {
+                            link.exit = Some(exit);
+                        }
+                        return;
+                    }
+                    LinkProgress::Drained | LinkProgress::Ended => break,
+                }
             }
         }
+        self.remove_worker(child, exit);
+    }
+
+    /// Handles all messages of a worker now, even if that blocks the event loop.
+    pub(super) fn drain_link(&mut self, child: ChildId) {
+        loop {
+            match self.read_link(child) {
+                LinkProgress::More => {}
+                LinkProgress::LargeAnswer => match self.start_large_answer(child) {
+                    Some((finished, file)) => self.large_answer_read(child, finished, file.read()),
+                    None => return,
+                },
+                LinkProgress::Drained | LinkProgress::Ended => return,
+            }
+        }
+    }
+
+    /// Removes a worker that has exited, and its link.
+    pub(super) fn remove_worker(&mut self, child: ChildId, exit: WorkerExit) {
+        let slot = child.slot.index();
+        let WorkerExit { cause, requests } = exit;
+        let Some(pid) = self.link_of(child).map(|link| link.pid) else { return };
         if let (ExitCause::Recycled(RecycleReason::Requests), Some(pid)) = (cause, pid) {
             report!(
                 self.events, debug, "worker reached its request limit";
@@ -101,70 +198,195 @@ impl Engine {
         }
         self.scheduler.worker_gone(child, cause, now());
         self.reject_if_no_workers_left();
+        let next = self.links.get(slot).and_then(Option::as_ref).map(|link| link.child);
+        if let Some(next) = next {
+            // The slot's next worker may have been forked while it was not free yet.
+            self.register_worker(next);
+        }
         self.pump();
     }
 
-    fn receive(&mut self, child: ChildId) -> io::Result<Received> {
-        let Some(link) = self.link_of(child) else { return Ok(Received::Closed) };
-        let WorkerLink { inbox, end, watch, .. } = link;
-        link::receive(inbox, end, watch)
+    /// Reads and handles the data of a link, but only a limited amount, so that no worker keeps the
+    /// event loop from its other work.
+    pub(super) fn read_link(&mut self, child: ChildId) -> LinkProgress {
+        let progress = self.read_some(child).unwrap_or_else(|error| {
+            self.link_failed(child, &error);
+            LinkProgress::Ended
+        });
+        self.pump();
+        progress
     }
 
-    /// Reads all available data from a link and handles its messages.
-    pub(super) fn read_link(&mut self, child: ChildId) -> io::Result<Received> {
-        loop {
-            let received = self.receive(child)?;
-            self.handle_messages(child)?;
-            if received != Received::More {
-                self.pump();
-                return Ok(received);
+    fn read_some(&mut self, child: ChildId) -> io::Result<LinkProgress> {
+        for _read in 0..READS_MAX {
+            let Some(link) = self.link_of(child) else { return Ok(LinkProgress::Ended) };
+            if link.setup == SetupState::Broken {
+                return Ok(LinkProgress::Ended);
             }
+            // The messages after a large answer wait until its body has been read.
+            if !matches!(link.large_answer, LargeAnswer::None) {
+                return Ok(LinkProgress::LargeAnswer);
+            }
+            let received = link.inbox.receive(&link.end)?;
+            if self.handle_messages(child)? == Handled::LargeAnswer {
+                return Ok(LinkProgress::LargeAnswer);
+            }
+            match received {
+                Received::More => {}
+                Received::Drained => return Ok(LinkProgress::Drained),
+                Received::Closed => {
+                    self.link_closed(child);
+                    return Ok(LinkProgress::Ended);
+                }
+            }
+        }
+        Ok(LinkProgress::More)
+    }
+
+    /// Handles a worker that has closed its link.
+    fn link_closed(&mut self, child: ChildId) {
+        match self.link_of(child) {
+            // The parent has asked the worker to exit, and the daemon waits for that.
+            Some(link) if link.is_shut_down => {}
+            Some(_) | None => self.scheduler.link_closed(child, now()),
         }
     }
 
-    /// Handles all messages that have been received completely.
-    fn handle_messages(&mut self, child: ChildId) -> io::Result<Received> {
-        let slot = child.slot.index();
+    /// Handles all messages that have been received completely, up to an answer with a large body.
+    fn handle_messages(&mut self, child: ChildId) -> io::Result<Handled> {
         let time = now();
-        let mut answered = 0;
-        loop {
-            let Some(link) = self.link_of(child) else { return Ok(Received::Closed) };
+        let limit = self.methods.result_limit.max(SHARED_FROM);
+        let (mut count, mut answered) = (0_usize, 0_usize);
+        let handled = loop {
+            let link = find_link(&mut self.links, &mut self.former_links, child);
+            let Some(link) = link else { return Ok(Handled::All) };
             let next = link.inbox.next::<WorkerMessage>().map_err(io::Error::other)?;
-            let Some((message, frame_body)) = next else { break };
+            let Some((message, frame_body)) = next else { break Handled::All };
+            count += 1;
             match message {
                 WorkerMessage::Ready => {
+                    if link.setup != SetupState::Starting {
+                        return Err(ProtocolError::Ready.into());
+                    }
                     link.setup = SetupState::Ready;
                     self.register_worker(child);
                 }
-                WorkerMessage::Leaving => self.scheduler.worker_draining(slot, time),
-                WorkerMessage::Finished(FinishedTask { turn, id, attempt, took, kind, body }) => {
-                    let body = frame_body.read(body).map_err(io::Error::other)?;
-                    self.claims.acknowledge(slot, turn);
-                    answered += 1;
-                    let Some((job, run)) =
-                        self.scheduler.answered(slot, turn, id, attempt, took, time)
-                    else {
-                        continue;
-                    };
-                    let task_result = task_result(decode_completion(kind, body), &job);
-                    self.deliver(job, run, task_result);
+                WorkerMessage::Leaving => {
+                    if link.setup != SetupState::Ready {
+                        return Err(ProtocolError::Leaving.into());
+                    }
+                    link.setup = SetupState::Leaving;
+                    self.scheduler.worker_draining(child, time);
                 }
+                WorkerMessage::Finished(finished) => {
+                    let FinishedTask { turn, id, attempt, body: location, .. } = finished;
+                    match self.scheduler.check_answer(child, turn, id, attempt) {
+                        AnswerCheck::Expected => {}
+                        AnswerCheck::Unexpected => return Err(ProtocolError::Answer.into()),
+                        AnswerCheck::Late => {
+                            frame_body.discard(location).into_iter().for_each(closer::close);
+                            self.scheduler.note_late_answer();
+                            continue;
+                        }
+                    }
+                    let opened = frame_body.open(location, limit).map_err(io::Error::other)?;
+                    match opened {
+                        OpenedBody::InFrame(body) => self.complete(child, finished, body, time),
+                        OpenedBody::Shared(file) if file.length() <= READ_AT_ONCE => {
+                            let bytes = file.read().map_err(io::Error::other)?;
+                            self.complete(child, finished, Body::Heap(bytes.into()), time);
+                        }
+                        OpenedBody::Shared(file) => {
+                            link.large_answer = LargeAnswer::Arrived(finished, file);
+                            link.wake.notify_one();
+                            self.scheduler.set_being_read(child, true, time);
+                            break Handled::LargeAnswer;
+                        }
+                    }
+                    answered += 1;
+                }
+            }
+        };
+        if let Some(link) = self.link_of(child) {
+            let is_in_message = handled == Handled::All && link.inbox.is_in_frame();
+            if is_in_message != link.is_in_message || (is_in_message && count > 0) {
+                link.is_in_message = is_in_message;
+                self.scheduler.set_in_message(child, is_in_message, time);
             }
         }
         if answered > 0 {
             self.scheduler.assign(time);
         }
-        Ok(Received::Drained)
+        Ok(handled)
+    }
+
+    /// Answers the request of a finished task.
+    fn complete(&mut self, child: ChildId, task: FinishedTask, body: Body, time: MonotonicTime) {
+        let FinishedTask { turn, id, attempt, took, kind, body: _read } = task;
+        self.claims.acknowledge(child.slot.index(), turn);
+        let answered = self.scheduler.answered(child, turn, id, attempt, took, time);
+        if let Some((job, run)) = answered {
+            let task_result = task_result(decode_completion(kind, body), &job);
+            self.deliver(job, run, task_result);
+        }
+    }
+
+    /// Returns the answer whose large body is to be read now.
+    pub(super) fn start_large_answer(
+        &mut self,
+        child: ChildId,
+    ) -> Option<(FinishedTask, ReceivedFile)> {
+        let link = self.link_of(child)?;
+        match std::mem::replace(&mut link.large_answer, LargeAnswer::BeingRead) {
+            LargeAnswer::Arrived(finished, file) => Some((finished, file)),
+            other @ (LargeAnswer::None | LargeAnswer::BeingRead) => {
+                link.large_answer = other;
+                None
+            }
+        }
+    }
+
+    /// Handles an answer whose large body has been read, the messages that waited behind it, and the
+    /// exit of the worker if it waited too.
+    pub(super) fn large_answer_read(
+        &mut self,
+        child: ChildId,
+        finished: FinishedTask,
+        read: Result<Vec<u8>, daemon_sys::Error>,
+    ) {
+        let time = now();
+        let Some(link) = self.link_of(child) else { return };
+        link.large_answer = LargeAnswer::None;
+        self.scheduler.set_being_read(child, false, time);
+        let handled = match read {
+            Ok(bytes) => {
+                self.complete(child, finished, Body::Heap(bytes.into()), time);
+                self.scheduler.assign(time);
+                self.handle_messages(child)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        };
+        if let Err(error) = handled {
+            self.link_failed(child, &error);
+        }
+        if let Some(exit) = self.link_of(child).and_then(|link| link.exit.take()) {
+            self.worker_gone(child, exit);
+        }
+        self.pump();
     }
 
     /// Adds a task to the unsent data of its worker's link.
     pub(super) fn send(&mut self, slot: usize, turn: u64, key: JobKey) {
         let Some(child) = self.scheduler.child_of(slot) else { return };
-        let Some((job, attempt)) = self.scheduler.job(key) else { return };
         // The slot may have a new worker already. In that case the worker of this task has exited,
         // and its tasks will be returned to the queue.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
+        if link.outbox.frame_count() >= 2 * IN_FLIGHT_MAX {
+            // The worker does not read. The tasks that were revoked meanwhile need not be sent.
+            link.outbox.retain(|turn| self.scheduler.is_in_flight(slot, turn));
+        }
+        let Some((job, attempt)) = self.scheduler.job(key) else { return };
         let DispatchJob { parts: RequestParts { name, from, params, .. }, method, soft, .. } =
             &*job;
         let order = TaskOrder {
@@ -177,12 +399,11 @@ impl Engine {
             soft: *soft,
             body: BodyLocation::of(params),
         };
-        if let Err(error) = link.outbox.push(&order, params) {
-            // This does not happen, because every task can be encoded.
-            report!(
-                self.events, warn, "cannot encode request";
-                "request" => key.id.0, "error" => error.to_string()
-            );
+        if let Err(error) = link.outbox.push(turn, &order, params) {
+            let (name, reason) = (name.to_string(), format!("cannot encode the task: {error}"));
+            let failure = Rejection::InvalidParams { name, reason }.into();
+            self.scheduler.not_sendable(slot, turn, failure, now());
+            return;
         }
         link.last_method.clone_from(name);
         if !std::mem::replace(&mut link.is_dirty, true) {
@@ -191,27 +412,71 @@ impl Engine {
         report!(self.events, debug, "handling request"; "request" => key.id.0, "slot" => slot);
     }
 
-    /// Sends the unsent data of all links, as much as the links accept.
-    pub(crate) fn flush(&mut self) {
+    /// Sends the unsent data of all links, as much as the links accept. Returns whether a link was
+    /// found closed or broken.
+    pub(super) fn flush(&mut self) -> LostLinks {
+        let mut lost = LostLinks::None;
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
             link.is_dirty = false;
+            if link.setup == SetupState::Broken {
+                continue;
+            }
             match link.outbox.flush(&link.end) {
                 Ok(Flushed::All) => link.failed_sends = 0,
                 Ok(Flushed::WouldBlock) => {
                     link.failed_sends = 0;
                     self.flush_when_writable(slot);
                 }
-                Err(error) => match SendFailure::of(&error) {
-                    // The daemon reports the worker's exit. The tasks that the worker has not
-                    // started are then sent to other workers.
-                    SendFailure::PeerClosed => {}
-                    SendFailure::Transient => self.retry_later(slot, &error),
-                },
+                Err(error) => {
+                    let child = link.child;
+                    match SendFailure::of(&error) {
+                        SendFailure::PeerClosed => {
+                            self.link_closed(child);
+                            lost = LostLinks::Some;
+                        }
+                        SendFailure::Transient => self.retry_later(slot, &error),
+                        SendFailure::Permanent => {
+                            self.link_failed(child, &error);
+                            lost = LostLinks::Some;
+                        }
+                    }
+                }
             }
         }
+        // Links that have got unsent data in the meantime are flushed next time.
+        dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        lost
+    }
+
+    /// Kills a worker whose link cannot be used any more.
+    pub(super) fn link_failed(&mut self, child: ChildId, error: &io::Error) {
+        let slot = child.slot.index();
+        let Some(link) = self.link_of(child) else { return };
+        if std::mem::replace(&mut link.setup, SetupState::Broken) == SetupState::Broken {
+            return;
+        }
+        let unused = link.inbox.take_descriptors();
+        if !unused.is_empty() {
+            closer::close(unused);
+        }
+        let worker = link.pid.map_or(0, Pid::as_raw);
+        if error.kind() == io::ErrorKind::InvalidData {
+            // The worker is healthy, but the descriptors of its next messages cannot be matched to
+            // their frames any more.
+            report!(
+                self.events, warn, "descriptor limit reached, answers are lost, killing worker";
+                "slot" => slot, "worker" => worker, "error" => error.to_string()
+            );
+        } else {
+            report!(
+                self.events, warn, "link to a worker broken, killing worker";
+                "slot" => slot, "worker" => worker, "error" => error.to_string()
+            );
+        }
+        self.scheduler.link_broken(child, now());
     }
 
     /// Flushes a link that is writable again, or whose retry delay has passed.
@@ -219,7 +484,7 @@ impl Engine {
         if let Some(link) = self.link_of(child) {
             link.send_retry = SendRetry::Idle;
             self.dirty.push(child.slot.index());
-            self.flush();
+            self.pump();
         }
     }
 

@@ -4,19 +4,27 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_daemon::{ChildId, Kill};
+use actix_daemon::ChildId;
 use daemon_forkserver::now;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::pin::pin;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
+use super::links::{LinkProgress, READ_AT_ONCE};
 use super::output::{WorkerPipes, forward_output};
-use super::{DEMAND_DELAY, Engine, ExecutionMode, SharedEngine};
+use super::{DEMAND_DELAY, Engine, SharedEngine};
 use crate::body;
-use crate::frame::{Received, retry_delay};
+use crate::closer;
+use crate::frame::retry_delay;
 use crate::link::{self, NewLink, NewLinks, ParentEnds, SendRetry, WorkerLink};
 use crate::talkback::report;
+
+/// The maximum number of large bodies that are read at the same time. The memory for the others is
+/// not allocated yet.
+const LARGE_READS_MAX: usize = 4;
 
 /// Starts the engine's tasks. They end with the System.
 pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
@@ -30,16 +38,18 @@ pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
 
 /// Takes over the parent's ends of the links to new workers.
 async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
+    let readers = Rc::new(Semaphore::new(LARGE_READS_MAX));
     loop {
         links.changed().await;
         for NewLink { child, parent } in links.take() {
             let ParentEnds { end, out, err } = parent;
             let (running, exit) = oneshot::channel();
             match WorkerLink::new(child, end, running) {
-                Ok(link) => {
-                    let watch = Rc::clone(&link.watch);
+                Ok((link, watch)) => {
+                    let wake = Rc::clone(&link.wake);
                     shared.borrow_mut().add_link(link);
-                    actix_rt::spawn(read_messages(Rc::clone(&shared), child, watch));
+                    let readers = Rc::clone(&readers);
+                    actix_rt::spawn(read_messages(Rc::clone(&shared), child, watch, wake, readers));
                     forward_output(&shared, WorkerPipes { child, out, err, exit });
                 }
                 // The worker finds its link closed, and exits.
@@ -52,27 +62,50 @@ async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
     }
 }
 
-/// Handles a worker's messages until its link is closed.
+/// Handles a worker's messages until its link is closed, broken or removed.
 async fn read_messages(
     shared: SharedEngine,
     child: ChildId,
-    watch: Rc<tokio::io::unix::AsyncFd<OwnedFd>>,
+    watch: AsyncFd<OwnedFd>,
+    wake: Rc<Notify>,
+    readers: Rc<Semaphore>,
 ) {
     loop {
-        match watch.readable().await {
-            Ok(ready) => drop(ready),
-            Err(_the_runtime_ends) => return,
-        }
-        let received = shared.borrow_mut().read_link(child);
-        match received {
-            Ok(Received::Closed) => return,
-            Ok(Received::More | Received::Drained) => {}
-            Err(error) => {
-                shared.borrow_mut().link_failed(child, &error);
-                return;
+        let ready = match select(pin!(watch.readable()), pin!(wake.notified())).await {
+            Either::Left((Ok(ready), _)) => Some(ready),
+            Either::Left((Err(_the_runtime_ends), _)) => return,
+            Either::Right(((), _)) => None,
+        };
+        let progress = shared.borrow_mut().read_link(child);
+        match progress {
+            LinkProgress::Drained => {
+                if let Some(mut ready) = ready {
+                    ready.clear_ready();
+                }
             }
+            LinkProgress::More => tokio::task::yield_now().await,
+            LinkProgress::LargeAnswer => read_large_answer(&shared, child, &readers).await,
+            LinkProgress::Ended => break,
         }
     }
+    // The link may contain descriptors that were not received, which are closed with it.
+    closer::close(watch.into_inner());
+}
+
+/// Reads the large body of a worker's answer in pieces, and handles other events in between.
+async fn read_large_answer(shared: &SharedEngine, child: ChildId, readers: &Semaphore) {
+    let Ok(_permit) = readers.acquire().await else { return };
+    let Some((finished, file)) = shared.borrow_mut().start_large_answer(child) else { return };
+    let mut bytes = Vec::new();
+    let read = loop {
+        match file.read_more(&mut bytes, READ_AT_ONCE) {
+            Ok(()) if bytes.len() == file.length() => break Ok(bytes),
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => break Err(error),
+        }
+    };
+    closer::close(file);
+    shared.borrow_mut().large_answer_read(child, finished, read);
 }
 
 /// Runs the scheduler's time-dependent checks when they are due.
@@ -91,6 +124,9 @@ async fn tick(shared: SharedEngine) {
             Either::Left(((), _)) => {
                 let mut engine = shared.borrow_mut();
                 engine.timer_at = None;
+                for child in engine.scheduler.with_overdue_messages(now()) {
+                    engine.read_link(child);
+                }
                 engine.scheduler.tick(now());
                 engine.pump();
             }
@@ -125,9 +161,14 @@ impl Engine {
     /// Spawns a task that waits until the link is writable and then flushes it.
     pub(super) fn flush_when_writable(&mut self, slot: usize) {
         let Some(link) = self.start_retry(slot) else { return };
-        let (child, end) = (link.child, Rc::clone(&link.end));
+        let (child, end, wake) = (link.child, Rc::clone(&link.end), Rc::clone(&link.removed));
         self.flush_after(child, async move {
-            if link::writable(&end).await.is_err() {
+            // If the link is removed, its other end may never become writable.
+            let is_failed = match select(pin!(link::writable(&end)), pin!(wake.notified())).await {
+                Either::Left((writable, _)) => writable.is_err(),
+                Either::Right(((), _)) => false,
+            };
+            if is_failed {
                 // The link cannot be watched, so retry after a delay. If that send fails, the error
                 // is reported.
                 sleep(retry_delay(0)).await;
@@ -167,30 +208,5 @@ impl Engine {
             );
         }
         self.flush_after(child, sleep(retry_delay(failed_sends)));
-    }
-
-    /// Kills a worker whose messages cannot be read, because its link cannot be used any more.
-    pub(super) fn link_failed(&mut self, child: ChildId, error: &std::io::Error) {
-        let slot = child.slot.index();
-        if error.kind() == std::io::ErrorKind::InvalidData {
-            // The worker is healthy, but the descriptors of its next messages cannot be matched to
-            // their frames any more.
-            report!(
-                self.events, warn, "descriptor limit reached, answers are lost, killing worker";
-                "slot" => slot, "error" => error.to_string()
-            );
-        } else {
-            report!(
-                self.events, warn, "cannot read the messages of a worker, killing it";
-                "slot" => slot, "error" => error.to_string()
-            );
-        }
-        self.scheduler.worker_draining(slot, now());
-        if let (Some(pid), ExecutionMode::Workers { daemon, .. }) =
-            (self.scheduler.pid_of(slot), &self.execution)
-        {
-            daemon.do_send(Kill(pid));
-        }
-        self.pump();
     }
 }

@@ -3,14 +3,18 @@
 use std::io;
 use std::time::Duration;
 
+use daemon_sys::link;
+
 /// Whether the remaining data can still be sent after a failed send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendFailure {
     /// The other end is closed, so nothing more can be sent.
     PeerClosed,
-    /// Any other error, for example because the system is short of memory or descriptors. No data
-    /// is lost, and the send is retried.
+    /// The system is short of memory, space or descriptors. No data is lost, and the send is
+    /// retried.
     Transient,
+    /// Any other error. It does not pass, so nothing more can be sent.
+    Permanent,
 }
 
 impl SendFailure {
@@ -20,7 +24,13 @@ impl SendFailure {
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::NotConnected,
         ];
-        if ends.contains(&error.kind()) { SendFailure::PeerClosed } else { SendFailure::Transient }
+        if ends.contains(&error.kind()) {
+            SendFailure::PeerClosed
+        } else if link::is_shortage(error) {
+            SendFailure::Transient
+        } else {
+            SendFailure::Permanent
+        }
     }
 }
 
@@ -51,6 +61,11 @@ mod tests {
             (Errno::ENOMEM, SendFailure::Transient),
             (Errno::EMFILE, SendFailure::Transient),
             (Errno::ENFILE, SendFailure::Transient),
+            (Errno::ENOSPC, SendFailure::Transient),
+            (Errno::EBADF, SendFailure::Permanent),
+            (Errno::ENOTSOCK, SendFailure::Permanent),
+            (Errno::EINVAL, SendFailure::Permanent),
+            (Errno::EMSGSIZE, SendFailure::Permanent),
         ];
         for (errno, expected) in table {
             assert_eq!(SendFailure::of(&errno.into()), expected, "{errno}");

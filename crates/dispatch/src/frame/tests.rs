@@ -22,7 +22,7 @@ fn push(outbox: &mut FrameWriter, turn: u64, name: &str, body: &Body) {
     let soft = Some(Duration::from_millis(turn));
     let order =
         TaskOrder { turn, id: turn, attempt: 1, method: 7, name, from: "test", soft, body: place };
-    outbox.push(&order, body).expect("the frame can be encoded");
+    outbox.push(turn, &order, body).expect("the frame can be encoded");
 }
 
 fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
@@ -34,7 +34,7 @@ fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
 /// Sends the frames in the outbox, and reads this number of frames in order at the other end.
 fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64, &Body)) {
     let (near, far) = link::pair().expect("a link");
-    let (mut inbox, mut next) = (FrameReader::default(), 0);
+    let (mut inbox, mut next) = (FrameReader::from_parent(), 0);
     while next < frames {
         outbox.flush(&near).expect("the other end is open");
         inbox.receive(&far).expect("no more descriptors than the maximum");
@@ -90,7 +90,7 @@ fn large_bodies_without_a_memory_file_get_one_when_they_are_sent() {
 #[test]
 fn data_that_a_full_link_did_not_accept_is_sent_after_the_receiver_has_read() {
     let (near, far) = link::pair().expect("a link");
-    let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::default());
+    let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::from_parent());
     let body = Body::Heap(vec![1; 60_000].into());
     (0..50).for_each(|turn| push(&mut outbox, turn, "large", &body));
     assert_eq!(outbox.flush(&near).expect("enough space"), Flushed::WouldBlock);
@@ -112,14 +112,14 @@ fn sending_fails_and_reading_returns_closed_if_the_other_end_is_closed() {
     push(&mut outbox, 1, "x", &Body::EMPTY);
     assert!(outbox.flush(&near).is_err());
     assert_eq!(
-        FrameReader::default().receive(&near).expect("the end of the link"),
+        FrameReader::from_parent().receive(&near).expect("the end of the link"),
         Received::Closed
     );
 }
 
 #[test]
 fn a_frame_that_is_too_long_is_refused_before_it_is_received() {
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     inbox.feed(&u32::MAX.to_le_bytes());
     let error = inbox.next::<WorkerMessage>().expect_err("refused").to_string();
     assert!(error.starts_with("frame of 4294967295 bytes exceeds the maximum of "), "{error}");
@@ -130,19 +130,19 @@ fn missing_or_too_short_shared_memory_is_an_error() {
     let (near, far) = link::pair().expect("a link");
     let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("enough space");
     let bytes = order(1, "x", &body);
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     inbox.feed(&bytes);
     let (head, frame_body) =
         inbox.next::<TaskOrder<'_>>().expect("a frame").expect("a complete frame");
     assert!(matches!(frame_body.read(head.body), Err(FrameError::MissingDescriptor)));
     let other = daemon_sys::memfd::memfd_with("other", b"short").expect("enough space");
     near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("enough space");
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     inbox.receive(&far).expect("the frame has arrived");
     let (head, frame_body) =
         inbox.next::<TaskOrder<'_>>().expect("a frame").expect("a complete frame");
     let error = frame_body.read(head.body).expect_err("refused").to_string();
-    let expected = "cannot read the shared memory of a frame: cannot read 6";
+    let expected = "cannot read the shared memory of a frame: cannot use a received file as 6";
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -161,7 +161,7 @@ fn no_more_descriptors_than_one_send_carries_wait_for_their_frames() {
 #[test]
 fn too_many_descriptors_without_their_frames_are_an_error_and_are_closed() {
     let (near, far) = link::pair().expect("a link");
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     // The start of a frame that is never completed.
     near.send(&[IoSlice::new(&[0, 1, 0, 0])], &[]).expect("enough space");
     inbox.receive(&far).expect("half a frame");
@@ -175,7 +175,64 @@ fn too_many_descriptors_without_their_frames_are_an_error_and_are_closed() {
     near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("enough space");
     let error = inbox.receive(&far).expect_err("refused").to_string();
     assert_eq!(error, "received 129 descriptors without their frames, the maximum is 128");
-    assert!(inbox.descriptors.is_empty());
+    assert_eq!(inbox.take_descriptors().len(), 129);
+}
+
+#[test]
+fn a_third_descriptor_from_a_worker_without_its_frame_is_an_error() {
+    let (near, far) = link::pair().expect("a link");
+    let mut inbox = FrameReader::from_worker();
+    near.send(&[IoSlice::new(&[9, 0, 0])], &[near.as_fd(), near.as_fd()]).expect("enough space");
+    inbox.receive(&far).expect("no more descriptors than the maximum");
+    near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("enough space");
+    let error = inbox.receive(&far).expect_err("refused").to_string();
+    assert_eq!(error, "received 3 descriptors without their frames, the maximum is 2");
+}
+
+#[test]
+fn more_descriptors_than_one_send_can_have_are_an_error() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let (near, far) = link::pair().expect("a link");
+    let mut inbox = FrameReader::from_worker();
+    let raw = std::os::fd::AsRawFd::as_raw_fd(&near.as_fd());
+    let many = [ControlMessage::ScmRights(&[raw; 200])];
+    let bytes = [IoSlice::new(&[0])];
+    sendmsg::<()>(raw, &bytes, &many, MsgFlags::empty(), None).expect("enough space");
+    let error = inbox.receive(&far).expect_err("refused").to_string();
+    assert!(error.contains("descriptors without their frames, the maximum is 2"), "{error}");
+}
+
+/// A head that cannot be encoded completely.
+struct NotEncodable;
+
+impl Serialize for NotEncodable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{Error, SerializeTuple};
+        let mut pair = serializer.serialize_tuple(2)?;
+        pair.serialize_element("written before the error")?;
+        Err(S::Error::custom("refused"))
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_encoded_changes_nothing() {
+    let mut outbox = FrameWriter::default();
+    push(&mut outbox, 0, "some", &Body::EMPTY);
+    outbox.push(1, &NotEncodable, &Body::EMPTY).expect_err("refused");
+    push(&mut outbox, 1, "some", &Body::EMPTY);
+    assert_eq!(outbox.frame_count(), 2);
+    transfer(&mut outbox, 2, |_turn, _body| {});
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused_before_its_file_is_opened() {
+    let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("enough space");
+    let mut inbox = FrameReader::from_worker();
+    inbox.feed(&order(1, "x", &body));
+    let (head, frame_body) =
+        inbox.next::<TaskOrder<'_>>().expect("a frame").expect("a complete frame");
+    let error = frame_body.open(head.body, SHARED_FROM).expect_err("refused").to_string();
+    assert_eq!(error, "frame body of 65541 bytes exceeds the maximum of 65536");
 }
 
 #[test]
@@ -184,7 +241,7 @@ fn an_incomplete_frame_waits_for_its_remaining_bytes() {
     other.set_nonblocking(true).expect("nonblocking");
     let far = LinkEnd::from(OwnedFd::from(other));
     let bytes = order(9, "half", &Body::Heap(b"body".to_vec().into()));
-    let mut inbox = FrameReader::default();
+    let mut inbox = FrameReader::from_parent();
     for byte in bytes.chunks(1) {
         assert!(inbox.next::<TaskOrder<'_>>().expect("no error").is_none());
         (&one).write_all(byte).expect("enough space");
@@ -196,10 +253,55 @@ fn an_incomplete_frame_waits_for_its_remaining_bytes() {
 
 proptest! {
     #[test]
+    fn frames_that_are_not_needed_any_more_are_removed_and_the_others_arrive(
+        large in proptest::collection::vec(any::<bool>(), 1..40),
+        removed in proptest::collection::vec(any::<bool>(), 40),
+        reads in 0_usize..6,
+    ) {
+        let (near, far) = link::pair().expect("a link");
+        let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::from_parent());
+        let small = Body::Heap(vec![3; 50_000].into());
+        let shared = Body::of(&Bytes::from(vec![7; SHARED_FROM])).expect("enough space");
+        for (turn, is_large) in (0..).zip(&large) {
+            push(&mut outbox, turn, "some", if *is_large { &shared } else { &small });
+        }
+        let mut received = Vec::new();
+        let mut read_all = |inbox: &mut FrameReader| {
+            while let Some((turn, _name, body)) = read(inbox) {
+                assert_eq!(body.bytes().len() > 50_000, large[turn as usize]);
+                received.push(turn);
+            }
+        };
+        let _ = outbox.flush(&near).expect("the other end is open");
+        for _read in 0..reads {
+            inbox.receive(&far).expect("the link can be read");
+            read_all(&mut inbox);
+            let _ = outbox.flush(&near).expect("the other end is open");
+        }
+        let is_needed = |turn: u64| !removed[turn as usize];
+        outbox.retain(is_needed);
+        let unsent = outbox.frame_count();
+        for _time in 0..200 {
+            let _ = outbox.flush(&near).expect("the other end is open");
+            inbox.receive(&far).expect("the link can be read");
+            read_all(&mut inbox);
+        }
+        prop_assert!(outbox.is_empty() && !inbox.is_in_frame());
+        prop_assert!(received.is_sorted());
+        // Only frames that were sent already, at least in part, arrive although they are removed.
+        let total = large.len() as u64;
+        prop_assert!((0..total).all(|turn| received.contains(&turn) || !is_needed(turn)));
+        prop_assert!(unsent <= large.len());
+        let last_sent = received.iter().rev().find(|turn| !is_needed(**turn));
+        let first_missing = (0..total).find(|turn| !received.contains(turn));
+        prop_assert!(last_sent.zip(first_missing).is_none_or(|(last, first)| *last < first));
+    }
+
+    #[test]
     fn arbitrary_bytes_never_cause_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
     ) {
-        let mut inbox = FrameReader::default();
+        let mut inbox = FrameReader::from_parent();
         inbox.feed(&bytes);
         while let Ok(Some((message, frame_body))) = inbox.next::<WorkerMessage>() {
             if let WorkerMessage::Finished(answer) = message {
@@ -215,7 +317,7 @@ proptest! {
         let mut bytes = order(3, &name, &Body::Heap(vec![1; 50].into()));
         let at = at % bytes.len();
         bytes[at] ^= flip;
-        let mut inbox = FrameReader::default();
+        let mut inbox = FrameReader::from_parent();
         inbox.feed(&bytes);
         while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {
             let place = order.body;
@@ -231,7 +333,7 @@ proptest! {
             lengths.iter().map(|length| Body::Heap(vec![*length as u8; *length].into())).collect();
         let bytes: Vec<u8> =
             bodies.iter().zip(0..).flat_map(|(body, turn)| order(turn, "m", body)).collect();
-        let (mut inbox, mut received) = (FrameReader::default(), Vec::new());
+        let (mut inbox, mut received) = (FrameReader::from_parent(), Vec::new());
         for piece in bytes.chunks(cut) {
             inbox.feed(piece);
             while let Some((_turn, _name, body)) = read(&mut inbox) {

@@ -100,7 +100,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             if self.records.get(key).is_none() {
                 continue;
             }
-            if self.claims.revoke(slot, turn) == RevokeResult::Revoked {
+            if self.take_back(slot, turn) == RevokeResult::Revoked {
                 self.take_out(slot, turn, now);
                 self.return_to_queue(key, now);
                 return true;

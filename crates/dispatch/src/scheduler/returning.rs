@@ -12,10 +12,14 @@ use crate::answer::{Failure, Rejection};
 impl<T, C: Claims> Scheduler<T, C> {
     /// Handles a worker that starts no further task. The tasks that were sent ahead to it are
     /// returned to the queue.
-    pub(crate) fn worker_draining(&mut self, slot: usize, now: MonotonicTime) {
-        self.workers.drain(slot);
-        self.revoke_all(slot, now);
-        self.assign(now);
+    pub(crate) fn worker_draining(&mut self, child: ChildId, now: MonotonicTime) {
+        let slot = child.slot.index();
+        if self.workers.child(slot) == Some(child) {
+            self.workers.drain(slot, now);
+            self.revoke_all(slot, now);
+            self.schedule_check(slot, now);
+            self.assign(now);
+        }
     }
 
     /// Handles the exit of a worker. A task that it had started is lost or retried; the other tasks
@@ -23,15 +27,17 @@ impl<T, C: Claims> Scheduler<T, C> {
     pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
         let slot = child.slot.index();
         let Some(in_flight) = self.workers.remove(child) else { return };
-        for InFlight { turn, key, .. } in in_flight {
+        for InFlight { turn, key, started, .. } in in_flight {
             match self.claims.owner(slot, turn) {
-                Owner::Sender => {
+                Owner::Sender if started.is_none() => {
                     // The worker has exited and cannot start the task any more. The claim is
                     // revoked nevertheless, because its cell is used again for a later task.
                     let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }
-                Owner::Worker(_since) => self.worker_lost(key, cause, now),
+                Owner::Sender | Owner::Worker(_) | Owner::Finished | Owner::Unknown => {
+                    self.worker_lost(key, cause, now);
+                }
             }
         }
         self.assign(now);

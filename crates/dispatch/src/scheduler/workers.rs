@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::MonotonicTime;
+use daemon_core::{MonotonicTime, Owner};
 
-use super::{IN_FLIGHT_MAX, JobKey};
+use super::{ANSWER_MAX, IN_FLIGHT_MAX, JobKey, LEAVE_MAX, WorkerKillReason};
 
 /// A task that has been sent to a worker.
 #[derive(Debug, Clone, Copy)]
@@ -18,11 +18,75 @@ pub(super) struct InFlight {
     pub(super) key: JobKey,
     /// The expected run time, if it is known.
     estimate: Option<Duration>,
+    pub(super) sent: MonotonicTime,
+    /// When the task was started, if it was observed as started.
+    pub(super) started: Option<MonotonicTime>,
+    /// When the task was first observed as finished, while its answer was missing.
+    finished: Option<MonotonicTime>,
+}
+
+/// What a worker does with a task, as far as the parent can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskProgress {
+    /// The worker has not started the task, so the task can be revoked.
+    NotStarted,
+    /// The worker runs the task since this time.
+    Started(MonotonicTime),
+    /// The worker has finished the task, which was first observed at this time.
+    Finished(MonotonicTime),
+    /// The task's claim is damaged, so the worker cannot finish the task.
+    Damaged,
+}
+
+impl InFlight {
+    /// Combines the contents of the task's claim, which the worker can write, with what was observed
+    /// before. A task that was observed as started is never regarded as not started again. A start
+    /// time is not before the task was sent, and not after it was first observed.
+    fn observe(&mut self, owner: Owner, now: MonotonicTime) -> TaskProgress {
+        match (owner, self.started, self.finished) {
+            (Owner::Sender, None, None) => TaskProgress::NotStarted,
+            (Owner::Worker(_), Some(started), None) => TaskProgress::Started(started),
+            (Owner::Worker(claimed), None, None) => {
+                let started = claimed.min(now).max(self.sent);
+                self.started = Some(started);
+                TaskProgress::Started(started)
+            }
+            (Owner::Finished, _, _) => {
+                self.started.get_or_insert(now);
+                TaskProgress::Finished(*self.finished.get_or_insert(now))
+            }
+            (Owner::Sender | Owner::Worker(_) | Owner::Unknown, _, _) => {
+                self.started.get_or_insert(now);
+                TaskProgress::Damaged
+            }
+        }
+    }
+
+    /// Returns when the answer of a finished task must have arrived.
+    pub(super) fn answer_due(&self) -> Option<MonotonicTime> {
+        self.finished.map(|finished| finished + ANSWER_MAX)
+    }
+
+    /// Returns when the task reaches its hard limit, as far as is known now.
+    pub(super) fn limit_at(
+        &self,
+        owner: Owner,
+        limit: Duration,
+        now: MonotonicTime,
+    ) -> MonotonicTime {
+        let started = self.started.unwrap_or(match owner {
+            Owner::Worker(claimed) => claimed.min(now).max(self.sent),
+            Owner::Sender | Owner::Finished | Owner::Unknown => now,
+        });
+        started + limit
+    }
 }
 
 /// Whether a worker runs tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerState {
+    /// The worker has been forked and has not reported that it is ready.
+    Starting,
     /// The worker accepts tasks.
     Active,
     /// The worker finishes the task that it has started, and accepts no further tasks.
@@ -46,6 +110,13 @@ struct WorkerRecord {
     without_estimate: usize,
     has_recently_answered: bool,
     responsiveness: Responsiveness,
+    /// When and why the worker is killed if it does not do before what it must do next.
+    deadline: Option<(MonotonicTime, WorkerKillReason)>,
+    /// When the worker is killed if it has not completed the message that it has begun.
+    message_due: Option<MonotonicTime>,
+    /// Whether the parent reads an answer that has arrived. Meanwhile the other answers wait, so
+    /// they cannot be late.
+    is_being_read: bool,
 }
 
 /// Whether a worker starts the tasks that it receives. An unresponsive worker gets tasks only if no
@@ -58,6 +129,17 @@ enum Responsiveness {
 }
 
 impl WorkerRecord {
+    /// Kills the worker at this time, unless it is killed earlier.
+    fn require(&mut self, at: MonotonicTime, reason: WorkerKillReason) {
+        if self.deadline.is_none_or(|(before, _reason)| at < before) {
+            self.deadline = Some((at, reason));
+        }
+    }
+
+    fn is_message_overdue(&self, now: MonotonicTime) -> bool {
+        self.message_due.is_some_and(|due| due <= now)
+    }
+
     fn add(&mut self, sent: InFlight, now: MonotonicTime) {
         if self.in_flight.is_empty() {
             self.oldest_since = now;
@@ -118,27 +200,46 @@ impl WorkerTable {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    pub(super) fn ready(&mut self, child: ChildId, pid: Pid, now: MonotonicTime) {
-        let slot = child.slot.index();
-        let Some(entry) = self.slots.get_mut(slot) else { return };
+    /// Adds a worker that has been forked. It must be ready at `ready_by`. Does nothing if the slot
+    /// is not free, because the exit of its former worker has not been reported yet.
+    pub(super) fn forked(
+        &mut self,
+        child: ChildId,
+        pid: Pid,
+        ready_by: MonotonicTime,
+        now: MonotonicTime,
+    ) {
+        let Some(entry) = self.slots.get_mut(child.slot.index()) else { return };
         if entry.is_some() {
-            // The worker reported ready twice, or the exit of the slot's former worker has not been
-            // reported yet.
             return;
         }
         *entry = Some(WorkerRecord {
             child,
             pid,
-            state: WorkerState::Active,
+            state: WorkerState::Starting,
             in_flight: VecDeque::new(),
             oldest_since: now,
             expected_load: Duration::ZERO,
             without_estimate: 0,
             has_recently_answered: false,
             responsiveness: Responsiveness::Responsive,
+            deadline: Some((ready_by, WorkerKillReason::NotReady)),
+            message_due: None,
+            is_being_read: false,
         });
-        self.active += 1;
-        self.idle.push_back(slot);
+    }
+
+    /// Handles a worker that accepts tasks.
+    pub(super) fn ready(&mut self, child: ChildId) {
+        let slot = child.slot.index();
+        let Some(worker) = self.get_mut(slot).filter(|worker| worker.child == child) else {
+            return;
+        };
+        if worker.state == WorkerState::Starting {
+            (worker.state, worker.deadline) = (WorkerState::Active, None);
+            self.active += 1;
+            self.idle.push_back(slot);
+        }
     }
 
     fn set_state(&mut self, slot: usize, state: WorkerState) {
@@ -150,9 +251,52 @@ impl WorkerTable {
         }
     }
 
-    pub(super) fn drain(&mut self, slot: usize) {
-        if self.get(slot).is_some_and(|worker| worker.state == WorkerState::Active) {
-            self.set_state(slot, WorkerState::Draining);
+    pub(super) fn drain(&mut self, slot: usize, now: MonotonicTime) {
+        match self.get(slot).map(|worker| worker.state) {
+            Some(WorkerState::Starting | WorkerState::Active) => {
+                self.set_state(slot, WorkerState::Draining);
+                self.expect_exit(slot, now);
+            }
+            Some(WorkerState::Draining | WorkerState::BeingKilled) | None => {}
+        }
+    }
+
+    /// Sets the time at which a draining worker must have exited, if it has no tasks.
+    fn expect_exit(&mut self, slot: usize, now: MonotonicTime) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        if worker.state == WorkerState::Draining && worker.in_flight.is_empty() {
+            worker.require(now + LEAVE_MAX, WorkerKillReason::NotLeft);
+        }
+    }
+
+    /// Kills a draining worker at this time if it has not exited.
+    pub(super) fn require_exit(
+        &mut self,
+        slot: usize,
+        at: MonotonicTime,
+        reason: WorkerKillReason,
+    ) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        match worker.state {
+            WorkerState::Draining => worker.require(at, reason),
+            WorkerState::Starting | WorkerState::Active | WorkerState::BeingKilled => {}
+        }
+    }
+
+    /// Sets or clears the time at which the worker must have completed its message.
+    pub(super) fn set_message_due(&mut self, slot: usize, due: Option<MonotonicTime>) {
+        if let Some(worker) = self.get_mut(slot) {
+            worker.message_due = due;
+        }
+    }
+
+    /// Sets whether the parent reads an answer of the worker.
+    pub(super) fn set_being_read(&mut self, slot: usize, is_being_read: bool) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        worker.is_being_read = is_being_read;
+        for sent in &mut worker.in_flight {
+            // The answers that waited have their full time again.
+            sent.finished = None;
         }
     }
 
@@ -161,7 +305,62 @@ impl WorkerTable {
         let worker = self.get(slot)?;
         let (pid, state) = (worker.pid, worker.state);
         self.set_state(slot, WorkerState::BeingKilled);
+        if let Some(worker) = self.get_mut(slot) {
+            (worker.deadline, worker.message_due) = (None, None);
+        }
         (state != WorkerState::BeingKilled).then_some(pid)
+    }
+
+    /// Observes a task in flight. Returns `None` if the worker does not have the task.
+    pub(super) fn observe(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        owner: Owner,
+        now: MonotonicTime,
+    ) -> Option<TaskProgress> {
+        let in_flight = &mut self.get_mut(slot)?.in_flight;
+        Some(in_flight.iter_mut().find(|sent| sent.turn == turn)?.observe(owner, now))
+    }
+
+    /// Returns why a worker must be killed now, apart from its tasks.
+    pub(super) fn overdue(&self, slot: usize, now: MonotonicTime) -> Option<WorkerKillReason> {
+        let worker = self.get(slot)?;
+        if worker.is_message_overdue(now) {
+            return Some(WorkerKillReason::UnfinishedMessage);
+        }
+        worker.deadline.filter(|(at, _reason)| *at <= now).map(|(_at, reason)| reason)
+    }
+
+    /// Returns the workers that are about to be killed because a message is missing. The message may
+    /// have arrived without having been read.
+    pub(super) fn with_overdue_messages(&self, now: MonotonicTime) -> Vec<ChildId> {
+        let is_overdue = |(_slot, worker): &(usize, &WorkerRecord)| {
+            let deadline = worker.deadline.is_some_and(|(at, _reason)| at <= now);
+            let mut missing = worker.in_flight.iter().filter_map(InFlight::answer_due);
+            deadline || worker.is_message_overdue(now) || missing.any(|due| due <= now)
+        };
+        self.all().filter(is_overdue).map(|(_slot, worker)| worker.child).collect()
+    }
+
+    /// Returns whether the answer of this observed task may be missing: the parent does not read
+    /// another answer of the worker.
+    pub(super) fn is_being_read(&self, slot: usize) -> bool {
+        self.get(slot).is_some_and(|worker| worker.is_being_read)
+    }
+
+    /// Returns the earliest time at which something that the worker owes is overdue, apart from time
+    /// limits of its tasks.
+    pub(super) fn due(&self, slot: usize) -> Option<MonotonicTime> {
+        let worker = self.get(slot)?;
+        let answers = match (worker.is_being_read, worker.state) {
+            (true, _) | (_, WorkerState::BeingKilled) => None,
+            (false, WorkerState::Starting | WorkerState::Active | WorkerState::Draining) => {
+                worker.in_flight.iter().filter_map(InFlight::answer_due).min()
+            }
+        };
+        let deadline = worker.deadline.map(|(at, _reason)| at);
+        deadline.into_iter().chain(worker.message_due).chain(answers).min()
     }
 
     /// Removes a worker that has exited. Returns its tasks in flight, the oldest first.
@@ -184,7 +383,7 @@ impl WorkerTable {
         turn: u64,
         now: MonotonicTime,
     ) -> Option<JobKey> {
-        let key = self.take_out(slot, turn)?;
+        let key = self.take_out(slot, turn, now)?;
         if let Some(worker) = self.get_mut(slot) {
             worker.oldest_since = now;
         }
@@ -202,14 +401,20 @@ impl WorkerTable {
     }
 
     /// Removes a task in flight. A worker without tasks becomes idle.
-    pub(super) fn take_out(&mut self, slot: usize, turn: u64) -> Option<JobKey> {
+    pub(super) fn take_out(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        now: MonotonicTime,
+    ) -> Option<JobKey> {
         let worker = self.get_mut(slot)?;
         let sent = worker.remove(turn)?;
         let (state, is_empty) = (worker.state, worker.in_flight.is_empty());
-        if !is_empty {
-            self.ahead -= 1;
-        } else if state == WorkerState::Active {
-            self.idle.push_back(slot);
+        match state {
+            _any if !is_empty => self.ahead -= 1,
+            WorkerState::Active => self.idle.push_back(slot),
+            WorkerState::Draining => self.expect_exit(slot, now),
+            WorkerState::Starting | WorkerState::BeingKilled => {}
         }
         Some(sent.key)
     }
@@ -231,7 +436,8 @@ impl WorkerTable {
             turn += 1;
         }
         let was_idle = worker.in_flight.is_empty();
-        worker.add(InFlight { turn, key, estimate }, now);
+        let (started, finished) = (None, None);
+        worker.add(InFlight { turn, key, estimate, sent: now, started, finished }, now);
         let pid = worker.pid;
         if let Some(next) = self.next_turn.get_mut(slot) {
             *next = turn + 1;
@@ -273,12 +479,20 @@ impl WorkerTable {
         self.get(slot).is_some_and(|worker| worker.responsiveness == Responsiveness::Unresponsive)
     }
 
+    pub(super) fn find(&self, slot: usize, turn: u64) -> Option<&InFlight> {
+        self.get(slot)?.in_flight.iter().find(|sent| sent.turn == turn)
+    }
+
     pub(super) fn in_flight(&self, slot: usize) -> Vec<InFlight> {
         self.get(slot).map(|worker| worker.in_flight.iter().copied().collect()).unwrap_or_default()
     }
 
     pub(super) fn oldest(&self, slot: usize) -> Option<InFlight> {
         self.get(slot)?.in_flight.front().copied()
+    }
+
+    pub(super) fn is_oldest(&self, slot: usize, turn: u64) -> bool {
+        self.oldest(slot).is_some_and(|oldest| oldest.turn == turn)
     }
 
     pub(super) fn in_flight_count(&self, slot: usize) -> usize {
@@ -302,10 +516,6 @@ impl WorkerTable {
         self.get(slot).map(|worker| worker.child)
     }
 
-    pub(super) fn pid(&self, slot: usize) -> Option<Pid> {
-        self.get(slot).map(|worker| worker.pid)
-    }
-
     /// Returns two pairs of the number of tasks sent ahead and the number of unresponsive workers.
     /// The first pair was counted incrementally, the second pair is counted now.
     #[cfg(test)]
@@ -316,7 +526,6 @@ impl WorkerTable {
         [(self.ahead, self.unresponsive), (self.all().map(extra).sum(), unresponsive.count())]
     }
 
-    #[cfg(test)]
     pub(super) fn state(&self, slot: usize) -> Option<WorkerState> {
         self.get(slot).map(|worker| worker.state)
     }
@@ -330,9 +539,15 @@ impl WorkerTable {
         all.filter_map(|(slot, entry)| entry.as_ref().map(|worker| (slot, worker)))
     }
 
-    /// Returns each worker's oldest task in flight.
-    pub(super) fn oldest_in_flight(&self) -> Vec<(usize, InFlight)> {
-        self.all().filter_map(|(slot, worker)| Some((slot, *worker.in_flight.front()?))).collect()
+    /// Returns each worker's oldest task in flight, and all other tasks of the workers whose oldest
+    /// task has been the oldest for at least `limit`.
+    pub(super) fn to_check(&self, now: MonotonicTime, limit: Duration) -> Vec<(usize, InFlight)> {
+        let tasks = self.all().flat_map(|(slot, worker)| {
+            let is_stalled = now.saturating_since(worker.oldest_since) >= limit;
+            let count = if is_stalled { IN_FLIGHT_MAX } else { 1 };
+            worker.in_flight.iter().take(count).map(move |sent| (slot, *sent))
+        });
+        tasks.collect()
     }
 
     /// Returns the tasks in flight that are not their worker's oldest, in the order of their ids.

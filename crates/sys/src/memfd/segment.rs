@@ -12,8 +12,12 @@ mod fallback;
 mod linux;
 #[cfg(any(not(target_os = "linux"), fallback))]
 use fallback::SegmentMemory;
+#[cfg(any(not(target_os = "linux"), fallback))]
+pub(super) use fallback::check_received;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux::SegmentMemory;
+#[cfg(all(target_os = "linux", not(fallback)))]
+pub(super) use linux::check_received;
 
 /// Memory that this process writes and other processes read through its descriptor, with
 /// [`read_exactly`](super::read_exactly).

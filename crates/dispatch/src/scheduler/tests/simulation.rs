@@ -137,7 +137,9 @@ impl Simulation {
         self.workers[slot] =
             Some(SimulatedWorker { child, inbox, running: None, is_stopped: false });
         let pid = Pid::from_raw(1000 + self.generation as i32).unwrap();
-        self.scheduler.worker_ready(child, pid, self.now);
+        let ready_by = self.now + Duration::from_secs(30);
+        self.scheduler.worker_forked(child, pid, ready_by, self.now);
+        self.scheduler.worker_ready(child, self.now);
         self.run_actions();
     }
 
@@ -182,8 +184,9 @@ impl Simulation {
     pub(super) fn deliver(&mut self, slot: usize, task: SimulatedTask) {
         let took = self.now.saturating_since(task.started);
         let SimulatedTask { turn, id, attempt, .. } = task;
+        let Some(child) = self.workers[slot].as_ref().map(|worker| worker.child) else { return };
         if let Some((job, _run)) =
-            self.scheduler.answered(slot, turn, id.0, attempt, took, self.now)
+            self.scheduler.answered(child, turn, id.0, attempt, took, self.now)
         {
             assert_eq!(job, id, "the answer belongs to another request");
             self.answer(id, Outcome::Value);
@@ -193,8 +196,8 @@ impl Simulation {
     }
 
     pub(super) fn drain(&mut self, slot: usize) {
-        if self.workers[slot].is_some() {
-            self.scheduler.worker_draining(slot, self.now);
+        if let Some(child) = self.workers[slot].as_ref().map(|worker| worker.child) {
+            self.scheduler.worker_draining(child, self.now);
             self.run_actions();
         }
     }

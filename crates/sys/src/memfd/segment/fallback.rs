@@ -9,6 +9,17 @@ use nix::sys::uio::pwrite;
 
 use super::super::platform;
 
+/// Checks that a received descriptor is a regular file. This system cannot seal the size of a file,
+/// so a file that another process shortens is found when it is read.
+pub(in super::super) fn check_received(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mode = nix::sys::stat::fstat(fd)?.st_mode;
+    if mode & libc::S_IFMT == libc::S_IFREG {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
 pub(super) struct SegmentMemory {
     fd: OwnedFd,
     copy: Vec<u8>,

@@ -103,6 +103,17 @@ impl SegmentMemory {
     }
 }
 
+/// Checks that a received descriptor is a memory file whose size no process can change. Does not
+/// access the file system of the descriptor, which could take long.
+pub(in super::super) fn check_received(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let seals = SealFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GET_SEALS)?);
+    if seals.contains(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW) {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "its size is not sealed"))
+    }
+}
+
 impl Drop for SegmentMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping starts at `start` and is `capacity` bytes long, and no references
@@ -114,6 +125,19 @@ impl Drop for SegmentMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_whose_size_can_change_is_refused() {
+        let open = platform::empty("test").expect("created");
+        ftruncate(&open, 100).expect("the size is set");
+        assert!(check_received(open.as_fd()).is_err());
+        fcntl(&open, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).expect("sealed");
+        assert!(check_received(open.as_fd()).is_err());
+        fcntl(&open, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).expect("sealed");
+        assert!(check_received(open.as_fd()).is_ok());
+        let disk = std::fs::File::open("/proc/self/exe").expect("opened");
+        assert!(check_received(disk.as_fd()).is_err());
+    }
 
     #[test]
     fn no_other_writer_can_change_or_truncate_a_segment() {
