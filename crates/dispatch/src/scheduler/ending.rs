@@ -180,9 +180,15 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     pub(super) fn revoke_all(&mut self, slot: usize, now: MonotonicTime) {
         for InFlight { turn, key, .. } in self.workers.in_flight(slot) {
-            if self.take_back(slot, turn) == RevokeResult::Revoked {
-                self.take_out(slot, turn, now);
-                self.return_to_queue(key, now);
+            match self.take_back(slot, turn) {
+                RevokeResult::Revoked => {
+                    self.take_out(slot, turn, now);
+                    self.return_to_queue(key, now);
+                }
+                RevokeResult::AlreadyStarted => {
+                    let owner = self.claims.owner(slot, turn);
+                    self.workers.note_started(slot, turn, owner, now);
+                }
             }
         }
     }
@@ -234,6 +240,10 @@ impl<T, C: Claims> Scheduler<T, C> {
             (TaskProgress::Started(_), Some(limit)) if is_over_limit => {
                 // If the worker finishes the task at this moment, its answer is awaited.
                 let _ = self.abort(slot, turn, WorkerKillReason::HardLimit, failure(limit), now);
+            }
+            // A worker finishes a task before it starts the next one.
+            (TaskProgress::Started(_), _) if self.workers.has_started_later(slot, turn) => {
+                self.kill(slot, WorkerKillReason::DamagedClaim, now);
             }
             (TaskProgress::Started(_), _) => {}
             (TaskProgress::Finished(_), _) if self.workers.is_being_read(slot) => {}

@@ -136,6 +136,12 @@ impl WorkerRecord {
         }
     }
 
+    /// Returns whether tasks wait behind the oldest task. A task that was observed as started does
+    /// not wait.
+    fn has_waiting_tasks(&self) -> bool {
+        self.in_flight.iter().skip(1).any(|sent| sent.started.is_none())
+    }
+
     fn is_message_overdue(&self, now: MonotonicTime) -> bool {
         self.message_due.is_some_and(|due| due <= now)
     }
@@ -323,6 +329,22 @@ impl WorkerTable {
         Some(in_flight.iter_mut().find(|sent| sent.turn == turn)?.observe(owner, now))
     }
 
+    /// Records that a task in flight could not be revoked, so the worker has started it.
+    pub(super) fn note_started(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        owner: Owner,
+        now: MonotonicTime,
+    ) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        if let Some(sent) = worker.in_flight.iter_mut().find(|sent| sent.turn == turn)
+            && sent.observe(owner, now) == TaskProgress::NotStarted
+        {
+            sent.started = Some(now);
+        }
+    }
+
     /// Returns why a worker must be killed now, apart from its tasks.
     pub(super) fn overdue(&self, slot: usize, now: MonotonicTime) -> Option<WorkerKillReason> {
         let worker = self.get(slot)?;
@@ -491,6 +513,13 @@ impl WorkerTable {
         self.get(slot)?.in_flight.front().copied()
     }
 
+    /// Returns whether a task behind this one was observed as started.
+    pub(super) fn has_started_later(&self, slot: usize, turn: u64) -> bool {
+        let Some(worker) = self.get(slot) else { return false };
+        let mut later = worker.in_flight.iter().skip_while(|sent| sent.turn != turn).skip(1);
+        later.any(|sent| sent.started.is_some())
+    }
+
     pub(super) fn is_oldest(&self, slot: usize, turn: u64) -> bool {
         self.oldest(slot).is_some_and(|oldest| oldest.turn == turn)
     }
@@ -586,7 +615,7 @@ impl WorkerTable {
     /// while other tasks wait behind it.
     pub(super) fn stalled(&self, now: MonotonicTime, limit: Duration) -> Vec<usize> {
         let is_stalled = |worker: &WorkerRecord| {
-            worker.in_flight.len() > 1 && now.saturating_since(worker.oldest_since) >= limit
+            worker.has_waiting_tasks() && now.saturating_since(worker.oldest_since) >= limit
         };
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
@@ -595,7 +624,7 @@ impl WorkerTable {
     /// if no other task waits behind it.
     pub(super) fn stalled_at(&self, slot: usize, limit: Duration) -> Option<MonotonicTime> {
         self.get(slot)
-            .filter(|worker| worker.in_flight.len() > 1)
+            .filter(|worker| worker.has_waiting_tasks())
             .map(|worker| worker.oldest_since + limit)
     }
 
@@ -615,6 +644,44 @@ impl WorkerTable {
     pub(super) fn return_buffer(&mut self, empty: Vec<usize>) {
         if self.recently_answered.is_empty() {
             self.recently_answered = empty;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::RequestId;
+
+    fn at(seconds: u64) -> MonotonicTime {
+        MonotonicTime::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn the_progress_of_a_task_follows_from_its_claim_and_from_what_was_observed_before() {
+        use TaskProgress::{Damaged, Finished, NotStarted, Started};
+        let worker = |seconds| Owner::Worker(at(seconds));
+        // The task is sent at 10 s and observed at 20 s, 21 s and so on.
+        let table: [(&[Owner], TaskProgress); 12] = [
+            (&[Owner::Sender], NotStarted),
+            (&[Owner::Sender, Owner::Sender], NotStarted),
+            (&[worker(15)], Started(at(15))),
+            (&[worker(0)], Started(at(10))),
+            (&[worker(9999)], Started(at(20))),
+            (&[worker(9999), worker(8888)], Started(at(20))),
+            (&[worker(15), worker(20), worker(20)], Started(at(15))),
+            (&[worker(15), Owner::Finished, Owner::Finished], Finished(at(21))),
+            (&[worker(15), Owner::Sender], Damaged),
+            (&[Owner::Finished, Owner::Sender], Damaged),
+            (&[Owner::Finished, worker(15)], Damaged),
+            (&[Owner::Unknown], Damaged),
+        ];
+        for (owners, expected) in table {
+            let key = JobKey { index: 0, id: RequestId(1) };
+            let (started, finished, estimate) = (None, None, None);
+            let mut task = InFlight { turn: 1, key, estimate, sent: at(10), started, finished };
+            let observed = (20..).zip(owners).map(|(now, owner)| task.observe(*owner, at(now)));
+            assert_eq!(observed.last(), Some(expected), "{owners:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use daemon_core::StopMode;
 
 use super::super::*;
-use super::simulation::{Outcome, SLOTS, Simulation};
+use super::simulation::{MISDEEDS, Misdeed, Outcome, SLOTS, Simulation};
 
 #[derive(Debug, Clone)]
 enum RandomEvent {
@@ -32,6 +32,15 @@ enum RandomEvent {
     Repeat(usize),
     /// The operator's pause ends, and each worker starts and finishes a task.
     Resume,
+    /// A worker does something that it must not do.
+    Misbehave(usize, Misdeed),
+}
+
+/// Random events, and misdeeds of workers among them.
+fn hostile_event() -> impl Strategy<Value = RandomEvent> {
+    let misdeed = (0..SLOTS, proptest::sample::select(MISDEEDS.to_vec()))
+        .prop_map(|(slot, misdeed)| RandomEvent::Misbehave(slot, misdeed));
+    prop_oneof![10 => event(), 1 => misdeed]
 }
 
 fn event() -> impl Strategy<Value = RandomEvent> {
@@ -99,6 +108,10 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
                 if let Some(task) = last[slot] {
                     sim.deliver(slot, task);
                 }
+            }
+            RandomEvent::Misbehave(slot, misdeed) => {
+                sim.start(slot);
+                sim.misbehave(slot, misdeed);
             }
             RandomEvent::Resume => {
                 sim.set_operator_pause(OperatorPause::Off);
@@ -177,6 +190,48 @@ proptest! {
                 "request {id} is {outcome:?}"
             );
         }
+    }
+
+    #[test]
+    fn no_request_waits_for_a_worker_that_misbehaves(
+        events in proptest::collection::vec(hostile_event(), 0..200),
+    ) {
+        let mut sim = run(events);
+        sim.set_operator_pause(OperatorPause::Off);
+        // No worker does anything. Only the time passes, and killed workers exit.
+        sim.run_for(Duration::from_secs(4) + UNRESPONSIVE_MAX);
+        for slot in 0..SLOTS {
+            let Some(worker) = &sim.workers[slot] else { continue };
+            let running = worker.running.filter(|_task| !worker.is_stopped);
+            let honest = usize::from(running.is_some());
+            let in_flight = sim.scheduler.workers.in_flight(slot);
+            let is_stopped_in_task = worker.is_stopped && worker.running.is_some();
+            // A worker may run a task without a limit as long as it likes.
+            prop_assert!(
+                in_flight.len() <= honest + usize::from(is_stopped_in_task),
+                "{worker:?} has {in_flight:?}"
+            );
+            for sent in in_flight {
+                let record = sim.scheduler.records.get(sent.key).unwrap();
+                prop_assert_eq!(record.options.hard, None, "{:?} has {:?}", worker, sent);
+            }
+        }
+        // All other requests are answered by other workers.
+        for slot in 0..SLOTS {
+            sim.exit(slot);
+            sim.start_worker(slot);
+        }
+        let mut idle = 0;
+        while !sim.scheduler.is_empty() {
+            let before = sim.answers.len();
+            for slot in 0..SLOTS {
+                sim.start(slot);
+                sim.finish(slot);
+            }
+            idle = if sim.answers.len() == before { idle + 1 } else { 0 };
+            prop_assert!(idle < 10, "no progress: {:?}", sim.scheduler.stats());
+        }
+        prop_assert_eq!(sim.answers.len(), sim.admitted.len());
     }
 
     #[test]

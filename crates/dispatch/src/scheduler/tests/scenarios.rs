@@ -1,9 +1,9 @@
 //! Fixed sequences of events, each with the decisions that the scheduler must make.
 
-use daemon_core::StopMode;
+use daemon_core::{Generation, SlotNumber, StopMode};
 
 use super::super::*;
-use super::simulation::{Outcome, SLOTS, Simulation};
+use super::simulation::{MISDEEDS, Misdeed, Outcome, SLOTS, Simulation};
 use crate::answer::{LimitKind, RequestState};
 
 fn ids(keys: &[JobKey]) -> Vec<RequestId> {
@@ -345,6 +345,224 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_worker_runs_th
     assert_eq!(sim.start(0), Some(limited.id));
     sim.finish(0);
     assert_eq!(sim.answers[&limited.id], Outcome::Value);
+}
+
+/// Lets a worker misbehave after it has started a task, and returns the time until the task's request
+/// was answered, and the answer. The worker exits as soon as it is killed.
+fn misbehave(misdeed: Misdeed, hard: Option<Duration>) -> (Duration, Outcome) {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let key = sim.admit(JobOptions { hard, ..Simulation::default_options() });
+    match misdeed {
+        Misdeed::StartInTheFuture | Misdeed::StartInThePast => {}
+        _in_its_task => drop(sim.start(0)),
+    }
+    let begun = sim.now;
+    sim.misbehave(0, misdeed);
+    sim.reap();
+    for _step in 0..10_000 {
+        if let Some(outcome) = sim.answers.get(&key.id) {
+            return (sim.now.saturating_since(begun), outcome.clone());
+        }
+        sim.run_for(Duration::from_millis(10));
+    }
+    panic!("{misdeed:?} with the limit {hard:?}: no answer");
+}
+
+#[test]
+fn a_request_is_answered_within_a_bound_whatever_its_worker_does() {
+    let hard = Duration::from_millis(300);
+    // A task that its worker gives back is answered by another worker.
+    for misdeed in MISDEEDS.into_iter().filter(|misdeed| *misdeed != Misdeed::OfferAgain) {
+        let (time, outcome) = misbehave(misdeed, Some(hard));
+        let bound = hard + UNRESPONSIVE_AFTER + ANSWER_MAX + Duration::from_millis(50);
+        assert!(time <= bound, "{misdeed:?}: answered after {time:?}");
+        let is_hard = outcome
+            == Outcome::Failure(Failure::TimedOut { kind: LimitKind::Hard, limit: hard });
+        let is_lost = matches!(outcome, Outcome::Failure(Failure::WorkerLost { .. }));
+        assert!(is_hard || is_lost, "{misdeed:?}: {outcome:?}");
+        // A worker that lies about its start is stopped neither much later nor much earlier.
+        match misdeed {
+            Misdeed::Stop | Misdeed::StartInTheFuture | Misdeed::StartInThePast => {
+                assert!(is_hard && time >= hard, "{misdeed:?}: {outcome:?} after {time:?}");
+            }
+            _other => {}
+        }
+    }
+}
+
+#[test]
+fn without_a_limit_a_request_is_lost_soon_if_its_answer_cannot_come() {
+    let table = [
+        (Misdeed::StopBeforeAnswer, UNRESPONSIVE_AFTER + ANSWER_MAX),
+        (Misdeed::DamageClaim, UNRESPONSIVE_AFTER),
+        (Misdeed::AbortItself, UNRESPONSIVE_AFTER),
+        (Misdeed::CloseLink, CLOSED_MAX),
+        (Misdeed::BreakLink, Duration::ZERO),
+        (Misdeed::BeginMessage, ANSWER_MAX),
+    ];
+    for (misdeed, bound) in table {
+        let (time, outcome) = misbehave(misdeed, None);
+        assert!(time <= bound + Duration::from_millis(50), "{misdeed:?}: after {time:?}");
+        let is_lost = matches!(outcome, Outcome::Failure(Failure::WorkerLost { .. }));
+        assert!(is_lost, "{misdeed:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_task_that_its_worker_gives_back_is_given_to_another_worker_unless_its_start_was_observed() {
+    for is_observed in [false, true] {
+        let mut sim = Simulation::new(100);
+        sim.start_worker(0);
+        let key = sim.admit(Simulation::default_options());
+        sim.start(0);
+        if is_observed {
+            sim.advance(Duration::from_millis(1));
+        }
+        sim.misbehave(0, Misdeed::OfferAgain);
+        sim.start_worker(1);
+        sim.run_for(UNRESPONSIVE_AFTER * 2);
+        assert_eq!(sim.start(1), (!is_observed).then_some(key.id));
+        assert_eq!(sim.killed.len(), usize::from(is_observed));
+    }
+}
+
+#[test]
+fn a_worker_that_starts_all_its_tasks_at_once_does_not_keep_the_timer_running() {
+    let mut sim = Simulation::new(1000);
+    sim.start_worker(0);
+    run_short_request(&mut sim);
+    (0..20).for_each(|_request| drop(sim.admit(Simulation::default_options())));
+    sim.start(0);
+    sim.finish(0);
+    assert!(sim.scheduler.stats().in_flight > 2);
+    let inbox = sim.workers[0].as_ref().unwrap().inbox.clone();
+    for _task in inbox {
+        sim.start(0);
+        sim.workers[0].as_mut().unwrap().running = None;
+    }
+    // Fails if the timer fires without a pause.
+    sim.run_for(Duration::from_secs(60));
+}
+
+#[test]
+fn a_worker_that_announces_that_it_leaves_and_stays_is_killed() {
+    for (misdeed, bound) in
+        [(Misdeed::LeaveAndStay, LEAVE_MAX), (Misdeed::CloseLink, CLOSED_MAX)]
+    {
+        let mut sim = Simulation::new(100);
+        sim.start_worker(0);
+        sim.misbehave(0, misdeed);
+        let key = sim.admit(Simulation::default_options());
+        sim.run_for(bound - Duration::from_millis(10));
+        assert!(sim.killed.is_empty(), "{misdeed:?}");
+        sim.run_for(Duration::from_millis(20));
+        assert_eq!(sim.killed.len(), 1, "{misdeed:?}");
+        sim.start_worker(0);
+        assert_eq!(sim.start(0), Some(key.id));
+    }
+}
+
+#[test]
+fn a_worker_that_leaves_may_finish_its_task_and_close_its_link_before_it_exits() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    sim.admit(Simulation::default_options());
+    sim.start(0);
+    sim.drain(0);
+    sim.run_for(LEAVE_MAX * 2);
+    assert!(sim.killed.is_empty(), "the task has no limit");
+    assert!(sim.finish(0).is_some());
+    sim.misbehave(0, Misdeed::CloseLink);
+    sim.run_for(LEAVE_MAX - Duration::from_millis(10));
+    assert!(sim.killed.is_empty());
+}
+
+#[test]
+fn a_worker_that_is_never_ready_is_killed() {
+    let mut sim = Simulation::new(100);
+    let child = ChildId { slot: SlotNumber::new(1), generation: Generation::new(7) };
+    let ready_by = sim.now + Duration::from_secs(30);
+    sim.scheduler.worker_forked(child, Pid::from_raw(9).unwrap(), ready_by, sim.now);
+    let key = sim.admit(Simulation::default_options());
+    sim.run_for(Duration::from_secs(29));
+    assert!(sim.killed.is_empty());
+    sim.run_for(Duration::from_secs(2));
+    assert_eq!(sim.killed.iter().copied().collect::<Vec<_>>(), [9]);
+    assert!(!sim.answers.contains_key(&key.id), "the request waits for another worker");
+}
+
+#[test]
+fn a_worker_that_starts_no_task_is_killed_even_without_a_limit() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let key = sim.admit(Simulation::default_options());
+    sim.run_for(UNRESPONSIVE_MAX - Duration::from_millis(10));
+    assert!(sim.killed.is_empty());
+    sim.run_for(UNRESPONSIVE_AFTER);
+    assert_eq!(sim.killed.len(), 1);
+    sim.start_worker(0);
+    assert_eq!(sim.start(0), Some(key.id), "the task is not lost");
+}
+
+#[test]
+fn an_answer_is_not_late_while_the_parent_reads_an_answer_of_the_same_worker() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let hard = Some(Duration::from_secs(1));
+    let key = sim.admit(JobOptions { hard, ..Simulation::default_options() });
+    sim.start(0);
+    let child = sim.workers[0].as_ref().unwrap().child;
+    let task = sim.workers[0].as_ref().unwrap().running.unwrap();
+    sim.misbehave(0, Misdeed::StopBeforeAnswer);
+    sim.scheduler.set_being_read(child, true, sim.now);
+    sim.run_for(Duration::from_secs(60));
+    assert!(sim.killed.is_empty() && sim.answers.is_empty());
+    sim.scheduler.set_being_read(child, false, sim.now);
+    sim.deliver(0, task);
+    assert_eq!(sim.answers[&key.id], Outcome::Value);
+}
+
+#[test]
+fn only_an_answer_to_a_task_in_flight_is_expected() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    sim.admit(Simulation::default_options());
+    sim.start(0);
+    let worker = sim.workers[0].as_ref().unwrap();
+    let (child, task) = (worker.child, worker.running.unwrap());
+    let other = ChildId { generation: Generation::new(99), ..child };
+    let check = |sim: &Simulation, child, turn, id, attempt| {
+        sim.scheduler.check_answer(child, turn, id, attempt)
+    };
+    let (turn, id) = (task.turn, task.id.0);
+    assert_eq!(check(&sim, child, turn, id, 1), AnswerCheck::Expected);
+    for (child, turn, id, attempt) in [
+        (other, turn, id, 1),
+        (child, turn + 64, id, 1),
+        (child, turn, id + 1, 1),
+        (child, turn, id, 2),
+    ] {
+        assert_eq!(check(&sim, child, turn, id, attempt), AnswerCheck::Unexpected);
+    }
+    sim.finish(0);
+    assert_eq!(check(&sim, child, turn, id, 1), AnswerCheck::Unexpected, "it is answered");
+    sim.scheduler.link_broken(child, sim.now);
+    assert_eq!(check(&sim, child, turn, id, 1), AnswerCheck::Late, "the worker is being killed");
+}
+
+#[test]
+fn a_run_time_that_a_worker_reports_is_not_longer_than_the_parent_has_waited() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    sim.admit(Simulation::default_options());
+    sim.start(0);
+    sim.now = sim.now + Duration::from_millis(3);
+    let worker = sim.workers[0].as_ref().unwrap();
+    let (child, task) = (worker.child, worker.running.unwrap());
+    let answered =
+        sim.scheduler.answered(child, task.turn, task.id.0, 1, Duration::MAX, sim.now);
+    assert_eq!(answered.unwrap().1.run_time, Duration::from_millis(3));
 }
 
 #[test]

@@ -50,11 +50,53 @@ pub(super) struct SimulatedTask {
 #[derive(Debug)]
 pub(super) struct SimulatedWorker {
     pub(super) child: ChildId,
+    pub(super) pid: i32,
     pub(super) inbox: VecDeque<SimulatedTask>,
     pub(super) running: Option<SimulatedTask>,
     /// The worker found that its task was aborted, and does nothing more.
     pub(super) is_stopped: bool,
 }
+
+/// Something that a worker must not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misdeed {
+    /// The worker does nothing more.
+    Stop,
+    /// The worker finishes its task, and does not send the answer.
+    StopBeforeAnswer,
+    /// The worker writes a start time in the future into the claim of a task.
+    StartInTheFuture,
+    /// The worker writes a start time in the past into the claim of a task.
+    StartInThePast,
+    /// The worker gives its running task back to the parent.
+    OfferAgain,
+    /// The worker overwrites a claim.
+    DamageClaim,
+    /// The worker aborts its own task.
+    AbortItself,
+    /// The worker announces that it leaves, and stays.
+    LeaveAndStay,
+    /// The worker closes its link, and stays.
+    CloseLink,
+    /// The worker sends an invalid message.
+    BreakLink,
+    /// The worker sends the start of a message.
+    BeginMessage,
+}
+
+pub(super) const MISDEEDS: [Misdeed; 11] = [
+    Misdeed::Stop,
+    Misdeed::StopBeforeAnswer,
+    Misdeed::StartInTheFuture,
+    Misdeed::StartInThePast,
+    Misdeed::OfferAgain,
+    Misdeed::DamageClaim,
+    Misdeed::AbortItself,
+    Misdeed::LeaveAndStay,
+    Misdeed::CloseLink,
+    Misdeed::BreakLink,
+    Misdeed::BeginMessage,
+];
 
 /// How a request was answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,9 +176,15 @@ impl Simulation {
         let generation = Generation::new(self.generation);
         let child = ChildId { slot: SlotNumber::new(slot as u32), generation };
         let inbox = VecDeque::new();
-        self.workers[slot] =
-            Some(SimulatedWorker { child, inbox, running: None, is_stopped: false });
-        let pid = Pid::from_raw(1000 + self.generation as i32).unwrap();
+        let number = 1000 + self.generation as i32;
+        self.workers[slot] = Some(SimulatedWorker {
+            child,
+            pid: number,
+            inbox,
+            running: None,
+            is_stopped: false,
+        });
+        let pid = Pid::from_raw(number).unwrap();
         let ready_by = self.now + Duration::from_secs(30);
         self.scheduler.worker_forked(child, pid, ready_by, self.now);
         self.scheduler.worker_ready(child, self.now);
@@ -178,6 +226,72 @@ impl Simulation {
                 None
             }
         }
+    }
+
+    /// Lets the worker do something that a worker must not do. It then does nothing more.
+    pub(super) fn misbehave(&mut self, slot: usize, misdeed: Misdeed) {
+        let now = self.now;
+        let Some(worker) = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped) else {
+            return;
+        };
+        let child = worker.child;
+        let cells = &self.claims;
+        let change = |task: Option<SimulatedTask>, change: &dyn Fn(&Claim, u64)| {
+            if let Some(SimulatedTask { turn, .. }) = task {
+                change(cells.cell(slot, turn), turn);
+            }
+        };
+        worker.is_stopped = true;
+        match misdeed {
+            Misdeed::Stop => {}
+            Misdeed::StopBeforeAnswer => change(worker.running, &|cell, turn| {
+                let _ = cell.finish(turn);
+            }),
+            Misdeed::StartInTheFuture => change(worker.inbox.front().copied(), &|cell, turn| {
+                let _ = cell.start(turn, now + Duration::from_secs(1_000_000));
+            }),
+            Misdeed::StartInThePast => change(worker.inbox.front().copied(), &|cell, turn| {
+                let _ = cell.start(turn, MonotonicTime::ZERO);
+            }),
+            Misdeed::OfferAgain => change(worker.running, &|cell, turn| cell.offer(turn)),
+            Misdeed::DamageClaim => {
+                change(worker.running.or(worker.inbox.front().copied()), &|cell, _turn| {
+                    cell.offer(u64::MAX);
+                });
+            }
+            Misdeed::AbortItself => change(worker.running, &|cell, turn| drop(cell.abort(turn))),
+            Misdeed::LeaveAndStay => self.scheduler.worker_draining(child, now),
+            Misdeed::CloseLink => self.scheduler.link_closed(child, now),
+            Misdeed::BreakLink => self.scheduler.link_broken(child, now),
+            Misdeed::BeginMessage => self.scheduler.set_in_message(child, true, now),
+        }
+        self.run_actions();
+    }
+
+    /// Ends the workers that the scheduler has killed.
+    pub(super) fn reap(&mut self) {
+        for slot in 0..SLOTS {
+            let pid = self.workers[slot].as_ref().map(|worker| worker.pid);
+            if pid.is_some_and(|pid| self.killed.contains(&pid)) {
+                self.exit(slot);
+            }
+        }
+    }
+
+    /// Advances the time, and ticks only when the scheduler has asked for it.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut ticks = 0;
+        while let Some(wake_at) = self.scheduler.wake_at().filter(|wake_at| *wake_at <= end) {
+            // The timer fires a little later than it was set for.
+            self.now = self.now.max(wake_at) + Duration::from_micros(200);
+            self.scheduler.tick(self.now);
+            self.run_actions();
+            self.reap();
+            ticks += 1;
+            assert!(ticks < 100 * (1 + time.as_secs()), "the timer fires without a pause");
+        }
+        self.now = self.now.max(end);
     }
 
     /// Delivers an answer to the scheduler, whether it is expected or not.
