@@ -8,6 +8,7 @@ mod live {
     pub(crate) mod few_descriptors;
     pub(crate) mod fixture;
     pub(crate) mod flooding;
+    pub(crate) mod hostile;
     pub(crate) mod limits;
     pub(crate) mod methods;
     pub(crate) mod original;
@@ -23,7 +24,7 @@ mod scenarios;
 use std::process::ExitCode;
 
 use live::{
-    crashes, few_descriptors, flooding, limits, methods, original, payloads, printing, queueing,
+    crashes, few_descriptors, flooding, hostile, limits, methods, original, payloads, printing, queueing,
     shutdown, thousands,
 };
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         original::SCENARIOS,
         crashes::SCENARIOS,
         limits::SCENARIOS,
+        hostile::SCENARIOS,
         queueing::SCENARIOS,
         payloads::SCENARIOS,
         few_descriptors::SCENARIOS,

@@ -377,8 +377,8 @@ fn a_request_is_answered_within_a_bound_whatever_its_worker_does() {
         let (time, outcome) = misbehave(misdeed, Some(hard));
         let bound = hard + UNRESPONSIVE_AFTER + ANSWER_MAX + Duration::from_millis(50);
         assert!(time <= bound, "{misdeed:?}: answered after {time:?}");
-        let is_hard = outcome
-            == Outcome::Failure(Failure::TimedOut { kind: LimitKind::Hard, limit: hard });
+        let is_hard =
+            outcome == Outcome::Failure(Failure::TimedOut { kind: LimitKind::Hard, limit: hard });
         let is_lost = matches!(outcome, Outcome::Failure(Failure::WorkerLost { .. }));
         assert!(is_hard || is_lost, "{misdeed:?}: {outcome:?}");
         // A worker that lies about its start is stopped neither much later nor much earlier.
@@ -447,9 +447,7 @@ fn a_worker_that_starts_all_its_tasks_at_once_does_not_keep_the_timer_running() 
 
 #[test]
 fn a_worker_that_announces_that_it_leaves_and_stays_is_killed() {
-    for (misdeed, bound) in
-        [(Misdeed::LeaveAndStay, LEAVE_MAX), (Misdeed::CloseLink, CLOSED_MAX)]
-    {
+    for (misdeed, bound) in [(Misdeed::LeaveAndStay, LEAVE_MAX), (Misdeed::CloseLink, CLOSED_MAX)] {
         let mut sim = Simulation::new(100);
         sim.start_worker(0);
         sim.misbehave(0, misdeed);
@@ -560,8 +558,7 @@ fn a_run_time_that_a_worker_reports_is_not_longer_than_the_parent_has_waited() {
     sim.now = sim.now + Duration::from_millis(3);
     let worker = sim.workers[0].as_ref().unwrap();
     let (child, task) = (worker.child, worker.running.unwrap());
-    let answered =
-        sim.scheduler.answered(child, task.turn, task.id.0, 1, Duration::MAX, sim.now);
+    let answered = sim.scheduler.answered(child, task.turn, task.id.0, 1, Duration::MAX, sim.now);
     assert_eq!(answered.unwrap().1.run_time, Duration::from_millis(3));
 }
 

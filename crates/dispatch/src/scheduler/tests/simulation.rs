@@ -177,13 +177,8 @@ impl Simulation {
         let child = ChildId { slot: SlotNumber::new(slot as u32), generation };
         let inbox = VecDeque::new();
         let number = 1000 + self.generation as i32;
-        self.workers[slot] = Some(SimulatedWorker {
-            child,
-            pid: number,
-            inbox,
-            running: None,
-            is_stopped: false,
-        });
+        self.workers[slot] =
+            Some(SimulatedWorker { child, pid: number, inbox, running: None, is_stopped: false });
         let pid = Pid::from_raw(number).unwrap();
         let ready_by = self.now + Duration::from_secs(30);
         self.scheduler.worker_forked(child, pid, ready_by, self.now);
