@@ -121,6 +121,8 @@ impl<M> DaemonBuilder<M> {
     }
 
     /// Sets how long the initial children may take to become ready. 30 seconds by default.
+    ///
+    /// A dispatcher also kills each later worker that is not ready within this time.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
         self

@@ -27,7 +27,7 @@ const READS_MAX: usize = 16;
 
 /// The size of the largest body in a memory file that is read at once, in bytes. A larger body is
 /// read in pieces of this size, and other events are handled in between.
-pub(super) const READ_AT_ONCE: usize = 1024 * 1024;
+pub(super) const READ_AT_ONCE: usize = 256 * 1024;
 
 /// How far the data of a link has been handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

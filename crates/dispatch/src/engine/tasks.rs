@@ -26,6 +26,11 @@ use crate::talkback::report;
 /// not allocated yet.
 const LARGE_READS_MAX: usize = 4;
 
+/// The length of the largest body whose memory file is closed at once, in bytes. If the worker has
+/// closed a file already, closing it frees its memory, which takes up to a millisecond for a file of
+/// this length.
+const CLOSED_AT_ONCE: usize = 1024 * 1024;
+
 /// Starts the engine's tasks. They end with the System.
 pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
     actix_rt::spawn(accept_links(Rc::clone(shared), Rc::clone(links)));
@@ -104,7 +109,9 @@ async fn read_large_answer(shared: &SharedEngine, child: ChildId, readers: &Sema
             Err(error) => break Err(error),
         }
     };
-    closer::close(file);
+    if file.length() > CLOSED_AT_ONCE {
+        closer::close(file);
+    }
     shared.borrow_mut().large_answer_read(child, finished, read);
 }
 

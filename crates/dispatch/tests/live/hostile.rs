@@ -9,7 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use actix_daemon::Daemon;
-use actix_dispatch::{Bytes, Call, DispatcherBuilder, Failure, LimitKind, NewRequest};
+use actix_dispatch::{
+    Bytes, Call, Cancel, CancelOutcome, DispatcherBuilder, Failure, IfRunning, LimitKind,
+    NewRequest,
+};
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
@@ -30,6 +33,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_worker_that_sends_messages_without_end_does_not_block_the_parent", floods),
     ("a_worker_that_is_never_ready_is_replaced", never_ready),
     ("a_worker_that_clears_the_flags_of_its_link_changes_nothing", clears_flags),
+    ("a_worker_that_does_not_read_costs_the_parent_no_memory_for_cancelled_tasks", does_not_read),
     ("a_worker_cannot_change_the_parameters_that_the_parent_keeps", changes_parameters),
     ("a_result_above_the_limit_is_a_failure_with_both_sizes", above_the_limit),
     ("the_parent_does_other_work_while_it_reads_the_largest_result", largest_result),
@@ -122,10 +126,12 @@ struct RunningClaim {
 
 impl RunningClaim {
     /// Finds the claim in the memory that is shared with the parent: a word with a task's number and
-    /// the state `started`, before the time of the start.
+    /// the state `started`, before the time of the start. The claims of former workers have earlier
+    /// times.
     fn find() -> RunningClaim {
         let memory = File::open("/proc/self/mem").unwrap();
         let now = daemon_forkserver::now().as_nanos();
+        let mut latest = None;
         for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
             let Some((range, rest)) = line.split_once(' ') else { continue };
             if !rest.starts_with("rw-s") || !rest.contains("/dev/zero") {
@@ -139,15 +145,14 @@ impl RunningClaim {
             for (at, pair) in (start..).step_by(16).zip(bytes.chunks_exact(16)) {
                 let word = u64::from_le_bytes(pair[..8].try_into().unwrap());
                 let time = u64::from_le_bytes(pair[8..].try_into().unwrap());
-                let age = now.checked_sub(time).map(Duration::from_nanos);
-                if word & 7 == 2 && word >> 3 < 1_000_000 && age < Some(Duration::from_secs(60)) {
-                    if let Some(_age) = age {
-                        return RunningClaim { address: at, turn: word >> 3 };
-                    }
+                let is_recent = (now.saturating_sub(60_000_000_000)..=now).contains(&time);
+                if word & 7 == 2 && word >> 3 < 1_000_000 && is_recent {
+                    latest = latest.max(Some((time, at, word >> 3)));
                 }
             }
         }
-        panic!("the claim is not in memory");
+        let (_time, address, turn) = latest.expect("the claim is in memory");
+        RunningClaim { address, turn }
     }
 
     fn set(&self, state: u64) {
@@ -471,6 +476,34 @@ fn changes_parameters() {
         wait_until("the result is delivered", async || received.borrow().len() == 1).await;
         let (_process, kept): (u32, Bytes) = received.borrow()[0].request.params().unwrap();
         assert_eq!(kept, bulk);
+    });
+}
+
+/// Cancels many requests that were sent to a stopped worker. The link accepts only the first ones.
+fn does_not_read() {
+    with_dispatcher(builder(1), async |test| {
+        let worker: u32 = test.call("pid", ()).await.unwrap();
+        let worker = Pid::from_raw(i32::try_from(worker).unwrap());
+        kill(worker, Signal::SIGSTOP).unwrap();
+        let before = memory();
+        for nth in 0..3000 {
+            // A part of the parameters are in memory files.
+            let text = "x".repeat(if nth % 10 == 0 { 100_000 } else { 50_000 });
+            let request = NewRequest::to("echo").params(text);
+            let id = request.id();
+            let mut pending = std::pin::pin!(test.0.dispatcher.send(request));
+            assert!(futures::poll!(&mut pending).is_pending());
+            assert_eq!(test.stats().await.in_flight, 1, "the request was sent to the worker");
+            let cancel = Cancel { id, if_running: IfRunning::LetFinish };
+            let outcome = test.0.cancel.send(cancel).await.unwrap();
+            assert_eq!(outcome, CancelOutcome::Dequeued);
+            let failure = pending.await.unwrap().unwrap_err();
+            assert!(matches!(failure, Failure::Cancelled { .. }), "{failure:?}");
+        }
+        let grown = memory().saturating_sub(before);
+        assert!(grown < 64 << 20, "the parent has {grown} more bytes of memory");
+        kill(worker, Signal::SIGCONT).unwrap();
+        assert_eq!(test.call::<String>("echo", "after").await.unwrap(), "after");
     });
 }
 

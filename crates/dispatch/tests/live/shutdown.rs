@@ -261,6 +261,10 @@ fn invalid_config() {
         "queue_capacity is 0: must be greater than 0"
     );
     assert_eq!(error_of(builder(1).output_limit(0)), "output_limit is 0: must be greater than 0");
+    let limit = |bytes| error_of(builder(1).result_limit(bytes));
+    assert_eq!(limit(0), "result_limit is 0: must be greater than 0");
+    let expected = "result_limit is 4294967296: must not be greater than 4294967295";
+    assert_eq!(limit(1 << 32), expected);
     assert_eq!(error_of(builder(1).attempts(0)), "attempts is 0: must be greater than 0");
     let twice = builder(1).method("echo", |_call, (): ()| Ok::<_, String>(()));
     assert_eq!(error_of(twice), "method is echo: another method has the same name");

@@ -4,7 +4,7 @@ use daemon_core::{Generation, SlotNumber, StopMode};
 
 use super::super::*;
 use super::simulation::{MISDEEDS, Misdeed, Outcome, SLOTS, Simulation};
-use crate::answer::{LimitKind, RequestState};
+use crate::answer::{LimitKind, Rejection, RequestState};
 
 fn ids(keys: &[JobKey]) -> Vec<RequestId> {
     keys.iter().map(|key| key.id).collect()
@@ -432,7 +432,9 @@ fn a_worker_that_starts_all_its_tasks_at_once_does_not_keep_the_timer_running() 
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     run_short_request(&mut sim);
-    (0..20).for_each(|_request| drop(sim.admit(Simulation::default_options())));
+    for _request in 0..20 {
+        sim.admit(Simulation::default_options());
+    }
     sim.start(0);
     sim.finish(0);
     assert!(sim.scheduler.stats().in_flight > 2);
@@ -519,6 +521,21 @@ fn an_answer_is_not_late_while_the_parent_reads_an_answer_of_the_same_worker() {
     sim.scheduler.set_being_read(child, false, sim.now);
     sim.deliver(0, task);
     assert_eq!(sim.answers[&key.id], Outcome::Value);
+}
+
+#[test]
+fn a_task_that_cannot_be_sent_is_answered_and_its_worker_gets_the_next_one() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let key = sim.admit(Simulation::default_options());
+    let worker = sim.workers[0].as_mut().unwrap();
+    let task = worker.inbox.pop_front().unwrap();
+    let failure = Failure::from(Rejection::ShuttingDown);
+    sim.scheduler.not_sendable(0, task.turn, failure.clone(), sim.now);
+    sim.advance(Duration::ZERO);
+    assert_eq!(sim.answers[&key.id], Outcome::Failure(failure));
+    let next = sim.admit(Simulation::default_options());
+    assert_eq!(sim.start(0), Some(next.id));
 }
 
 #[test]

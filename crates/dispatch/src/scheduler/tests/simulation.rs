@@ -254,7 +254,9 @@ impl Simulation {
                     cell.offer(u64::MAX);
                 });
             }
-            Misdeed::AbortItself => change(worker.running, &|cell, turn| drop(cell.abort(turn))),
+            Misdeed::AbortItself => change(worker.running, &|cell, turn| {
+                let _ = cell.abort(turn);
+            }),
             Misdeed::LeaveAndStay => self.scheduler.worker_draining(child, now),
             Misdeed::CloseLink => self.scheduler.link_closed(child, now),
             Misdeed::BreakLink => self.scheduler.link_broken(child, now),
