@@ -8,7 +8,13 @@ mod live {
     pub(crate) mod few_descriptors;
     pub(crate) mod fixture;
     pub(crate) mod flooding;
+    #[cfg(all(target_os = "linux", not(fallback)))]
     pub(crate) mod hostile;
+    /// The misdeeds need `/proc` and sealed memory files.
+    #[cfg(not(all(target_os = "linux", not(fallback))))]
+    pub(crate) mod hostile {
+        pub(crate) const SCENARIOS: &[crate::scenarios::Scenario] = &[];
+    }
     pub(crate) mod limits;
     pub(crate) mod methods;
     pub(crate) mod original;

@@ -42,7 +42,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// What a worker does in its task.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Deed {
+enum Misdeed {
     Park,
     CloseLink,
     ShutDown,
@@ -184,61 +184,61 @@ fn answer_with(call: &Call, length: u64, body: RawFd) {
     send(&answer(RunningClaim::find().turn, call, length), &[body]);
 }
 
-fn commit(call: &Call, deed: Deed) {
+fn commit(call: &Call, misdeed: Misdeed) {
     let process = Pid::this();
-    match deed {
-        Deed::Park => {}
-        Deed::CloseLink => sockets().into_iter().for_each(|fd| nix::unistd::close(fd).unwrap()),
-        Deed::ShutDown => shutdown(sockets()[0], Shutdown::Both).unwrap(),
-        Deed::ShutDownWriting => shutdown(sockets()[0], Shutdown::Write).unwrap(),
-        Deed::HalfMessage => send(&[200, 0, 0, 0, 2], &[]),
-        Deed::Garbage => send(&[7; 1000], &[]),
-        Deed::Empty => send(&[0; 4], &[]),
-        Deed::Huge => send(&[255; 4], &[]),
-        Deed::ReadyAgain => send(&frame(&READY), &[]),
-        Deed::LeaveTwice => send(&frame(&LEAVING).repeat(2), &[]),
-        Deed::Leave => send(&frame(&LEAVING), &[]),
-        Deed::UnknownTask => {
+    match misdeed {
+        Misdeed::Park => {}
+        Misdeed::CloseLink => sockets().into_iter().for_each(|fd| nix::unistd::close(fd).unwrap()),
+        Misdeed::ShutDown => shutdown(sockets()[0], Shutdown::Both).unwrap(),
+        Misdeed::ShutDownWriting => shutdown(sockets()[0], Shutdown::Write).unwrap(),
+        Misdeed::HalfMessage => send(&[200, 0, 0, 0, 2], &[]),
+        Misdeed::Garbage => send(&[7; 1000], &[]),
+        Misdeed::Empty => send(&[0; 4], &[]),
+        Misdeed::Huge => send(&[255; 4], &[]),
+        Misdeed::ReadyAgain => send(&frame(&READY), &[]),
+        Misdeed::LeaveTwice => send(&frame(&LEAVING).repeat(2), &[]),
+        Misdeed::Leave => send(&frame(&LEAVING), &[]),
+        Misdeed::UnknownTask => {
             send(&frame(&(2_u32, 999_u64, 9_u64, 1_u32, Duration::MAX, 0_u32, 0_u32)), &[]);
         }
-        Deed::StopAfterFinish => {
+        Misdeed::StopAfterFinish => {
             RunningClaim::find().set(4);
             kill(process, Signal::SIGSTOP).unwrap();
         }
-        Deed::FinishAndPark => RunningClaim::find().set(4),
-        Deed::FinishHalfAnswer => {
+        Misdeed::FinishAndPark => RunningClaim::find().set(4),
+        Misdeed::FinishHalfAnswer => {
             RunningClaim::find().set(4);
             send(&[200, 0, 0, 0, 2], &[]);
         }
-        Deed::DamageClaim => RunningClaim::find().write(0, u64::MAX),
-        Deed::OfferAgain => {
+        Misdeed::DamageClaim => RunningClaim::find().write(0, u64::MAX),
+        Misdeed::OfferAgain => {
             // The parent has observed that the task was started.
             std::thread::sleep(Duration::from_millis(2500));
             RunningClaim::find().set(1);
         }
-        Deed::StartInTheFuture => RunningClaim::find().set_start(u64::MAX),
-        Deed::StartInThePast => RunningClaim::find().set_start(0),
-        Deed::ManyDescriptors => send(&[9, 0, 0], &[sockets()[0]; 200]),
-        Deed::DescriptorsWithoutFrames => (0..10).for_each(|_| send(&[0], &[sockets()[0]])),
-        Deed::SparseForUnknownTask => {
+        Misdeed::StartInTheFuture => RunningClaim::find().set_start(u64::MAX),
+        Misdeed::StartInThePast => RunningClaim::find().set_start(0),
+        Misdeed::ManyDescriptors => send(&[9, 0, 0], &[sockets()[0]; 200]),
+        Misdeed::DescriptorsWithoutFrames => (0..10).for_each(|_| send(&[0], &[sockets()[0]])),
+        Misdeed::SparseForUnknownTask => {
             let file = memory_file(3 << 30, SEALED);
             send(&answer(999, call, 3 * GIB), &[file.as_raw_fd()]);
         }
-        Deed::Sparse => answer_with(call, 3 * GIB, memory_file(3 << 30, SEALED).as_raw_fd()),
-        Deed::DenseWithoutSeal => {
+        Misdeed::Sparse => answer_with(call, 3 * GIB, memory_file(3 << 30, SEALED).as_raw_fd()),
+        Misdeed::DenseWithoutSeal => {
             let file = memory_file(1 << 20, SealFlag::F_SEAL_GROW);
             answer_with(call, 1 << 20, file.as_raw_fd());
             ftruncate(&file, 0).unwrap();
         }
-        Deed::MuchLarger => answer_with(call, 70_000, memory_file(3 << 30, SEALED).as_raw_fd()),
-        Deed::TooShort => answer_with(call, 1 << 21, memory_file(1 << 20, SEALED).as_raw_fd()),
-        Deed::PipeAsBody => answer_with(call, 70_000, std::io::pipe().unwrap().0.as_raw_fd()),
-        Deed::DirectoryAsBody => answer_with(call, 100, File::open("/").unwrap().as_raw_fd()),
-        Deed::NoDescriptor => send(&answer(RunningClaim::find().turn, call, 70_000), &[]),
-        Deed::FloodReady => loop {
+        Misdeed::MuchLarger => answer_with(call, 70_000, memory_file(3 << 30, SEALED).as_raw_fd()),
+        Misdeed::TooShort => answer_with(call, 1 << 21, memory_file(1 << 20, SEALED).as_raw_fd()),
+        Misdeed::PipeAsBody => answer_with(call, 70_000, std::io::pipe().unwrap().0.as_raw_fd()),
+        Misdeed::DirectoryAsBody => answer_with(call, 100, File::open("/").unwrap().as_raw_fd()),
+        Misdeed::NoDescriptor => send(&answer(RunningClaim::find().turn, call, 70_000), &[]),
+        Misdeed::FloodReady => loop {
             send(&frame(&READY).repeat(1000), &[]);
         },
-        Deed::FloodUnknown => {
+        Misdeed::FloodUnknown => {
             let head = frame(&(2_u32, 999_u64, 9_u64, 1_u32, Duration::ZERO, 0_u32, 0_u32));
             loop {
                 send(&head.repeat(1000), &[]);
@@ -247,9 +247,9 @@ fn commit(call: &Call, deed: Deed) {
     }
 }
 
-fn with_deeds() -> DispatcherBuilder {
-    builder(1).method("deed", |call: &Call, deed: Deed| -> Result<(), String> {
-        commit(call, deed);
+fn with_misdeeds() -> DispatcherBuilder {
+    builder(1).method("misdeed", |call: &Call, misdeed: Misdeed| -> Result<(), String> {
+        commit(call, misdeed);
         park()
     })
 }
@@ -270,17 +270,17 @@ const BOUND: Duration = Duration::from_secs(15);
 
 /// Lets workers misbehave, one after the other. Each loses its task, and another worker runs the
 /// next task.
-async fn lose(test: &TestDispatcher, deeds: &[Deed]) {
+async fn lose(test: &TestDispatcher, misdeeds: &[Misdeed]) {
     let mut worker: u32 = test.call("pid", ()).await.unwrap();
     let (memory_before, before) = (memory(), descriptors());
-    for deed in deeds {
+    for misdeed in misdeeds {
         let begun = Instant::now();
-        let failure = test.call::<()>("deed", deed).await.unwrap_err();
+        let failure = test.call::<()>("misdeed", misdeed).await.unwrap_err();
         let time = begun.elapsed();
-        assert!(matches!(failure, Failure::WorkerLost { .. }), "{deed:?}: {failure:?}");
-        assert!(time < BOUND, "{deed:?}: answered after {time:?}");
+        assert!(matches!(failure, Failure::WorkerLost { .. }), "{misdeed:?}: {failure:?}");
+        assert!(time < BOUND, "{misdeed:?}: answered after {time:?}");
         let next: u32 = test.call("pid", ()).await.unwrap();
-        assert_ne!(next, worker, "{deed:?}");
+        assert_ne!(next, worker, "{misdeed:?}");
         worker = next;
     }
     let grown = memory().saturating_sub(memory_before);
@@ -290,63 +290,67 @@ async fn lose(test: &TestDispatcher, deeds: &[Deed]) {
 }
 
 fn closes_its_link() {
-    with_dispatcher(with_deeds(), async |test| {
-        lose(&test, &[Deed::CloseLink, Deed::ShutDown, Deed::ShutDownWriting]).await;
+    with_dispatcher(with_misdeeds(), async |test| {
+        lose(&test, &[Misdeed::CloseLink, Misdeed::ShutDown, Misdeed::ShutDownWriting]).await;
     });
 }
 
 fn invalid_messages() {
-    let deeds = [
-        Deed::HalfMessage,
-        Deed::Garbage,
-        Deed::Empty,
-        Deed::Huge,
-        Deed::ReadyAgain,
-        Deed::LeaveTwice,
-        Deed::UnknownTask,
-        Deed::NoDescriptor,
+    let misdeeds = [
+        Misdeed::HalfMessage,
+        Misdeed::Garbage,
+        Misdeed::Empty,
+        Misdeed::Huge,
+        Misdeed::ReadyAgain,
+        Misdeed::LeaveTwice,
+        Misdeed::UnknownTask,
+        Misdeed::NoDescriptor,
     ];
-    with_dispatcher(with_deeds(), async move |test| lose(&test, &deeds).await);
+    with_dispatcher(with_misdeeds(), async move |test| lose(&test, &misdeeds).await);
 }
 
 fn stops_before_answer() {
-    with_dispatcher(with_deeds(), async |test| {
-        lose(&test, &[Deed::StopAfterFinish, Deed::FinishAndPark, Deed::FinishHalfAnswer]).await;
+    with_dispatcher(with_misdeeds(), async |test| {
+        lose(&test, &[Misdeed::StopAfterFinish, Misdeed::FinishAndPark, Misdeed::FinishHalfAnswer])
+            .await;
     });
 }
 
 fn damages_its_claim() {
-    with_dispatcher(with_deeds(), async |test| {
-        lose(&test, &[Deed::DamageClaim, Deed::OfferAgain]).await;
+    with_dispatcher(with_misdeeds(), async |test| {
+        lose(&test, &[Misdeed::DamageClaim, Misdeed::OfferAgain]).await;
     });
 }
 
 fn hard_limit() {
-    let deeds = [
-        Deed::Park,
-        Deed::StartInTheFuture,
-        Deed::StartInThePast,
-        Deed::StopAfterFinish,
-        Deed::FinishHalfAnswer,
-        Deed::HalfMessage,
-        Deed::Leave,
-        Deed::CloseLink,
-        Deed::DamageClaim,
+    let misdeeds = [
+        Misdeed::Park,
+        Misdeed::StartInTheFuture,
+        Misdeed::StartInThePast,
+        Misdeed::StopAfterFinish,
+        Misdeed::FinishHalfAnswer,
+        Misdeed::HalfMessage,
+        Misdeed::Leave,
+        Misdeed::CloseLink,
+        Misdeed::DamageClaim,
     ];
-    with_dispatcher(with_deeds(), async move |test| {
+    with_dispatcher(with_misdeeds(), async move |test| {
         let limit = Duration::from_millis(300);
-        for deed in deeds {
+        for misdeed in misdeeds {
             let begun = Instant::now();
-            let request = NewRequest::to("deed").params(deed).hard_limit(limit);
+            let request = NewRequest::to("misdeed").params(misdeed).hard_limit(limit);
             let failure = test.send(request).await.unwrap_err();
             let time = begun.elapsed();
             let is_hard = failure == Failure::TimedOut { kind: LimitKind::Hard, limit };
             let is_lost = matches!(failure, Failure::WorkerLost { .. });
-            assert!(is_hard || is_lost, "{deed:?}: {failure:?}");
-            assert!(time < BOUND, "{deed:?}: answered after {time:?}");
-            match deed {
-                Deed::Park | Deed::Leave | Deed::StartInTheFuture | Deed::StartInThePast => {
-                    assert!(is_hard && time >= limit, "{deed:?}: {failure:?} after {time:?}");
+            assert!(is_hard || is_lost, "{misdeed:?}: {failure:?}");
+            assert!(time < BOUND, "{misdeed:?}: answered after {time:?}");
+            match misdeed {
+                Misdeed::Park
+                | Misdeed::Leave
+                | Misdeed::StartInTheFuture
+                | Misdeed::StartInThePast => {
+                    assert!(is_hard && time >= limit, "{misdeed:?}: {failure:?} after {time:?}");
                 }
                 _other => {}
             }
@@ -356,18 +360,18 @@ fn hard_limit() {
 }
 
 fn memory_files() {
-    let deeds = [
-        Deed::ManyDescriptors,
-        Deed::DescriptorsWithoutFrames,
-        Deed::SparseForUnknownTask,
-        Deed::Sparse,
-        Deed::DenseWithoutSeal,
-        Deed::MuchLarger,
-        Deed::TooShort,
-        Deed::PipeAsBody,
-        Deed::DirectoryAsBody,
+    let misdeeds = [
+        Misdeed::ManyDescriptors,
+        Misdeed::DescriptorsWithoutFrames,
+        Misdeed::SparseForUnknownTask,
+        Misdeed::Sparse,
+        Misdeed::DenseWithoutSeal,
+        Misdeed::MuchLarger,
+        Misdeed::TooShort,
+        Misdeed::PipeAsBody,
+        Misdeed::DirectoryAsBody,
     ];
-    with_dispatcher(with_deeds(), async move |test| lose(&test, &deeds).await);
+    with_dispatcher(with_misdeeds(), async move |test| lose(&test, &misdeeds).await);
 }
 
 /// Measures the longest time that the event loop of the parent was blocked, until it is stopped.
@@ -385,8 +389,8 @@ fn measure_blocking() -> (actix_rt::task::JoinHandle<()>, std::rc::Rc<std::cell:
 }
 
 fn floods() {
-    with_dispatcher(with_deeds(), async |test| {
-        lose(&test, &[Deed::FloodReady, Deed::FloodUnknown]).await;
+    with_dispatcher(with_misdeeds(), async |test| {
+        lose(&test, &[Misdeed::FloodReady, Misdeed::FloodUnknown]).await;
     });
 }
 
