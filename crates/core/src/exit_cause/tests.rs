@@ -124,7 +124,7 @@ fn every_cause_is_unpacked_as_it_was_packed_and_has_a_distinct_kind() {
             words.insert(cause.kind());
         }
     }
-    assert_eq!(words.len(), 17);
+    assert_eq!(words.len(), 18);
     assert_eq!(ExitCause::unpack(0), None);
     for bits in 0..=u16::MAX {
         // Another process may have written any bits.
