@@ -378,7 +378,8 @@ impl WorkerTable {
         let answers = match (worker.is_being_read, worker.state) {
             (true, _) | (_, WorkerState::BeingKilled) => None,
             (false, WorkerState::Starting | WorkerState::Active | WorkerState::Draining) => {
-                worker.in_flight.iter().filter_map(InFlight::answer_due).min()
+                // A worker answers in order. Other finished tasks are looked at once a second.
+                worker.in_flight.front().and_then(InFlight::answer_due)
             }
         };
         let deadline = worker.deadline.map(|(at, _reason)| at);
