@@ -30,8 +30,8 @@ mod scenarios;
 use std::process::ExitCode;
 
 use live::{
-    crashes, few_descriptors, flooding, hostile, limits, methods, original, payloads, printing, queueing,
-    shutdown, thousands,
+    crashes, few_descriptors, flooding, hostile, limits, methods, original, payloads, printing,
+    queueing, shutdown, thousands,
 };
 
 fn main() -> ExitCode {
