@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon_sys::capabilities::Capability;
 use daemon_sys::limits::Resource;
+#[cfg(feature = "sandbox")]
+use daemon_sys::sandbox::Sandbox;
 use slog::Logger;
 
 use crate::babysitter::Babysit;
 use crate::error::DaemonError;
+use crate::inheritance::{Environment, InheritedDescriptors};
 use crate::launch::{self, Launched};
 use crate::log::Verbosity;
 use crate::model::{Model, Solo};
@@ -110,6 +114,94 @@ impl<M> DaemonBuilder<M> {
     /// `POE::Component::Daemon`.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.settings.group = Some(group.into());
+        self
+    }
+
+    /// Sets whether the processes of the daemon give up gaining privileges by executing a program:
+    /// set-user-id programs such as sudo(8), and capabilities of files, then have no effect. By
+    /// default they do if a [`user`](DaemonBuilder::user) is set and the system supports it (Linux,
+    /// FreeBSD 14). See `PR_SET_NO_NEW_PRIVS` in prctl(2).
+    pub fn no_new_privs(mut self, no_new_privs: bool) -> Self {
+        self.settings.no_new_privs = Some(no_new_privs);
+        self
+    }
+
+    /// Keeps these capabilities when the daemon changes its [`user`](DaemonBuilder::user), for
+    /// example [`Capability::NetBindService`] to bind ports below 1024. By default none is kept.
+    /// Linux only.
+    ///
+    /// The capabilities are permitted and effective in the parent, the fork server and the children.
+    /// Programs that they execute do not inherit them. All other capabilities are dropped for good.
+    /// [`Capability::Setuid`] and [`Capability::Setgid`] are refused, because the daemon could
+    /// become root again.
+    pub fn keep_capabilities(mut self, keep: impl IntoIterator<Item = Capability>) -> Self {
+        self.settings.keep_capabilities = Some(keep.into_iter().collect());
+        self
+    }
+
+    /// Sets whether children that crash dump core. By default the launcher's limit applies, and the
+    /// system forbids dumps of a daemon that has changed its [`user`](DaemonBuilder::user), because
+    /// they may contain root's data.
+    ///
+    /// `true` permits dumps of children, up to the hard limit of [`Resource::Core`], and so also
+    /// permits [`ptrace`](DaemonBuilder::ptrace). `false` forbids dumps in all processes of the
+    /// daemon.
+    pub fn core_dumps(mut self, core_dumps: bool) -> Self {
+        self.settings.core_dumps = Some(core_dumps);
+        self
+    }
+
+    /// Sets whether other processes of the daemon's user, for example another child that was broken
+    /// into, may trace children with ptrace(2) and read their memory in `/proc`. By default the
+    /// system forbids it if the daemon has changed its [`user`](DaemonBuilder::user), and permits
+    /// it otherwise. Linux and FreeBSD only.
+    ///
+    /// `true` permits it for children, for example to debug them, and to measure their proportional
+    /// set size ([`MemoryMeasure::Pss`](crate::MemoryMeasure::Pss)). `false` forbids it in all
+    /// processes of the daemon, and forbids [`core_dumps`](DaemonBuilder::core_dumps), too.
+    pub fn ptrace(mut self, ptrace: bool) -> Self {
+        self.settings.ptrace = Some(ptrace);
+        self
+    }
+
+    /// Sets which environment variables the daemon takes over from the process that launches it. By
+    /// default all, and with a [`user`](DaemonBuilder::user) those of [`Environment::reduced`].
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.settings.environment = Some(environment);
+        self
+    }
+
+    /// Sets which open descriptors the daemon takes over from the process that launches it, besides
+    /// standard input, output and error. By default all, and with a [`user`](DaemonBuilder::user)
+    /// only those that systemd passes with `LISTEN_FDS`.
+    pub fn inherited_descriptors(mut self, descriptors: InheritedDescriptors) -> Self {
+        self.settings.inherited_descriptors = Some(descriptors);
+        self
+    }
+
+    /// Restricts what children may do: the files that they may open, new network connections and
+    /// the execution of programs. Off by default. Requires the cargo feature `sandbox`. Linux only.
+    ///
+    /// Each child enters the sandbox before it runs code of the program. The parent, the fork server
+    /// and [`Program::preload`] are not restricted. A child may also reopen the daemon's
+    /// [`logfile`](DaemonBuilder::logfile), so files in the directory of this file may be created and
+    /// written, and read the program's own file, which contains the names for backtraces.
+    ///
+    /// The launch fails if a path does not exist, or if the system does not support a restriction
+    /// and the sandbox is not [`best_effort`](Sandbox::best_effort).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use actix_daemon::{Daemon, PreFork, Sandbox};
+    ///
+    /// let builder = Daemon::builder().model(PreFork::new(4)).user("www-data").sandbox(
+    ///     Sandbox::new().read("/usr").read("/srv/www").no_new_connections().no_exec(),
+    /// );
+    /// ```
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.settings.sandbox = Some(sandbox);
         self
     }
 

@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::ops::Range;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
-use daemon_sys::detach::{ReadinessNotifier, detach};
+use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
@@ -20,13 +22,17 @@ use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
 use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
+use daemon_sys::limits::Resource;
 use daemon_sys::{fork, limits};
-use slog::Logger;
+use slog::{Logger, info};
 
 use crate::babysitter::{BabysitterConfig, SlowLog};
-use crate::child::{ChildHandle, ProcessContext, ProcessTitle, run_child};
+use crate::child::{ChildHandle, Confinement, ProcessContext, ProcessTitle, Tracing, run_child};
 use crate::control::ControlSocket;
+#[cfg(feature = "sandbox")]
+use crate::error::ConfigError;
 use crate::error::DaemonError;
+use crate::inheritance::Environment;
 use crate::log;
 use crate::messages::{RegisterWith, WaitUntilStopped};
 use crate::model::{ModelKind, Rules};
@@ -78,6 +84,17 @@ struct DaemonChildProgram<P> {
     process_title: ProcessTitle,
     parents: Rc<RefCell<ParentResources>>,
     backtrace_channel: Option<BacktraceChannel>,
+    confinement: Confinement,
+    environment: Environment,
+    terminal_access: TerminalAccess,
+}
+
+/// Whether the fork server and the children keep the launcher's controlling terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TerminalAccess {
+    Kept,
+    /// Another user's process could otherwise insert input into the launcher's terminal.
+    GivenUp,
 }
 
 impl<P: Program> ChildProgram for DaemonChildProgram<P> {
@@ -95,6 +112,11 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
             // Children inherit this handler, which answers requests for a backtrace.
             backtrace_channel.install_handler()?;
         }
+        self.environment.apply_to_children()?;
+        match self.terminal_access {
+            TerminalAccess::Kept => {}
+            TerminalAccess::GivenUp => leave_terminal()?,
+        }
         set_up_this_thread();
         self.program.preload()?;
         self.context.log = log::of_children(&self.context.log);
@@ -106,7 +128,7 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     }
 
     fn run_child(self, start: ChildStart<P::Request>) -> i32 {
-        run_child(self.program, self.context, self.process_title, start)
+        run_child(self.program, self.context, self.process_title, self.confinement, start)
     }
 }
 
@@ -134,14 +156,18 @@ pub(crate) fn launch<P: Program>(
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
-    let mut files = OpenFiles::open(&settings)?;
+    let confinement = confine_children(&settings, rules.kind())?;
+    let mut files = OpenFiles::open(&settings, privileges.as_ref())?;
     let mut own = ParentResources { pidfile: files.pidfile.take(), ..ParentResources::default() };
     if settings.stay == TerminalMode::Detached {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
+    let title = Rc::new(Title::claim());
     let done = set_up_process(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
-    let launched = done.and_then(|()| spawn(rules, settings, files, program, Rc::clone(&own)));
+    let launched = done.and_then(|()| {
+        spawn(rules, settings, files, title, confinement, program, Rc::clone(&own))
+    });
     if let Err(error) = &launched {
         let ParentResources { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {
@@ -159,6 +185,43 @@ pub(crate) fn launch<P: Program>(
     launched
 }
 
+/// Prepares the restrictions of children, before anything is changed or forked.
+fn confine_children(
+    settings: &DaemonSettings,
+    model: ModelKind,
+) -> Result<Confinement, DaemonError> {
+    let tracing = match settings.permits_tracing_of_children() && privileges::supports_traceable() {
+        true => Tracing::Permitted,
+        false => Tracing::Inherited,
+    };
+    #[cfg(feature = "sandbox")]
+    let sandbox = match (&settings.sandbox, model) {
+        (None, _) => None,
+        (Some(_), ModelKind::Solo) => {
+            return Err(ConfigError::value("sandbox", "set", "the daemon has no children").into());
+        }
+        (Some(sandbox), ModelKind::PostFork | ModelKind::PreFork) => {
+            let mut sandbox = sandbox.clone();
+            if let Some(logfile) = &settings.logfile {
+                let absolute = std::path::absolute(logfile).unwrap_or_else(|_| logfile.clone());
+                sandbox = sandbox.append(absolute.parent().unwrap_or(&absolute));
+            }
+            // The path of a program that was replaced while it runs does not exist.
+            if let Some(program) = std::env::current_exe().ok().filter(|path| path.exists()) {
+                sandbox = sandbox.read(program);
+            }
+            Some(sandbox.prepare()?)
+        }
+    };
+    #[cfg(not(feature = "sandbox"))]
+    let _ = model;
+    Ok(Confinement {
+        tracing,
+        #[cfg(feature = "sandbox")]
+        sandbox,
+    })
+}
+
 /// The files and the absolute paths of a launch. The files are opened, and the paths are made
 /// absolute, before the other steps of the launch, while relative paths are still valid and errors
 /// still reach the terminal.
@@ -168,18 +231,34 @@ struct OpenFiles {
     board_file: Option<PathBuf>,
     control: Option<PathBuf>,
     slowlog: Option<LogFile>,
+    /// The descriptors that the service manager passes.
+    service_fds: Range<RawFd>,
 }
 
 impl OpenFiles {
-    fn open(settings: &DaemonSettings) -> Result<Self, DaemonError> {
+    /// Opens files with the permissions of the daemon's user where possible, see
+    /// [`LogFile::open_for`].
+    fn open(
+        settings: &DaemonSettings,
+        privileges: Option<&Privileges>,
+    ) -> Result<Self, DaemonError> {
+        let log_at = |path: &PathBuf| match privileges {
+            Some(user) => LogFile::open_for(path, user),
+            None => LogFile::open(path),
+        };
+        let claim = |path: &PathBuf| match privileges {
+            Some(user) => PidFile::claim_for(path, user),
+            None => PidFile::claim(path),
+        };
         let absolute = |path: &Option<PathBuf>, action| {
             let path = path.as_ref().map(std::path::absolute).transpose();
             path.map_err(|source| DaemonError::Runtime { action, source })
         };
         Ok(OpenFiles {
-            log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
-            slowlog: settings.babysit.slowlog.as_ref().map(LogFile::open).transpose()?,
-            pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
+            log_file: settings.logfile.as_ref().map(log_at).transpose()?.map(Arc::new),
+            slowlog: settings.babysit.slowlog.as_ref().map(log_at).transpose()?,
+            pidfile: settings.pidfile.as_ref().map(claim).transpose()?,
+            service_fds: daemon_service::systemd::inherited_fd_numbers()?,
             board_file: absolute(&settings.board_file, "find the directory of the board file")?,
             control: absolute(&settings.control, "find the directory of the control socket")?,
         })
@@ -193,9 +272,8 @@ fn set_up_process(
     privileges: Option<&Privileges>,
     own: &mut ParentResources,
 ) -> Result<(), DaemonError> {
-    if let (Some(slowlog), Some(privileges)) = (&files.slowlog, privileges) {
-        slowlog.chown(privileges)?;
-    }
+    settings.environment().apply(privileges)?;
+    let closed = settings.inherited_descriptors().apply(&files.service_fds)?;
     if let Some(pidfile) = &mut own.pidfile {
         pidfile.write(Pid::this())?;
     }
@@ -205,6 +283,11 @@ fn set_up_process(
     for (resource, most) in &settings.limits {
         limits::set_limit(*resource, *most, *most)?;
     }
+    match settings.core_dumps {
+        None => {}
+        Some(true) => limits::raise_limit(Resource::Core)?,
+        Some(false) => limits::set_limit(Resource::Core, 0, 0)?,
+    }
     if let Some(niceness) = settings.nice {
         limits::nice(niceness)?;
     }
@@ -213,9 +296,6 @@ fn set_up_process(
     }
     match (&files.log_file, settings.stay) {
         (Some(log_file), _) => {
-            if let Some(privileges) = privileges {
-                log_file.chown(privileges)?;
-            }
             if settings.stay == TerminalMode::Attached {
                 own.terminal = SavedStderr::save().ok();
             }
@@ -230,8 +310,23 @@ fn set_up_process(
     if let Some(control) = &files.control {
         own.control = Some(SocketFile::claim(control, privileges)?);
     }
+    if settings.no_new_privs() {
+        privileges::set_no_new_privs()?;
+    }
     if let Some(privileges) = privileges {
-        privileges::drop_to(privileges)?;
+        match &settings.keep_capabilities {
+            None => privileges::drop_to(privileges)?,
+            Some(keep) => privileges::drop_to_keeping(privileges, keep)?,
+        }
+    }
+    if settings.forbids_tracing() && privileges::supports_traceable() {
+        privileges::set_traceable(false)?;
+    }
+    if !closed.is_empty() {
+        info!(
+            settings.log(), "closed inherited descriptors";
+            "reason" => "inherited_descriptors", "descriptors" => closed.join(", ")
+        );
     }
     Ok(())
 }
@@ -241,13 +336,14 @@ fn spawn<P: Program>(
     rules: Rules<P::Request>,
     settings: DaemonSettings,
     files: OpenFiles,
+    title: Rc<Title>,
+    confinement: Confinement,
     program: P,
     parents: Rc<RefCell<ParentResources>>,
 ) -> Result<Launched<P>, DaemonError> {
     let OpenFiles { log_file, board_file, slowlog, .. } = files;
     let slowlog = SlowLog::new(slowlog.map(|file| file.path().to_owned()));
     let logger = settings.log();
-    let title = Rc::new(Title::claim());
     let name = settings.title.clone().unwrap_or_else(|| settings.alias.clone());
     let (child_kind, requests, jitter) = match &rules {
         Rules::Solo | Rules::PostFork { .. } => {
@@ -284,8 +380,19 @@ fn spawn<P: Program>(
             let (context, parents) = (context.clone(), Rc::clone(&parents));
             let backtrace_channel = Some(BacktraceChannel::open()?);
             let process_title = ProcessTitle::new(Rc::clone(&title), &name);
-            let child_program =
-                DaemonChildProgram { program, context, process_title, parents, backtrace_channel };
+            let child_program = DaemonChildProgram {
+                program,
+                context,
+                process_title,
+                parents,
+                backtrace_channel,
+                confinement,
+                environment: settings.environment(),
+                terminal_access: match settings.user {
+                    None => TerminalAccess::Kept,
+                    Some(_) => TerminalAccess::GivenUp,
+                },
+            };
             let (fork_server, child_program) = builder.spawn(child_program)?;
             (
                 child_program.program,

@@ -169,6 +169,7 @@
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`Babysit`], [`BabysitterActor`] | limits for children, detection of rogue and missing children, the ladder of signals |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
+//! | [`Capability`], [`Environment`], [`InheritedDescriptors`] | what the daemon keeps of the privileges, the variables and the descriptors of its launcher |
 //! | [`Report`] | the status of the daemon, as text, table, JSON and OpenMetrics |
 //! | [`Evidence`] | what is known about a slow or rogue child, as text and as JSON |
 //! | [`control`] | the control socket and its protocol |
@@ -176,6 +177,12 @@
 //! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the trait of all types that can be handed to a child, and the types for implementing it |
 //! | [`logger`] | the daemon's logger in this process |
 //! | [`dispatching`] | for crates that send tasks to children, as `actix-dispatch` does |
+//!
+//! # Features
+//!
+//! | feature | purpose |
+//! | --- | --- |
+//! | `sandbox` | the type `Sandbox` and the setting `sandbox`, which restrict what children may do (Linux) |
 //!
 //! # Limitations
 //!
@@ -202,6 +209,7 @@ pub mod control;
 pub mod dispatching;
 mod error;
 mod evidence;
+mod inheritance;
 mod launch;
 mod listen;
 mod log;
@@ -229,6 +237,7 @@ pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, StreamSocket};
 pub use error::{ConfigError, DaemonError};
 pub use evidence::{Evidence, Frame, Trace};
+pub use inheritance::{Environment, InheritedDescriptors};
 pub use launch::Launched;
 pub use listen::Listen;
 pub use log::logger;
@@ -251,5 +260,8 @@ pub use daemon_core::{
     OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Status, Violation, format,
 };
 pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};
+pub use daemon_sys::capabilities::Capability;
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;
+#[cfg(feature = "sandbox")]
+pub use daemon_sys::sandbox::Sandbox;

@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon_sys::capabilities::{Availability, Capability, availability};
 use daemon_sys::limits::Resource;
-use daemon_sys::privileges::{Group, Privileges, User};
+use daemon_sys::privileges::{self, Group, Privileges, User};
+#[cfg(feature = "sandbox")]
+use daemon_sys::sandbox::Sandbox;
 use daemon_sys::socketfile::SOCKET_PATH_MAX;
 use slog::Logger;
 
 use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
+use crate::inheritance::{Environment, InheritedDescriptors};
 use crate::log::{Verbosity, default_logger};
 
 /// What the daemon does on HUP, in addition to broadcasting [`DaemonHup`](crate::DaemonHup).
@@ -48,6 +52,14 @@ pub(crate) struct DaemonSettings {
     pub(crate) verbosity: Verbosity,
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
+    pub(crate) no_new_privs: Option<bool>,
+    pub(crate) keep_capabilities: Option<Vec<Capability>>,
+    pub(crate) core_dumps: Option<bool>,
+    pub(crate) ptrace: Option<bool>,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) inherited_descriptors: Option<InheritedDescriptors>,
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<Sandbox>,
     pub(crate) grace: Duration,
     pub(crate) boot_timeout: Duration,
     pub(crate) pidfile: Option<PathBuf>,
@@ -75,6 +87,14 @@ impl Default for DaemonSettings {
             verbosity: Verbosity::Normal,
             user: None,
             group: None,
+            no_new_privs: None,
+            keep_capabilities: None,
+            core_dumps: None,
+            ptrace: None,
+            environment: None,
+            inherited_descriptors: None,
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
             grace: Duration::from_secs(30),
             boot_timeout: Duration::from_secs(30),
             pidfile: None,
@@ -117,7 +137,46 @@ impl DaemonSettings {
         if let Some(privileges) = &privileges {
             privileges.check()?;
         }
+        for capability in self.keep_capabilities.iter().flatten() {
+            check_availability(*capability)?;
+        }
         Ok(privileges)
+    }
+
+    /// Returns the variables that the daemon takes over from its launcher.
+    pub(crate) fn environment(&self) -> Environment {
+        match (&self.environment, &self.user) {
+            (Some(environment), _) => environment.clone(),
+            (None, Some(_)) => Environment::reduced(),
+            (None, None) => Environment::Keep,
+        }
+    }
+
+    /// Returns the descriptors that the daemon takes over from its launcher.
+    pub(crate) fn inherited_descriptors(&self) -> InheritedDescriptors {
+        match (&self.inherited_descriptors, &self.user) {
+            (Some(descriptors), _) => descriptors.clone(),
+            (None, Some(_)) => InheritedDescriptors::Only(Vec::new()),
+            (None, None) => InheritedDescriptors::Keep,
+        }
+    }
+
+    /// Returns whether the daemon gives up gaining privileges by executing programs. By default it
+    /// does if it changes its user and the system supports it.
+    pub(crate) fn no_new_privs(&self) -> bool {
+        self.no_new_privs
+            .unwrap_or_else(|| self.user.is_some() && privileges::supports_no_new_privs())
+    }
+
+    /// Returns whether tracing is forbidden in all processes of the daemon.
+    pub(crate) fn forbids_tracing(&self) -> bool {
+        // A program that receives core dumps receives them regardless of the limit.
+        self.ptrace == Some(false) || (self.core_dumps == Some(false) && self.ptrace.is_none())
+    }
+
+    /// Returns whether tracing of children is permitted, even if the system forbids it by default.
+    pub(crate) fn permits_tracing_of_children(&self) -> bool {
+        self.ptrace == Some(true) || self.core_dumps == Some(true)
     }
 
     /// Returns the configured logger, or the default logger if none is configured.
@@ -159,6 +218,7 @@ impl DaemonSettings {
             let group = self.group.as_deref().unwrap_or_default();
             return Err(ConfigError::value("group", group, "it requires a user"));
         }
+        self.check_privileges()?;
         if let Some(workdir) = self.workdir.as_deref().filter(|path| !path.is_dir()) {
             return Err(ConfigError::value("workdir", workdir.display(), "it is not a directory"));
         }
@@ -176,6 +236,38 @@ impl DaemonSettings {
         self.control.as_deref().map_or(Ok(()), check_length)
     }
 
+    fn check_privileges(&self) -> Result<(), ConfigError> {
+        if let Some(kept) = &self.keep_capabilities {
+            let names: Vec<&str> = kept.iter().map(|kept| kept.name()).collect();
+            if self.user.is_none() {
+                let why = "it requires a user";
+                return Err(ConfigError::value("keep_capabilities", names.join(" "), why));
+            }
+            if let Some(root) = kept.iter().find(|kept| kept.restores_root()) {
+                let why = "the daemon could become root again with it";
+                return Err(ConfigError::value("keep_capabilities", root, why));
+            }
+        }
+        if self.no_new_privs == Some(true) && !privileges::supports_no_new_privs() {
+            let why = "this operating system does not support it";
+            return Err(ConfigError::value("no_new_privs", true, why));
+        }
+        if let Some(ptrace) = self.ptrace.filter(|_| !privileges::supports_traceable()) {
+            let why = "this operating system does not support it";
+            return Err(ConfigError::value("ptrace", ptrace, why));
+        }
+        if (self.core_dumps, self.ptrace) == (Some(true), Some(false)) {
+            let why = "ptrace is false, which forbids core dumps, too";
+            return Err(ConfigError::value("core_dumps", true, why));
+        }
+        if let Some(name) = self.environment.as_ref().and_then(Environment::invalid_name) {
+            let value = format!("{name:?}");
+            let why = "it cannot be the name of an environment variable";
+            return Err(ConfigError::value("environment", value, why));
+        }
+        Ok(())
+    }
+
     fn privileges(&self) -> Result<Option<Privileges>, DaemonError> {
         let Some(user) = &self.user else {
             return Ok(None);
@@ -186,6 +278,17 @@ impl DaemonSettings {
             Some(group) => Privileges::with_group(user, Group::named(group)?)?,
         }))
     }
+}
+
+/// Checks that this process can keep the capability.
+fn check_availability(capability: Capability) -> Result<(), DaemonError> {
+    let why = match availability(capability)? {
+        Availability::Available => return Ok(()),
+        Availability::Missing => "this process does not have it",
+        Availability::Unknown => "this kernel does not know it",
+        Availability::Unsupported => "this operating system has no capabilities",
+    };
+    Err(ConfigError::value("keep_capabilities", capability, why).into())
 }
 
 /// Checks that the path is not a directory and that the directory that contains it exists.
@@ -252,6 +355,21 @@ mod tests {
             ),
             (refusal(|s| s.group = Some("www".into())), "group is www: it requires a user"),
             (
+                refusal(|s| s.keep_capabilities = Some(vec![Capability::NetBindService])),
+                "keep_capabilities is CAP_NET_BIND_SERVICE: it requires a user",
+            ),
+            (
+                refusal(|s| {
+                    s.user = Some("root".into());
+                    s.keep_capabilities = Some(vec![Capability::Setuid]);
+                }),
+                "keep_capabilities is CAP_SETUID: the daemon could become root again with it",
+            ),
+            (
+                refusal(|s| s.environment = Some(Environment::only(["A=B"]))),
+                "environment is \"A=B\": it cannot be the name of an environment variable",
+            ),
+            (
                 refusal(|s| s.boot_timeout = Duration::ZERO),
                 "boot_timeout is 0: it must be greater than 0",
             ),
@@ -262,6 +380,44 @@ mod tests {
         ];
         for (sentence, expected) in cases {
             assert_eq!(sentence, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_taken_over_from_the_launcher_depends_on_the_user_unless_it_is_set() {
+        let mut settings = DaemonSettings::default();
+        assert_eq!(settings.environment(), Environment::Keep);
+        assert_eq!(settings.inherited_descriptors(), InheritedDescriptors::Keep);
+        assert!(!settings.no_new_privs());
+        settings.user = Some("www".into());
+        assert_eq!(settings.environment(), Environment::reduced());
+        assert_eq!(settings.inherited_descriptors(), InheritedDescriptors::Only(Vec::new()));
+        assert_eq!(settings.no_new_privs(), privileges::supports_no_new_privs());
+        settings.environment = Some(Environment::Keep);
+        settings.inherited_descriptors = Some(InheritedDescriptors::Keep);
+        settings.no_new_privs = Some(false);
+        assert_eq!(settings.environment(), Environment::Keep);
+        assert_eq!(settings.inherited_descriptors(), InheritedDescriptors::Keep);
+        assert!(!settings.no_new_privs());
+    }
+
+    #[test]
+    fn core_dumps_and_tracing_are_permitted_and_forbidden_together_unless_both_are_set() {
+        // core_dumps, ptrace, forbidden in all processes, permitted in children
+        let table = [
+            (None, None, false, false),
+            (None, Some(true), false, true),
+            (None, Some(false), true, false),
+            (Some(true), None, false, true),
+            (Some(true), Some(true), false, true),
+            (Some(false), None, true, false),
+            (Some(false), Some(true), false, true),
+            (Some(false), Some(false), true, false),
+        ];
+        for (core_dumps, ptrace, forbidden, permitted) in table {
+            let settings = DaemonSettings { core_dumps, ptrace, ..DaemonSettings::default() };
+            let found = (settings.forbids_tracing(), settings.permits_tracing_of_children());
+            assert_eq!(found, (forbidden, permitted), "{core_dumps:?} {ptrace:?}");
         }
     }
 

@@ -22,7 +22,7 @@ use crate::error::ServiceError;
 use crate::service_manager::ServiceManager;
 
 pub use fd_store::{FdStoreResult, RemoveFd, StoreFd};
-pub use inherited::{InheritedFd, inherited_fds};
+pub use inherited::{InheritedFd, inherited_fd_numbers, inherited_fds};
 
 /// Checks the environment variables that systemd sets. Call this function first, so that an invalid
 /// variable is detected before the program has started anything. Variables that are not set are not

@@ -16,8 +16,9 @@
 //! the intermediate process can therefore report the daemon's exit status.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, Result};
 use crate::fork::{ForkResult, flush_c_streams, fork, other_threads};
@@ -110,6 +111,28 @@ pub fn detach() -> Result<ReadinessNotifier> {
                 }
             }
         }
+    }
+}
+
+/// Gives up the controlling terminal of this process, for this process and all processes that it
+/// forks from now on. Does nothing if there is no controlling terminal. Open descriptors of the
+/// terminal can still be read and written, but a process without the terminal can neither insert
+/// input into it (`TIOCSTI`) nor receive its signals.
+///
+/// The process must not be a session leader, because then all processes of the session would lose
+/// the terminal.
+///
+/// # Errors
+///
+/// If the system refuses it.
+pub fn leave_terminal() -> Result<()> {
+    let Ok(terminal) = File::options().read(true).write(true).open("/dev/tty") else {
+        return Ok(());
+    };
+    // SAFETY: TIOCNOTTY takes no argument, and the descriptor is open.
+    match unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) } {
+        0 => Ok(()),
+        _ => Err(Error::last("leave the controlling terminal")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lists the open descriptors of this process, for diagnostics and leak tests. The function
 //! [`take_inherited`] takes ownership of descriptors that this process inherited from its parent,
-//! and [`close_others`] closes those that a forked process does not need.
+//! [`close_inherited`] closes them, and [`close_others`] closes those that a forked process does not
+//! need.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -16,7 +17,9 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-pub use inherited::take_inherited;
+pub use inherited::{close_inherited, take_inherited};
+/// Whether [`open_fds`] always lists all open descriptors.
+pub(crate) use platform::LISTS_ALL;
 
 /// Returns the open descriptors in ascending order, each with its target: a path, or a description
 /// such as `socket:[4711]`. On systems other than Linux the target is empty.

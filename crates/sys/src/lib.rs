@@ -50,8 +50,10 @@
 //! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
 //! | [`error`] | the error type |
 
+pub mod capabilities;
 pub mod clock;
 pub mod detach;
+pub mod environment;
 pub mod error;
 pub mod fds;
 pub mod fork;
@@ -63,8 +65,11 @@ pub mod pidfd;
 pub mod pidfile;
 pub mod poll;
 pub mod privileges;
+mod protected;
 pub mod process;
 pub mod reap;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 #[cfg(test)]
 mod sentences;
 pub mod shared;

@@ -98,6 +98,18 @@ pub fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     setrlimit(constant, raw(soft), raw(hard)).map_err(|errno| Error::os(action(), errno))
 }
 
+/// Raises the soft limit of this process to the hard limit.
+///
+/// # Errors
+///
+/// As for [`set_limit`].
+pub fn raise_limit(resource: Resource) -> Result<()> {
+    let action = || format!("raise limit {resource:?}");
+    let constant = resource.nix().ok_or_else(|| Error::Unsupported { action: action() })?;
+    let (_, hard) = getrlimit(constant).map_err(|errno| Error::os(action(), errno))?;
+    setrlimit(constant, hard, hard).map_err(|errno| Error::os(action(), errno))
+}
+
 fn raw(limit: u64) -> libc::rlim_t {
     libc::rlim_t::try_from(limit).unwrap_or(libc::RLIM_INFINITY)
 }

@@ -5,11 +5,15 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use crate::error::{Error, Result};
+use crate::privileges::{Privileges, act_as};
 use crate::process::Pid;
+use crate::protected;
 
 /// A pid file that this process has locked.
 ///
@@ -24,23 +28,43 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens and locks the file. If the file does not exist, it is created with mode 0644, reduced
-    /// by the umask. The contents do not change until [`write`](PidFile::write) is called.
+    /// Opens and locks the file for a daemon that will run as this user.
+    ///
+    /// The file belongs to this process's user, normally root, so that the daemon's user can
+    /// neither lock nor change it. In a directory in which the daemon's user could replace the file
+    /// anyway, it is claimed with the permissions of that user, because root must not write to a
+    /// path that another user controls.
+    ///
+    /// # Errors
+    ///
+    /// As for [`claim`](PidFile::claim).
+    pub fn claim_for(path: impl AsRef<Path>, user: &Privileges) -> Result<PidFile> {
+        let given = path.as_ref();
+        let protected = protected::is_protected_from(given, user).map_err(|error| {
+            Error::os(format!("claim pid file {}", given.display()), error)
+        })?;
+        if protected { PidFile::claim(given) } else { act_as(user, || PidFile::claim(given))? }
+    }
+
+    /// Opens and locks the file. It has mode 0600, because every user who may read a file may also
+    /// lock it. The contents do not change until [`write`](PidFile::write) is called.
     ///
     /// Claim the pid file before detaching, so that an error is printed to the terminal. Symbolic
     /// links are not followed, because in a directory that other users can write to, a link could
-    /// make root write to any file.
+    /// make root write to any file. For the same reason a file that belongs to another user, has
+    /// other names (hard links), or is not a regular file is refused.
     ///
     /// # Errors
     ///
     /// [`Error::AlreadyRunning`] if another process holds the lock. [`Error::Os`] if the file
-    /// cannot be opened or locked.
+    /// cannot be opened or locked, or is refused.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         let given = path.as_ref();
         let action = || format!("claim pid file {}", given.display());
         let path = std::path::absolute(given).map_err(|error| Error::os(action(), error))?;
         loop {
             let mut file = open(&path).map_err(|error| Error::os(action(), error))?;
+            make_own(&file).map_err(|error| Error::os(action(), error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -104,8 +128,28 @@ impl PidFile {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    options.custom_flags(libc::O_NOFOLLOW).open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK).open(path)
+}
+
+/// Refuses a file that other users can change, and makes the file inaccessible to other users.
+fn make_own(file: &File) -> io::Result<()> {
+    let found = file.metadata()?;
+    let refuse = |reason: String| Err(io::Error::other(reason));
+    if !found.is_file() {
+        return refuse("it is not a regular file".into());
+    }
+    if found.uid() != geteuid().as_raw() {
+        return refuse(format!("it belongs to user {}; remove it first", found.uid()));
+    }
+    // A file that the previous holder has just removed has no name.
+    if found.nlink() > 1 {
+        return refuse(format!("it has {} names (hard links)", found.nlink()));
+    }
+    if found.mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }
 
 fn read_pid(file: &mut File) -> Option<Pid> {
@@ -163,6 +207,29 @@ mod tests {
         let _present = PidFile::claim(&path).expect("claimed");
         previous.release().expect("released");
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_file_with_several_names_or_of_another_kind_is_refused_and_stays_as_it_is() {
+        let (dir, path) = pid_path();
+        let precious = dir.path().join("precious");
+        fs::write(&precious, "12").expect("written");
+        fs::hard_link(&precious, &path).expect("linked");
+        let refused = PidFile::claim(&path).expect_err("refused").to_string();
+        assert!(refused.ends_with(": it has 2 names (hard links)"), "{refused}");
+        assert_eq!(fs::read_to_string(&precious).expect("the file exists"), "12");
+        let refused = PidFile::claim("/dev/null").expect_err("refused").to_string();
+        assert_eq!(refused, "cannot claim pid file /dev/null: it is not a regular file");
+    }
+
+    #[test]
+    fn other_users_may_not_read_the_file_so_they_cannot_lock_it() {
+        let (_dir, path) = pid_path();
+        fs::write(&path, "1").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
+        let _claimed = PidFile::claim(&path).expect("claimed");
+        let mode = fs::metadata(&path).expect("the file exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -1,8 +1,22 @@
-//! Drops root privileges permanently, and verifies the result.
+//! Drops root privileges permanently, and verifies the result. Also acts as another user for a
+//! moment, and renounces further privileges of a process.
+
+use std::path::PathBuf;
 
 use nix::unistd::{self, Gid, Uid};
 
+use crate::capabilities::{Capability, KeptCapabilities};
 use crate::error::{Error, Result};
+
+#[cfg(target_os = "freebsd")]
+#[path = "privileges/renounce/freebsd.rs"]
+mod renounce;
+#[cfg(target_os = "linux")]
+#[path = "privileges/renounce/linux.rs"]
+mod renounce;
+#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
+#[path = "privileges/renounce/other.rs"]
+mod renounce;
 
 #[cfg(any(target_os = "macos", target_os = "ios"))]
 mod apple;
@@ -22,6 +36,8 @@ pub struct User {
     pub uid: u32,
     /// The gid of the primary group, if the user database has the user.
     pub primary: Option<u32>,
+    /// The home directory, if the user database has the user.
+    pub home: Option<PathBuf>,
 }
 
 impl User {
@@ -44,8 +60,9 @@ impl User {
                 name: user.name,
                 uid: user.uid.as_raw(),
                 primary: Some(user.gid.as_raw()),
+                home: Some(user.dir),
             }),
-            (None, Some(uid)) => Ok(User { name: name.into(), uid, primary: None }),
+            (None, Some(uid)) => Ok(User { name: name.into(), uid, primary: None, home: None }),
             (None, None) => Err(Error::NoSuchUser { name: name.into() }),
         }
     }
@@ -160,8 +177,9 @@ pub fn effective_uid() -> u32 {
 /// are checked.
 ///
 /// On Linux, changing the ids resets the parent death signal (see
-/// [`die_with_parent`](crate::process::die_with_parent)) and disables core dumps (prctl(2),
-/// `PR_SET_DUMPABLE`).
+/// [`die_with_parent`](crate::process::die_with_parent)) and disables core dumps and tracing by
+/// other processes of the new user (prctl(2), `PR_SET_DUMPABLE`; see [`set_traceable`]). All
+/// capabilities are dropped, also from the bounding set, unless the new user is user 0.
 ///
 /// # Errors
 ///
@@ -169,6 +187,32 @@ pub fn effective_uid() -> u32 {
 /// - [`Error::Os`] if a system call fails. Some ids may have changed, so the process should exit.
 /// - [`Error::PrivilegesNotDropped`] if the verification fails. The process must then exit.
 pub fn drop_to(new: &Privileges) -> Result<()> {
+    match new.user.uid {
+        0 => change_to(new),
+        _ => drop_to_keeping(new, &[]),
+    }
+}
+
+/// Changes to this user and group as [`drop_to`] does, but keeps these capabilities. They are then
+/// permitted and effective in this process and in the processes that it forks. A program that one
+/// of these processes executes does not have them, because the inheritable and the ambient set are
+/// emptied. All other capabilities are dropped, also from the bounding set, even if the new user is
+/// user 0.
+///
+/// If this process lacks `CAP_SETPCAP` and has called [`set_no_new_privs`], the bounding set is not
+/// changed, because a program that it executes gains nothing from this set.
+///
+/// # Errors
+///
+/// As for [`drop_to`]. [`Error::Unsupported`] if there are capabilities to keep and the operating
+/// system has none.
+pub fn drop_to_keeping(new: &Privileges, keep: &[Capability]) -> Result<()> {
+    let kept = KeptCapabilities::prepare(keep)?;
+    change_to(new)?;
+    kept.keep()
+}
+
+fn change_to(new: &Privileges) -> Result<()> {
     let Privileges { user, group, supplementary } = new;
     let action = || format!("become user {} and group {}", user.name, group.name);
     let root = unistd::geteuid();
@@ -187,6 +231,72 @@ pub fn drop_to(new: &Privileges) -> Result<()> {
         return not_dropped("changing back to user 0 succeeds");
     }
     Ok(())
+}
+
+/// Calls `act` with the effective user, group and supplementary groups of `user`, and then restores
+/// those of this process. In between, the system checks each access to a file as it does for that
+/// user. If this process is not root, it cannot change them, and calls `act` as it is.
+///
+/// # Errors
+///
+/// If the ids cannot be changed or restored. If they cannot be restored, the process should exit.
+pub fn act_as<T>(user: &Privileges, act: impl FnOnce() -> T) -> Result<T> {
+    let (uid, gid) = (unistd::geteuid(), unistd::getegid());
+    if !uid.is_root() {
+        return Ok(act());
+    }
+    let action = |error: std::io::Error| Error::os(format!("act as user {}", user.user.name), error);
+    let groups = platform::groups().map_err(action)?;
+    let new: Vec<Gid> = user.supplementary.iter().copied().map(Gid::from_raw).collect();
+    let restore = || {
+        unistd::seteuid(uid)?;
+        unistd::setegid(gid)?;
+        platform::set_groups(&groups)
+    };
+    let change = || {
+        platform::set_groups(&new)?;
+        unistd::setegid(Gid::from_raw(user.group.gid))?;
+        unistd::seteuid(Uid::from_raw(user.user.uid))?;
+        Ok(())
+    };
+    let done = change().map(|()| act());
+    restore().map_err(|error: std::io::Error| Error::os("become root again", error))?;
+    done.map_err(action)
+}
+
+/// Gives up the possibility to gain privileges by executing a program, for this process and all
+/// processes that it forks, permanently: set-user-id bits and capabilities of files have no effect
+/// (prctl(2), `PR_SET_NO_NEW_PRIVS`; on FreeBSD 14 or later procctl(2), `PROC_NO_NEW_PRIVS_CTL`).
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] on other systems.
+pub fn set_no_new_privs() -> Result<()> {
+    renounce::set_no_new_privs()
+}
+
+/// Returns whether the operating system supports [`set_no_new_privs`].
+#[must_use]
+pub fn supports_no_new_privs() -> bool {
+    renounce::supports_no_new_privs()
+}
+
+/// Sets whether other processes of the same user may trace this process, read its memory and its
+/// files in `/proc`, and whether this process dumps core when it crashes (prctl(2),
+/// `PR_SET_DUMPABLE`; on FreeBSD procctl(2), `PROC_TRACE_CTL`). Processes that this process forks
+/// inherit the setting. Root may trace it in any case.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] on systems other than Linux and FreeBSD.
+pub fn set_traceable(traceable: bool) -> Result<()> {
+    renounce::set_traceable(traceable)
+}
+
+/// Returns whether the operating system supports [`set_traceable`].
+#[must_use]
+pub fn supports_traceable() -> bool {
+    renounce::SUPPORTS_TRACEABLE
 }
 
 fn verify_groups(wanted: &[Gid]) -> Result<()> {

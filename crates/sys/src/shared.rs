@@ -77,10 +77,6 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
 
     /// Maps `count` zeroed values in a file, as [`in_file`](fn@in_file) does.
     ///
-    /// If another process truncates the file, an access of this process, or of a process that it
-    /// forks, makes the file as long as before. What was truncated is zero then. This uses the
-    /// signal `SIGBUS`, and works for the last 16 files that were mapped.
-    ///
     /// # Errors
     ///
     /// The errors of [`in_file`](fn@in_file).
@@ -98,7 +94,7 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
             created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
         let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
             .map_err(|error| map_error(&object, length, error))?;
-        truncation::restore_length_of(file.into(), start, length)
+        truncation::survive(file, start, length)
             .map_err(|error| map_error(&object, length, error))?;
         // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
         let values = unsafe { values(start, count) };
@@ -194,8 +190,9 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 /// to `path`. A process that has mapped the previous file at `path` keeps its mapping of that file.
 /// The file is not removed when the process exits.
 ///
-/// `T` must meet the conditions of [`anonymous`]. If the file is truncated, an access makes it as
-/// long as before, see [`SharedMemory::in_file`].
+/// `T` must meet the conditions of [`anonymous`]. Every process of the file's owner can truncate the
+/// file. This process and those that it forks survive that: a handler of `SIGBUS` extends the file
+/// again, and the values are then zero. The file stays open for this purpose.
 ///
 /// # Errors
 ///
@@ -363,23 +360,6 @@ mod tests {
     }
 
     #[test]
-    fn an_access_to_a_truncated_file_makes_it_as_long_as_before() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("counters");
-        let memory = SharedMemory::<AtomicU64>::in_file(&path, 4096).expect("mapped");
-        let values = memory.values();
-        for length in [0, 5000] {
-            values[0].store(7, SeqCst);
-            values[4095].store(8, SeqCst);
-            let file = OpenOptions::new().write(true).open(&path).expect("opened");
-            file.set_len(length).expect("truncated");
-            assert_eq!(values[4095].load(SeqCst), 0);
-            assert_eq!(values[0].load(SeqCst), if length == 0 { 0 } else { 7 });
-            assert_eq!(fs::metadata(&path).expect("the file exists").size(), 32 * 1024);
-        }
-    }
-
-    #[test]
     fn the_disk_blocks_are_allocated_before_the_file_is_mapped() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("counters");
@@ -398,6 +378,23 @@ mod tests {
         let new = in_file::<AtomicU8>(&path, 20).expect("mapped");
         assert_eq!((previous[0].load(SeqCst), new[0].load(SeqCst)), (1, 0));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_extended_as_often_as_it_is_truncated_and_is_still_shared() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("counters");
+        let ours = in_file::<AtomicU64>(&path, 4096).expect("mapped");
+        for length in [0, 1, 4096].into_iter().cycle().take(300) {
+            ours[4095].store(7, SeqCst);
+            let file = OpenOptions::new().write(true).open(&path).expect("opened");
+            file.set_len(length).expect("truncated");
+            assert_eq!(ours[4095].load(SeqCst), 0);
+            assert_eq!(file.metadata().expect("found").size(), 32 * 1024);
+        }
+        let theirs = open_file::<AtomicU64>(&path).expect("mapped");
+        ours[4095].store(8, SeqCst);
+        assert_eq!(theirs[4095].load(SeqCst), 8);
     }
 
     #[test]

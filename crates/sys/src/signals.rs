@@ -8,7 +8,7 @@ mod listener;
 mod mask;
 mod queue;
 
-pub(crate) use action::{handle_with_context, install_bus_handler, restore_bus_action};
+pub(crate) use action::handle_with_context;
 pub use action::{ignore, restore_all_defaults, restore_default};
 pub use listener::SignalListener;
 pub use mask::{SignalBlockGuard, block_all, unblock, unblock_all};

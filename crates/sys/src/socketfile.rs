@@ -14,7 +14,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use crate::error::{Error, Result};
 use crate::limits::umask;
-use crate::privileges::Privileges;
+use crate::privileges::{Privileges, act_as};
+use crate::protected;
 
 /// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
 /// Linux, without the final zero byte.
@@ -43,8 +44,13 @@ pub struct SocketPath {
 }
 
 impl SocketFile {
-    /// Binds a socket at this path, with mode 0600 from the beginning, and changes the socket's
-    /// owner if `owner` is given. Replaces a socket that a dead process left behind.
+    /// Binds a socket at this path, with mode 0600 from the beginning. Replaces a socket that a dead
+    /// process left behind.
+    ///
+    /// If `owner` is given, the socket belongs to this user. It is bound with the user's
+    /// permissions. If the user may not create it, it is bound with this process's permissions and
+    /// its owner is changed. This happens only if the user cannot replace the socket or one of its
+    /// directories, because otherwise the user could get any other file instead.
     ///
     /// This function changes the process's umask during the bind, so call it while the process has
     /// only one thread. It does not prevent two processes from replacing the same socket at the
@@ -57,6 +63,20 @@ impl SocketFile {
     ///   link.
     /// - [`Error::Os`] if a system call fails.
     pub fn claim(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
+        let Some(owner) = owner else {
+            return SocketFile::bind(path, None);
+        };
+        let denied = match act_as(owner, || SocketFile::bind(path, None))? {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => error,
+            bound => return bound,
+        };
+        match protected::is_protected_from(path, owner) {
+            Ok(true) => SocketFile::bind(path, Some(owner)),
+            Ok(false) | Err(_) => Err(denied),
+        }
+    }
+
+    fn bind(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
         let action = || format!("bind socket {}", path.display());
         remove_if_dead(path)?;
         let previous = umask(OWNER_ONLY);

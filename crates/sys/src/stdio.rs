@@ -10,7 +10,8 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::error::{Error, Result};
-use crate::privileges::Privileges;
+use crate::privileges::{Privileges, act_as};
+use crate::protected;
 
 /// A log file for standard output and error. It can be reopened after a log rotation has renamed
 /// it.
@@ -38,6 +39,46 @@ impl LogFile {
         let path = std::path::absolute(given).map_err(|error| open_error(given, error))?;
         let file = open(&path)?;
         Ok(LogFile { path, file })
+    }
+
+    /// Opens the file for a daemon that will run as this user, so that the daemon can open it again
+    /// after privileges are dropped.
+    ///
+    /// The file is opened with the user's permissions. If the user may not open it, it is opened
+    /// with this process's permissions, and its owner and group are changed to the user's. This
+    /// happens only if the user cannot replace the file or one of its directories. Otherwise a
+    /// symbolic link that the user has created could give the user any file of the system.
+    ///
+    /// To create a new file after a log rotation, the user also needs write permission for the
+    /// log's directory.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, or its owner cannot be changed.
+    pub fn open_for(path: impl AsRef<Path>, user: &Privileges) -> Result<LogFile> {
+        let given = path.as_ref();
+        let path = std::path::absolute(given).map_err(|error| open_error(given, error))?;
+        let opened = act_as(user, || open(&path))?;
+        match opened {
+            Ok(file) => return Ok(LogFile { path, file }),
+            Err(error) if !is_denied(&error) => return Err(error),
+            Err(_denied) => {}
+        }
+        let is_stream = STANDARD_STREAMS.iter().any(|stream| path == Path::new(stream));
+        let file = if is_stream {
+            open(&path)?
+        } else if protected::is_protected_from(&path, user).map_err(|e| open_error(&path, e))? {
+            open_without_links(&path).map_err(|error| open_error(&path, error))?
+        } else {
+            let reason = format!(
+                "user {} may not write it, and could replace it or one of its directories",
+                user.user.name
+            );
+            return Err(open_error(&path, io::Error::other(reason)));
+        };
+        let log = LogFile { path, file };
+        log.chown(user)?;
+        Ok(log)
     }
 
     /// Returns the absolute path.
@@ -105,14 +146,7 @@ impl LogFile {
         Error::os(format!("log to {}", self.path.display()), error)
     }
 
-    /// Changes the file's owner and group, so that it can be reopened after privileges are dropped.
-    /// To create a new file after a log rotation, the user also needs write permission for the
-    /// log's directory.
-    ///
-    /// # Errors
-    ///
-    /// If this process is not permitted to change the owner.
-    pub fn chown(&self, new: &Privileges) -> Result<()> {
+    fn chown(&self, new: &Privileges) -> Result<()> {
         fchown(&self.file, Some(new.user.uid), Some(new.group.gid)).map_err(|error| {
             let (file, user) = (self.path.display(), &new.user.name);
             Error::os(format!("change owner of log file {file} to {user}"), error)
@@ -221,6 +255,19 @@ fn open_null() -> Result<File> {
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o640).open(path).map_err(|e| open_error(path, e))
+}
+
+/// Paths of symbolic links that always lead to the streams of the process that opens them.
+const STANDARD_STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+
+fn open_without_links(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY).open(path)
+}
+
+fn is_denied(error: &Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
 fn open_error(path: &Path, error: io::Error) -> Error {

@@ -63,6 +63,11 @@ impl Title {
     }
 }
 
+/// Returns whether a title has replaced all strings of the environment by copies of its own.
+pub(crate) fn owns_environment() -> bool {
+    platform::owns_environment()
+}
+
 /// Sets the name of the calling thread. The name of the main thread is also the name of the
 /// process, which `top` and `/proc/PID/comm` show. Names longer than 15 bytes are truncated. Does
 /// nothing except on Linux with the GNU C library.

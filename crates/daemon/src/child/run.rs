@@ -17,6 +17,7 @@ use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
 use super::actor::{ChildActor, HANDLED_SIGNALS, SessionPanicked};
+use super::confinement::Confinement;
 use super::handle::ChildHandle;
 use super::state::ChildState;
 use super::title::ProcessTitle;
@@ -61,11 +62,16 @@ pub(crate) fn run_child<P: Program>(
     program: P,
     context: ProcessContext,
     title: ProcessTitle,
+    confinement: Confinement,
     start: ChildStart<P::Request>,
 ) -> i32 {
     let ChildStart { seat, request, signals, .. } = start;
     log::become_child(seat.slot().get());
     let log = context.log.clone();
+    if let Err(error) = confinement.apply() {
+        crit!(log, "cannot restrict the child, so it does not run"; "error" => %error);
+        return EXIT_SOFTWARE;
+    }
     let request = match request {
         Ok(request) => request,
         Err(error) => {

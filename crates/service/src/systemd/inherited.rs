@@ -1,7 +1,8 @@
 //! Descriptors inherited from systemd, as sd_listen_fds(3) defines them.
 
 use std::env;
-use std::os::fd::OwnedFd;
+use std::ops::Range;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
 
@@ -40,14 +41,7 @@ struct FdNames(Vec<String>);
 /// - [`ServiceError::System`] if one of the descriptors is not open or has been taken before, or if
 ///   listen(2) fails.
 pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
-    let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let names = fd_names(
-        variable("LISTEN_PID").as_deref(),
-        variable("LISTEN_FDS").as_deref(),
-        variable("LISTEN_FDNAMES").as_deref(),
-        std::process::id(),
-    )?;
-    let FdNames(names) = names;
+    let FdNames(names) = names_from_environment()?;
     let descriptors = daemon_sys::fds::take_inherited(FIRST, names.len()).map_err(|error| {
         let source = std::io::Error::other(error);
         ServiceError::System { action: "take the inherited descriptors (LISTEN_FDS)", source }
@@ -62,6 +56,28 @@ pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
         }
     }
     Ok(names.into_iter().zip(descriptors).map(|(name, fd)| InheritedFd { name, fd }).collect())
+}
+
+/// Returns the numbers of the descriptors that systemd passes to this process with `LISTEN_FDS`,
+/// whether or not they have been taken.
+///
+/// # Errors
+///
+/// [`ServiceError::Environment`] if one of the variables has an invalid value.
+pub fn inherited_fd_numbers() -> Result<Range<RawFd>, ServiceError> {
+    let FdNames(names) = names_from_environment()?;
+    // There are at most `MAX_COUNT` names.
+    Ok(FIRST..FIRST + RawFd::try_from(names.len()).unwrap_or(MAX_COUNT))
+}
+
+fn names_from_environment() -> Result<FdNames, ServiceError> {
+    let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    fd_names(
+        variable("LISTEN_PID").as_deref(),
+        variable("LISTEN_FDS").as_deref(),
+        variable("LISTEN_FDNAMES").as_deref(),
+        std::process::id(),
+    )
 }
 
 fn fd_names(

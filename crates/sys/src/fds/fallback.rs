@@ -7,6 +7,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+pub(crate) const LISTS_ALL: bool = false;
+
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
     // Keep only the names, because each entry keeps the directory open. After the names have been
     // read, the directory's own descriptor is closed.

@@ -1,11 +1,13 @@
-//! Takes ownership of descriptors that this program has inherited from its parent.
+//! Takes ownership of descriptors that this program has inherited from its parent, or closes them.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::open_fds;
 use crate::error::{Error, Result};
+use crate::limits::open_files_limit;
 
 /// Serialises calls, so that no descriptor is taken twice.
 static TAKING: Mutex<()> = Mutex::new(());
@@ -48,6 +50,44 @@ pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taken = taken.collect();
     drop(taking);
     taken
+}
+
+/// The number of a descriptor after standard input, output and error.
+const FIRST: RawFd = 3;
+/// The greatest number that is looked at if the open descriptors cannot be listed.
+const NUMBERS_MAX: u64 = 1 << 20;
+
+/// Closes all inherited descriptors except standard input, output and error and those that `keep`
+/// accepts. Returns the closed descriptors with their targets, see [`open_fds`].
+///
+/// A descriptor counts as inherited if its close-on-exec flag is not set, as in [`take_inherited`].
+/// Everything that Rust opens has the flag. A descriptor without it that a C library of this
+/// program has opened, or from which this program has removed the flag, is closed, too, unless
+/// `keep` accepts it.
+///
+/// # Errors
+///
+/// If the open descriptors can neither be listed nor be counted.
+pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, String)>> {
+    let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let is_inherited = |fd: RawFd| flags(fd).is_ok_and(|flags| !flags.contains(FdFlag::FD_CLOEXEC));
+    let open = match open_fds() {
+        Ok(open) if super::LISTS_ALL => open,
+        Ok(_) | Err(_) => {
+            let limit = open_files_limit()?.min(NUMBERS_MAX);
+            let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
+            (FIRST..limit).map(|fd| (fd, String::new())).collect()
+        }
+    };
+    let stray = open.into_iter().filter(|(fd, _)| *fd >= FIRST && is_inherited(*fd) && !keep(*fd));
+    let closed: Vec<(RawFd, String)> = stray.collect();
+    for (fd, _) in &closed {
+        // SAFETY: the descriptor is open and was inherited, so nothing in this program owns it. It
+        // is closed once, because no other thread takes or closes inherited descriptors meanwhile.
+        drop(unsafe { OwnedFd::from_raw_fd(*fd) });
+    }
+    drop(taking);
+    Ok(closed)
 }
 
 fn flags(fd: RawFd) -> Result<FdFlag> {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+pub(crate) const LISTS_ALL: bool = true;
+
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
     // Keep only the names, because each entry keeps the directory open. After the names have been
     // read, the directory's own descriptor is closed.

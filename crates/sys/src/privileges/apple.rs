@@ -26,12 +26,17 @@ pub(super) fn groups() -> io::Result<Vec<Gid>> {
     }
 }
 
-pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+pub(super) fn set_groups(groups: &[Gid]) -> io::Result<()> {
     let numbers: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
     // SAFETY: setgroups reads as many numbers as its first argument states.
-    if unsafe { libc::setgroups(numbers.len() as libc::c_int, numbers.as_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
+    match unsafe { libc::setgroups(numbers.len() as libc::c_int, numbers.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
+}
+
+pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    set_groups(groups)?;
     unistd::setgid(gid)?;
     unistd::setuid(uid)?;
     Ok(())

@@ -17,8 +17,12 @@ pub(super) fn groups() -> io::Result<Vec<Gid>> {
     Ok(unistd::getgroups()?)
 }
 
+pub(super) fn set_groups(groups: &[Gid]) -> io::Result<()> {
+    Ok(unistd::setgroups(groups)?)
+}
+
 pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
-    unistd::setgroups(groups)?;
+    set_groups(groups)?;
     unistd::setresgid(gid, gid, gid)?;
     unistd::setresuid(uid, uid, uid)?;
     Ok(())

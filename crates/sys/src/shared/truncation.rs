@@ -1,90 +1,156 @@
-//! Restores the length of a shared file that another process has truncated.
+//! Survives the truncation of a shared file.
 //!
-//! An access to a mapping beyond the end of its file raises `SIGBUS`, which kills the process. Any
-//! process of the same user can truncate the file. The handler makes the file as long as before, and
-//! the access is repeated. What was truncated is zero then.
+//! Every process of the file's owner can truncate the file, and an access to a mapped page beyond
+//! the end of the file raises `SIGBUS`, which kills the process. The handler of this module extends
+//! the file again instead. The pages are then zeroed, as any values that another process writes.
+//!
+//! If the file cannot be extended, the handler replaces the mapping by anonymous memory. The process
+//! then no longer shares the values with the processes that exist already.
+//!
+//! The handler makes only system calls and uses atomics (signal-safety(7)).
 
 use std::ffi::c_void;
+use std::fs::File;
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
-use std::ptr::NonNull;
+use std::mem::MaybeUninit;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{c_int, siginfo_t};
+use nix::errno::Errno;
 
-use crate::signals::{install_bus_handler, restore_bus_action};
+#[cfg(not(target_os = "linux"))]
+#[path = "truncation/fallback.rs"]
+mod platform;
+#[cfg(target_os = "linux")]
+#[path = "truncation/linux.rs"]
+mod platform;
 
-/// A file, the address of its mapping, and its length.
+/// A mapped file. It is never freed, because the handler may be reading it.
 struct MappedFile {
-    file: AtomicI32,
-    start: AtomicUsize,
-    length: AtomicUsize,
+    start: usize,
+    length: usize,
+    fd: RawFd,
+    /// The device and the inode, which show whether the descriptor still belongs to the file.
+    identity: (u64, u64),
+    next: *const MappedFile,
 }
 
-/// The last files that were mapped. A daemon has one.
-static FILES: [MappedFile; FILES_MAX] = [const {
-    MappedFile { file: AtomicI32::new(-1), start: AtomicUsize::new(0), length: AtomicUsize::new(0) }
-}; FILES_MAX];
-/// The number of files that were mapped.
-static MAPPED: AtomicUsize = AtomicUsize::new(0);
+/// The mapped files, the last one first.
+static MAPPED: AtomicPtr<MappedFile> = AtomicPtr::new(ptr::null_mut());
 
-/// The number of files whose length is restored.
-pub(super) const FILES_MAX: usize = 16;
-
-/// The action of `SIGBUS` before the handler was installed.
+/// The action of `SIGBUS` before the handler was installed. Rust's runtime has one.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Installs the handler in this process and, by inheritance, in all processes that it forks. The
-/// file stays open in them.
-pub(super) fn restore_length_of(
-    file: OwnedFd,
-    start: NonNull<c_void>,
-    length: usize,
-) -> io::Result<()> {
-    let entry = &FILES[MAPPED.fetch_add(1, Ordering::SeqCst) % FILES_MAX];
-    entry.file.store(file.into_raw_fd(), Ordering::SeqCst);
-    entry.start.store(start.as_ptr().addr(), Ordering::SeqCst);
-    entry.length.store(length, Ordering::SeqCst);
-    if PREVIOUS.get().is_none() {
-        // If this fails, another thread has installed the handler at the same time.
-        let _ = PREVIOUS.set(install_bus_handler(on_bus_error)?);
+/// Makes this process, and those that it forks, survive a truncation of this file, which is mapped
+/// at `start`. The file stays open.
+pub(super) fn survive(file: File, start: NonNull<c_void>, length: usize) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let mapped = Box::leak(Box::new(MappedFile {
+        start: start.as_ptr() as usize,
+        length,
+        fd: file.into_raw_fd(),
+        identity: (metadata.dev(), metadata.ino()),
+        next: ptr::null(),
+    }));
+    let mut last = MAPPED.load(Ordering::Acquire);
+    loop {
+        mapped.next = last;
+        match MAPPED.compare_exchange(last, mapped, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(newer) => last = newer,
+        }
+    }
+    install()
+}
+
+fn install() -> io::Result<()> {
+    if PREVIOUS.get().is_some() {
+        return Ok(());
+    }
+    // SAFETY: sigaction is made of integers and an optional function pointer, for which zero is
+    // valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_bus_error as *const () as libc::sighandler_t;
+    // As for the handler of Rust's runtime, the thread's alternative stack is used.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    let mut previous = MaybeUninit::uninit();
+    // SAFETY: both pointers are to a whole sigaction, and the handler takes three arguments, as
+    // SA_SIGINFO requires.
+    match unsafe { libc::sigaction(libc::SIGBUS, &raw const action, previous.as_mut_ptr()) } {
+        // SAFETY: sigaction has succeeded, so it has written the previous action.
+        0 => drop(PREVIOUS.set(unsafe { previous.assume_init() })),
+        _ => return Err(io::Error::last_os_error()),
     }
     Ok(())
 }
 
-/// The signal handler. It makes only async-signal-safe calls (signal-safety(7)).
-extern "C" fn on_bus_error(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
-    // SAFETY: the kernel passes a valid siginfo_t to a handler with SA_SIGINFO.
-    let info = unsafe { info.as_ref() };
-    // SAFETY: a SIGBUS that the kernel has raised for an access has the address of this access.
-    let address = info.map(|info| unsafe { info.si_addr() }.addr());
-    for MappedFile { file, start, length } in &FILES {
-        let (file, length) = (file.load(Ordering::SeqCst), length.load(Ordering::SeqCst));
-        let start = start.load(Ordering::SeqCst);
-        let is_here = address.is_some_and(|at| at >= start && at - start < length);
-        if is_here && is_truncated(file, length) && extend(file, length) {
+extern "C" fn on_bus_error(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: the kernel passes a valid siginfo_t, and SIGBUS sets its address.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
+    // SAFETY: the list consists of leaked values that no code changes.
+    while let Some(file) = unsafe { mapped.as_ref() } {
+        if (file.start..file.start + file.length).contains(&address) && file.restore() {
+            Errno::set_raw(errno);
             return;
         }
+        mapped = file.next;
     }
-    // The access is repeated, and raises the signal again, with the previous action.
-    if let Some(previous) = PREVIOUS.get() {
-        restore_bus_action(previous);
+    previous_action(number, info, context);
+}
+
+/// Does what would have happened without the handler.
+fn previous_action(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+    match PREVIOUS.get() {
+        Some(previous)
+            if previous.sa_flags & libc::SA_SIGINFO != 0
+                && ![libc::SIG_DFL, libc::SIG_IGN].contains(&previous.sa_sigaction) =>
+        {
+            // SAFETY: with SA_SIGINFO the action is a function of these three arguments.
+            let handler: Handler = unsafe { std::mem::transmute(previous.sa_sigaction) };
+            handler(number, info, context);
+        }
+        Some(_) | None => {
+            // SAFETY: SIG_DFL runs no code of ours. The access is repeated, and ends the process.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
     }
 }
 
-/// Returns whether the file is shorter than its mapping. If it is not, the error has another cause,
-/// for example a full disk.
-fn is_truncated(file: RawFd, length: usize) -> bool {
-    // SAFETY: stat is made of integers, for which zero is valid.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: fstat is async-signal-safe, and the pointer is to a whole stat.
-    let result = unsafe { libc::fstat(file, &raw mut status) };
-    result == 0 && usize::try_from(status.st_size).is_ok_and(|size| size < length)
-}
+impl MappedFile {
+    /// Makes the pages accessible again. Returns whether this was possible.
+    fn restore(&self) -> bool {
+        self.extend() || self.replace()
+    }
 
-fn extend(file: RawFd, length: usize) -> bool {
-    let Ok(length) = libc::off_t::try_from(length) else { return false };
-    // SAFETY: ftruncate is async-signal-safe and touches no memory of ours.
-    unsafe { libc::ftruncate(file, length) == 0 }
+    /// Extends the file to its original length. Returns false if this is not possible, or if the
+    /// file has this length, so that the error has another cause.
+    fn extend(&self) -> bool {
+        let mut found = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the pointer is to a whole stat; the descriptor is only queried.
+        if unsafe { libc::fstat(self.fd, found.as_mut_ptr()) } != 0 {
+            return false;
+        }
+        // SAFETY: fstat has succeeded, so it has written the value.
+        let found = unsafe { found.assume_init() };
+        let is_short = usize::try_from(found.st_size).is_ok_and(|size| size < self.length);
+        platform::identity(&found) == self.identity
+            && is_short
+            && platform::extend(self.fd, self.length)
+    }
+
+    fn replace(&self) -> bool {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANON | libc::MAP_FIXED;
+        let start = self.start as *mut c_void;
+        // SAFETY: the range is the whole mapping of the file, which is never unmapped, and whose
+        // values may change at any time.
+        unsafe { libc::mmap(start, self.length, access, flags, -1, 0) != libc::MAP_FAILED }
+    }
 }

@@ -69,30 +69,6 @@ pub(crate) fn handle_with_context(
     set_with(signal.number(), handler, libc::SA_RESTART | libc::SA_SIGINFO)
 }
 
-/// Installs the handler of `SIGBUS`, and returns the previous action.
-pub(crate) fn install_bus_handler(
-    handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
-) -> io::Result<libc::sigaction> {
-    // SAFETY: sigaction is made of integers and an optional function pointer, for which zero is
-    // valid.
-    let mut previous: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: a null action changes nothing, and the other pointer is to a whole sigaction.
-    let read = unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut previous) };
-    if read != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let handler = handler as *const () as libc::sighandler_t;
-    set_with(libc::SIGBUS, handler, libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK)?;
-    Ok(previous)
-}
-
-/// Restores an action of `SIGBUS` that [`install_bus_handler`] has returned. Async-signal-safe.
-pub(crate) fn restore_bus_action(previous: &libc::sigaction) {
-    // SAFETY: the pointer is to a whole sigaction that the system has returned; null means that the
-    // present action is not returned.
-    unsafe { libc::sigaction(libc::SIGBUS, previous, std::ptr::null_mut()) };
-}
-
 fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {
     set_with(number, disposition, libc::SA_RESTART)
 }

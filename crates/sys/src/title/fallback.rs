@@ -19,4 +19,8 @@ impl TitleMemory {
     }
 }
 
+pub(super) fn owns_environment() -> bool {
+    false
+}
+
 pub(super) fn set_comm(_: &CStr) {}

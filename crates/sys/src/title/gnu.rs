@@ -19,6 +19,7 @@ const PAGE: usize = 4096;
 
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
 static CLAIMED: AtomicBool = AtomicBool::new(false);
+static OWNS_ENVIRONMENT: AtomicBool = AtomicBool::new(false);
 
 /// Runs before `main`. The GNU C library passes `main`'s arguments to every function in
 /// `.init_array`. Other C libraries do not, so this module requires `target_env = "gnu"`.
@@ -104,6 +105,7 @@ fn claim() -> Option<Claimed> {
     unsafe { move_out(arguments) };
     // SAFETY: as above.
     unsafe { move_out(environment) };
+    OWNS_ENVIRONMENT.store(true, Ordering::Relaxed);
     // SAFETY: the `length` bytes from `start` are contiguous strings in one mapping, the stack's,
     // which is writable and never unmapped. Neither list points there any more.
     let memory = unsafe { slice::from_raw_parts_mut(start, length) };
@@ -165,6 +167,10 @@ unsafe fn entries<'a>(list: *mut *mut c_char) -> &'a mut [*mut c_char] {
         }
         count += 1;
     }
+}
+
+pub(super) fn owns_environment() -> bool {
+    OWNS_ENVIRONMENT.load(Ordering::Relaxed)
 }
 
 pub(super) fn set_comm(name: &CStr) {

@@ -1,0 +1,94 @@
+//! Changes the environment variables of this process, which is possible only while it has one
+//! thread.
+//!
+//! The C library returns pointers into the environment without a lock (getenv(3)), so a change can
+//! make another thread read freed memory. Therefore both functions count the threads first.
+
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Error, Result};
+use crate::fork::other_threads;
+use crate::title;
+
+/// Removes all variables except those that `keep` accepts. If a [`Title`](crate::title::Title) has
+/// been claimed, the values of the removed variables are also erased from memory, which a process
+/// that is forked later would otherwise inherit.
+///
+/// # Errors
+///
+/// [`Error::OtherThreads`] if this process has other threads. Nothing has changed then.
+pub fn retain(keep: impl Fn(&OsStr) -> bool) -> Result<()> {
+    refuse_with_threads()?;
+    let names: Vec<OsString> = env::vars_os().map(|(name, _value)| name).collect();
+    for name in names.iter().filter(|name| is_valid(name) && !keep(name)) {
+        erase(name);
+        // SAFETY: this process has one thread, so nothing reads the environment meanwhile. The name
+        // is valid, see `is_valid`.
+        unsafe { env::remove_var(name) };
+    }
+    Ok(())
+}
+
+/// Sets a variable.
+///
+/// # Errors
+///
+/// [`Error::OtherThreads`] if this process has other threads. [`Error::Os`] if the name is empty or
+/// contains `=`, or the name or the value contains a zero byte.
+pub fn set(name: &str, value: impl AsRef<OsStr>) -> Result<()> {
+    refuse_with_threads()?;
+    let value = value.as_ref();
+    if !is_valid(name.as_ref()) || value.as_bytes().contains(&0) {
+        return Err(Error::os(format!("set variable {name}"), nix::Error::EINVAL));
+    }
+    // SAFETY: this process has one thread, so nothing reads the environment meanwhile. The name and
+    // the value are valid.
+    unsafe { env::set_var(name, value) };
+    Ok(())
+}
+
+fn refuse_with_threads() -> Result<()> {
+    match other_threads()? {
+        None => Ok(()),
+        Some(threads) => Err(Error::OtherThreads(threads)),
+    }
+}
+
+fn is_valid(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty() && !bytes.contains(&b'=') && !bytes.contains(&0)
+}
+
+/// Overwrites the value of a variable with zeros, if this process owns its memory.
+fn erase(name: &OsStr) {
+    let Ok(name) = CString::new(name.as_bytes()) else { return };
+    if !title::owns_environment() {
+        return;
+    }
+    // SAFETY: the name is a string, and this process has one thread.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return;
+    }
+    // SAFETY: `value` is a string of the environment.
+    let length = unsafe { libc::strlen(value) };
+    // SAFETY: the `length` bytes belong to the string. The title has replaced each string of the
+    // environment by a copy on the heap, which is writable, and nothing else reads it.
+    unsafe { std::ptr::write_bytes(value, 0, length) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_other_threads_cannot_change_its_environment() {
+        let before = env::vars_os().count();
+        // The test runs in a thread of its own.
+        assert!(matches!(retain(|_name| false), Err(Error::OtherThreads(_))));
+        assert!(matches!(set("LANG", "C"), Err(Error::OtherThreads(_))));
+        assert_eq!(env::vars_os().count(), before);
+    }
+}

@@ -1,0 +1,221 @@
+//! Restricts files with Landlock and system calls with seccomp(2).
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fs;
+use std::io;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, Scope,
+};
+use libc::c_long;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+use super::{Connections, Enforcement, FileAccess, Programs, Sandbox};
+use crate::error::{Error, Result};
+
+/// The first version that restricts truncation, without which every file could be emptied.
+const FILES: ABI = ABI::V3;
+
+/// A sandbox that a process can enter. Processes that are forked afterwards have a copy.
+#[derive(Debug)]
+#[must_use = "the sandbox has no effect until a process enters it"]
+pub struct PreparedSandbox {
+    ruleset: RulesetCreated,
+    filter: Option<BpfProgram>,
+    enforcement: Enforcement,
+}
+
+pub(super) fn prepare(sandbox: &Sandbox) -> Result<PreparedSandbox> {
+    Ok(PreparedSandbox {
+        ruleset: ruleset(sandbox)?,
+        filter: filter(sandbox)?,
+        enforcement: sandbox.enforcement,
+    })
+}
+
+impl PreparedSandbox {
+    /// Restricts the calling thread, and the threads and processes that it starts from now on,
+    /// permanently.
+    ///
+    /// # Errors
+    ///
+    /// If a system call fails. The process may then be restricted in part and should exit.
+    pub fn enter(self) -> Result<()> {
+        let action = "enter the sandbox";
+        let RestrictionStatus { ruleset, .. } =
+            self.ruleset.restrict_self().map_err(|error| Error::os(action, other(&error)))?;
+        match (ruleset, self.enforcement) {
+            (RulesetStatus::NotEnforced, Enforcement::Required) => {
+                let reason = "the kernel does not enforce the rules for files";
+                return Err(Error::os(action, io::Error::other(reason)));
+            }
+            (RulesetStatus::NotEnforced, Enforcement::BestEffort)
+            | (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => {}
+        }
+        match self.filter.as_ref().map(|filter| apply_filter(filter)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(_unsupported)) if self.enforcement == Enforcement::BestEffort => Ok(()),
+            Some(Err(error)) => Err(Error::os(action, other(&error))),
+        }
+    }
+}
+
+/// Returns the innermost cause, which says most.
+fn other(error: &dyn std::error::Error) -> io::Error {
+    let mut cause = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        cause = error.to_string();
+        next = error.source();
+    }
+    io::Error::other(cause)
+}
+
+fn unsupported(what: &str, needs: &str) -> Error {
+    let reason = format!("this kernel cannot restrict {what} (needs {needs}); `best_effort` accepts that");
+    Error::os("prepare the sandbox", io::Error::other(reason))
+}
+
+fn ruleset(sandbox: &Sandbox) -> Result<RulesetCreated> {
+    let level = match sandbox.enforcement {
+        Enforcement::Required => CompatLevel::HardRequirement,
+        Enforcement::BestEffort => CompatLevel::BestEffort,
+    };
+    let broken = |error: RulesetError| Error::os("prepare the sandbox", other(&error));
+    let mut rules = Ruleset::default()
+        .set_compatibility(level)
+        .handle_access(AccessFs::from_all(FILES))
+        .map_err(|_error| unsupported("files", "Landlock ABI 3 of Linux 6.2"))?;
+    if sandbox.connections == Connections::Denied {
+        rules = rules
+            .handle_access(AccessNet::from_all(ABI::V4))
+            .map_err(|_error| unsupported("connections", "Landlock ABI 4 of Linux 6.7"))?;
+    }
+    rules = rules
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::IoctlDev)
+        .and_then(|rules| rules.scope(Scope::Signal))
+        .map_err(broken)?;
+    if sandbox.connections == Connections::Denied {
+        rules = rules.scope(Scope::AbstractUnixSocket).map_err(broken)?;
+    }
+    let mut rules = rules.create().map_err(broken)?.set_compatibility(CompatLevel::BestEffort);
+    for (path, access) in &sandbox.paths {
+        let action = || format!("prepare the sandbox: open {}", path.display());
+        let found = fs::metadata(path).map_err(|error| Error::os(action(), error))?;
+        let opened = PathFd::new(path).map_err(|error| match error.source() {
+            Some(source) => Error::os(action(), io::Error::other(source.to_string())),
+            None => Error::os(action(), other(&error)),
+        })?;
+        let mut access = access.rights();
+        if !found.is_dir() {
+            access &= AccessFs::from_file(ABI::V5);
+        }
+        rules = rules.add_rule(PathBeneath::new(opened, access)).map_err(broken)?;
+    }
+    Ok(rules)
+}
+
+impl FileAccess {
+    fn rights(self) -> BitFlags<AccessFs> {
+        match self {
+            FileAccess::Read => AccessFs::from_read(ABI::V5),
+            FileAccess::Append => AccessFs::WriteFile | AccessFs::MakeReg,
+            FileAccess::Write => AccessFs::from_all(ABI::V5),
+        }
+    }
+}
+
+/// Compiles the filter of system calls. Returns `None` if nothing is forbidden, or if there are no
+/// filters for this architecture and none is required.
+fn filter(sandbox: &Sandbox) -> Result<Option<BpfProgram>> {
+    let action = "prepare the sandbox";
+    let failed = |error: seccompiler::BackendError| Error::os(action, other(&error));
+    let mut rules = BTreeMap::new();
+    if sandbox.programs == Programs::Denied {
+        for call in calls(libc::SYS_execve, X32_EXECVE).chain(calls(libc::SYS_execveat, X32_EXECVEAT))
+        {
+            rules.insert(call, Vec::new());
+        }
+    }
+    if sandbox.connections == Connections::Denied {
+        let unix = u64::from(libc::AF_UNIX.unsigned_abs());
+        for call in same_calls(libc::SYS_socket) {
+            let family = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix);
+            let rule = SeccompRule::new(vec![family.map_err(failed)?]).map_err(failed)?;
+            rules.insert(call, vec![rule]);
+        }
+        for call in same_calls(libc::SYS_io_uring_setup) {
+            rules.insert(call, Vec::new());
+        }
+    }
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let architecture = match TargetArch::try_from(std::env::consts::ARCH) {
+        Ok(architecture) if seccomp_is_available() => architecture,
+        Ok(_) | Err(_) if sandbox.enforcement == Enforcement::BestEffort => return Ok(None),
+        Ok(_) | Err(_) => {
+            return Err(unsupported("system calls", "seccomp on x86_64, aarch64 or riscv64"));
+        }
+    };
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
+    let program: std::result::Result<BpfProgram, _> = filter.map_err(failed)?.try_into();
+    Ok(Some(program.map_err(failed)?))
+}
+
+/// The bit of the numbers of system calls with 32-bit pointers on x86_64 (x32), which some kernels
+/// offer beside the normal ones.
+const X32: i64 = 0x4000_0000;
+const X32_EXECVE: i64 = X32 + 520;
+const X32_EXECVEAT: i64 = X32 + 545;
+
+/// Returns the numbers of a system call.
+fn calls(number: c_long, x32: i64) -> impl Iterator<Item = i64> {
+    let x32 = (std::env::consts::ARCH == "x86_64").then_some(x32);
+    std::iter::once(i64::from(number)).chain(x32)
+}
+
+/// Returns the numbers of a system call whose x32 number differs only in the bit [`X32`].
+fn same_calls(number: c_long) -> impl Iterator<Item = i64> {
+    calls(number, X32 + i64::from(number))
+}
+
+fn seccomp_is_available() -> bool {
+    let action: u32 = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the call reads one number through the pointer and changes nothing.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
+    };
+    answer == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_path_is_refused_with_its_name() {
+        let missing = Sandbox::new().read("/no/such").prepare().expect_err("refused").to_string();
+        assert!(
+            missing.starts_with("cannot prepare the sandbox: open /no/such: no such file")
+                || missing.contains("best_effort"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_sandbox_that_forbids_no_system_call_has_no_filter() {
+        assert!(filter(&Sandbox::new().read("/")).expect("compiled").is_none());
+        let calls = |sandbox: Sandbox| filter(&sandbox).expect("compiled").map(|code| code.len());
+        let (exec, both) = (Sandbox::new().no_exec(), Sandbox::new().no_exec().no_new_connections());
+        assert!(calls(exec) < calls(both));
+    }
+}
