@@ -20,8 +20,12 @@ mod logs;
 mod other_threads;
 mod pool_size;
 mod preforking;
+#[cfg(target_os = "linux")]
+mod privileges;
 mod process_setup;
 mod reloading;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod serve;
 #[cfg(target_os = "linux")]
 mod service;

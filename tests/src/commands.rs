@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
+use crate::deeds::attempt;
 use crate::misbehave::misbehave;
 
 /// The interval at which a child checks for a file.
@@ -68,6 +69,19 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             Ok(_file) => "ok".to_owned(),
             Err(error) => error.to_string(),
         },
+        "try" => {
+            let (deed, argument) = rest.split_once(' ').unwrap_or((rest, ""));
+            attempt(deed, argument)
+        }
+        "variables" => {
+            let mut names: Vec<String> = std::env::vars_os()
+                .map(|(name, value)| {
+                    format!("{}={}", name.to_string_lossy(), value.to_string_lossy())
+                })
+                .collect();
+            names.sort();
+            names.join(" ")
+        }
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),

@@ -3,12 +3,14 @@
 
 mod command_socket;
 mod commands;
+mod deeds;
 mod misbehave;
 mod options;
 mod session;
 
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::serve_commands;
+pub use deeds::attempt;
 pub use misbehave::lend;
 pub use options::Options;
 pub use session::LineSession;

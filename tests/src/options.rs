@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_daemon::{
-    Babysit, Daemon, DaemonBuilder, MemoryMeasure, OnHup, PostFork, PreFork, Resource, Solo,
+    Babysit, Capability, Daemon, DaemonBuilder, Environment, InheritedDescriptors, MemoryMeasure,
+    OnHup, PostFork, PreFork, Resource, Sandbox, Solo,
 };
 
 /// The options that the test has set.
@@ -118,8 +119,23 @@ impl Options {
         if let Some(babysit) = self.babysit() {
             daemon = daemon.babysit(babysit);
         }
+        if let Some(sandbox) = self.sandbox() {
+            daemon = daemon.sandbox(sandbox);
+        }
         for (name, value) in &self.0 {
             daemon = match name.as_str() {
+                "no_new_privs" => daemon.no_new_privs(self.sure(name)),
+                "keep_capabilities" => daemon.keep_capabilities(capabilities(value)),
+                "core_dumps" => daemon.core_dumps(self.sure(name)),
+                "ptrace" => daemon.ptrace(self.sure(name)),
+                "environment" if value == "keep" => daemon.environment(Environment::Keep),
+                "environment" => daemon.environment(Environment::only(value.split(','))),
+                "descriptors" if value == "keep" => {
+                    daemon.inherited_descriptors(InheritedDescriptors::Keep)
+                }
+                "descriptors" => daemon.inherited_descriptors(InheritedDescriptors::Only(
+                    value.split(',').map(|fd| fd.parse().expect("a descriptor")).collect(),
+                )),
                 "alias" => daemon.alias(value),
                 "detach" => daemon.detach(),
                 "logfile" => daemon.logfile(value),
@@ -144,6 +160,24 @@ impl Options {
             };
         }
         daemon
+    }
+
+    /// Returns the sandbox of children, if the test sets one.
+    fn sandbox(&self) -> Option<Sandbox> {
+        self.get("sandbox")?;
+        let mut sandbox = Sandbox::new();
+        for (name, value) in &self.0 {
+            sandbox = match name.as_str() {
+                "may_read" => sandbox.read(value),
+                "may_write" => sandbox.write(value),
+                "may_append" => sandbox.append(value),
+                "no_new_connections" => sandbox.no_new_connections(),
+                "no_exec" => sandbox.no_exec(),
+                "best_effort" => sandbox.best_effort(),
+                _ => sandbox,
+            };
+        }
+        Some(sandbox)
     }
 
     /// Returns the babysitter's settings, if the test sets them.
@@ -176,4 +210,13 @@ impl Options {
     fn sure<N: FromStr>(&self, name: &str) -> N {
         self.number(name).expect("the option is set")
     }
+}
+
+/// Returns the capabilities with these names, separated by commas.
+fn capabilities(names: &str) -> Vec<Capability> {
+    let named = |name: &str| {
+        let found = Capability::ALL.iter().find(|known| known.name() == name);
+        *found.unwrap_or_else(|| panic!("{name} is no capability"))
+    };
+    names.split(',').filter(|name| !name.is_empty()).map(named).collect()
 }

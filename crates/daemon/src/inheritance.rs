@@ -32,8 +32,14 @@ const DEFAULT_VARIABLES: [&str; 17] = [
 
 /// The variables through which the parent and its service manager communicate. The parent always
 /// keeps them. Children do not need them.
-const SERVICE_VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+const SERVICE_VARIABLES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 /// The environment variables that the daemon takes over from the process that launches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +159,8 @@ mod tests {
             assert!(kept(&reduced, name), "{name}");
             assert!(kept(&Environment::Keep, name), "{name}");
         }
-        for name in ["AWS_SECRET_ACCESS_KEY", "PATHS", "LC", "LD_PRELOAD", "HOME", "SSH_AUTH_SOCK"] {
+        for name in ["AWS_SECRET_ACCESS_KEY", "PATHS", "LC", "LD_PRELOAD", "HOME", "SSH_AUTH_SOCK"]
+        {
             assert!(!kept(&reduced, name), "{name}");
         }
         let some = Environment::only(["APP_*", "HOME"]);

@@ -15,6 +15,7 @@ use actix::{Actor, Addr, AsyncContext, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
+use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
@@ -22,7 +23,6 @@ use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
 use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
-use daemon_sys::limits::Resource;
 use daemon_sys::{fork, limits};
 use slog::{Logger, info};
 
@@ -165,9 +165,8 @@ pub(crate) fn launch<P: Program>(
     let own = Rc::new(RefCell::new(own));
     let title = Rc::new(Title::claim());
     let done = set_up_process(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
-    let launched = done.and_then(|()| {
-        spawn(rules, settings, files, title, confinement, program, Rc::clone(&own))
-    });
+    let launched = done
+        .and_then(|()| spawn(rules, settings, files, title, confinement, program, Rc::clone(&own)));
     if let Err(error) = &launched {
         let ParentResources { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {

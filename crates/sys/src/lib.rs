@@ -65,8 +65,8 @@ pub mod pidfd;
 pub mod pidfile;
 pub mod poll;
 pub mod privileges;
-mod protected;
 pub mod process;
+mod protected;
 pub mod reap;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

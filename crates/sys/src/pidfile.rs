@@ -40,9 +40,8 @@ impl PidFile {
     /// As for [`claim`](PidFile::claim).
     pub fn claim_for(path: impl AsRef<Path>, user: &Privileges) -> Result<PidFile> {
         let given = path.as_ref();
-        let protected = protected::is_protected_from(given, user).map_err(|error| {
-            Error::os(format!("claim pid file {}", given.display()), error)
-        })?;
+        let protected = protected::is_protected_from(given, user)
+            .map_err(|error| Error::os(format!("claim pid file {}", given.display()), error))?;
         if protected { PidFile::claim(given) } else { act_as(user, || PidFile::claim(given))? }
     }
 

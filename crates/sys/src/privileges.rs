@@ -245,7 +245,8 @@ pub fn act_as<T>(user: &Privileges, act: impl FnOnce() -> T) -> Result<T> {
     if !uid.is_root() {
         return Ok(act());
     }
-    let action = |error: std::io::Error| Error::os(format!("act as user {}", user.user.name), error);
+    let action =
+        |error: std::io::Error| Error::os(format!("act as user {}", user.user.name), error);
     let groups = platform::groups().map_err(action)?;
     let new: Vec<Gid> = user.supplementary.iter().copied().map(Gid::from_raw).collect();
     let restore = || {

@@ -93,8 +93,8 @@ enum WriteAccess {
 
 fn access_to(directory: &Metadata, user: &Privileges) -> WriteAccess {
     let mode = directory.mode();
-    let in_group = user.group.gid == directory.gid()
-        || user.supplementary.contains(&directory.gid());
+    let in_group =
+        user.group.gid == directory.gid() || user.supplementary.contains(&directory.gid());
     let is_writable = mode & OTHERS_WRITE != 0 || (mode & GROUP_WRITE != 0 && in_group);
     match (is_writable, mode & STICKY != 0) {
         (false, _) => WriteAccess::RootOnly,

@@ -128,6 +128,16 @@ impl TestProgram {
         self
     }
 
+    /// Runs this shell command first, in the process that then becomes the program. `DIR` is replaced
+    /// by the test's directory.
+    pub(crate) fn after_shell_command(mut self, command: &str) -> Self {
+        let command = command.replace("DIR", &self.dir.path().display().to_string());
+        let script = format!("{command}; exec \"$0\" \"$@\"");
+        let program = std::mem::replace(&mut self.program, PathBuf::from("/bin/sh"));
+        self.arguments.splice(0..0, ["-c".into(), script.into(), program.into_os_string()]);
+        self
+    }
+
     /// Returns the test's directory, which exists before the daemon starts.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()

@@ -78,7 +78,8 @@ fn other(error: &dyn std::error::Error) -> io::Error {
 }
 
 fn unsupported(what: &str, needs: &str) -> Error {
-    let reason = format!("this kernel cannot restrict {what} (needs {needs}); `best_effort` accepts that");
+    let reason =
+        format!("this kernel cannot restrict {what} (needs {needs}); `best_effort` accepts that");
     Error::os("prepare the sandbox", io::Error::other(reason))
 }
 
@@ -139,7 +140,8 @@ fn filter(sandbox: &Sandbox) -> Result<Option<BpfProgram>> {
     let failed = |error: seccompiler::BackendError| Error::os(action, other(&error));
     let mut rules = BTreeMap::new();
     if sandbox.programs == Programs::Denied {
-        for call in calls(libc::SYS_execve, X32_EXECVE).chain(calls(libc::SYS_execveat, X32_EXECVEAT))
+        for call in
+            calls(libc::SYS_execve, X32_EXECVE).chain(calls(libc::SYS_execveat, X32_EXECVEAT))
         {
             rules.insert(call, Vec::new());
         }
@@ -215,7 +217,8 @@ mod tests {
     fn a_sandbox_that_forbids_no_system_call_has_no_filter() {
         assert!(filter(&Sandbox::new().read("/")).expect("compiled").is_none());
         let calls = |sandbox: Sandbox| filter(&sandbox).expect("compiled").map(|code| code.len());
-        let (exec, both) = (Sandbox::new().no_exec(), Sandbox::new().no_exec().no_new_connections());
+        let (exec, both) =
+            (Sandbox::new().no_exec(), Sandbox::new().no_exec().no_new_connections());
         assert!(calls(exec) < calls(both));
     }
 }

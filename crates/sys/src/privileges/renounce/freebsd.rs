@@ -28,8 +28,9 @@ pub(super) fn set_traceable(traceable: bool) -> Result<()> {
         true => libc::PROC_TRACE_CTL_ENABLE,
         false => libc::PROC_TRACE_CTL_DISABLE,
     };
-    control(libc::PROC_TRACE_CTL, &mut mode)
-        .map_err(|error| Error::os(format!("set whether this process is traceable to {traceable}"), error))
+    control(libc::PROC_TRACE_CTL, &mut mode).map_err(|error| {
+        Error::os(format!("set whether this process is traceable to {traceable}"), error)
+    })
 }
 
 /// Controls this process.

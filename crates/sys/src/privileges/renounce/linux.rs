@@ -15,6 +15,7 @@ pub(super) fn set_no_new_privs() -> Result<()> {
 }
 
 pub(super) fn set_traceable(traceable: bool) -> Result<()> {
-    prctl::set_dumpable(traceable)
-        .map_err(|error| Error::os(format!("set whether this process is traceable to {traceable}"), error))
+    prctl::set_dumpable(traceable).map_err(|error| {
+        Error::os(format!("set whether this process is traceable to {traceable}"), error)
+    })
 }
