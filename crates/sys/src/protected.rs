@@ -121,7 +121,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     fn a_path_is_protected_only_if_root_alone_can_replace_its_parts() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: only root can create directories of other users");

@@ -182,12 +182,17 @@ const X32_EXECVEAT: i64 = X32 + 545;
 /// Returns the numbers of a system call.
 fn calls(number: c_long, x32: i64) -> impl Iterator<Item = i64> {
     let x32 = (std::env::consts::ARCH == "x86_64").then_some(x32);
-    std::iter::once(i64::from(number)).chain(x32)
+    std::iter::once(wide(number)).chain(x32)
 }
 
 /// Returns the numbers of a system call whose x32 number differs only in the bit [`X32`].
 fn same_calls(number: c_long) -> impl Iterator<Item = i64> {
-    calls(number, X32 + i64::from(number))
+    calls(number, X32 + wide(number))
+}
+
+#[expect(clippy::useless_conversion, reason = "a c_long has 32 bits on some architectures")]
+fn wide(number: c_long) -> i64 {
+    number.into()
 }
 
 fn seccomp_is_available() -> bool {

@@ -90,8 +90,10 @@ fn install() -> io::Result<()> {
 
 extern "C" fn on_bus_error(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: the kernel passes a valid siginfo_t, and SIGBUS sets its address.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel passes a valid siginfo_t.
+    let details = unsafe { &*info };
+    // SAFETY: SIGBUS sets the address.
+    let address = unsafe { details.si_addr() } as usize;
     let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
     // SAFETY: the list consists of leaked values that no code changes.
     while let Some(file) = unsafe { mapped.as_ref() } {
