@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-use crate::harness::{DaemonProcess, Process, TestProgram};
+use crate::harness::{DaemonProcess, GuardedProgram, Process, Signal, TestProgram, until};
 
 /// The ids of the user to whom the daemons change; `None` if this process cannot change users.
 #[expect(clippy::print_stderr, reason = "a skipped test says why")]
@@ -417,4 +417,42 @@ fn a_child_that_truncates_the_scoreboards_file_does_not_end_the_parent() {
     }
     assert_eq!((daemon.parent(), daemon.fork_server(), client.pid()), (parent, fork_server, child));
     daemon.stop();
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+fn children_of_another_user_do_not_have_the_launchers_terminal() {
+    const SCRIPT: &str = "/usr/bin/script";
+    if nobody().is_none() {
+        return;
+    }
+    if !Path::new(SCRIPT).exists() {
+        eprintln!("skipped: script(1), which gives a program a terminal, is not installed");
+        return;
+    }
+    let terminals = |options: &str| -> Vec<bool> {
+        let directory = directory_of_root();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let socket = directory.path().join("commands");
+        let command = format!(
+            "{} command_socket={} start=1 min=1 max=2 {options}",
+            env!("CARGO_BIN_EXE_pool"),
+            socket.display()
+        );
+        let mut launcher = GuardedProgram::program(SCRIPT, &["-qec", &command, "/dev/null"]);
+        let find = |title: &str| {
+            until(title, || {
+                let mut running = launcher.process().descendants().into_iter();
+                running.find(|process| process.title().starts_with(title))
+            })
+        };
+        let family = ["pool: parent", "pool: fork server", "pool: child 0"].map(find);
+        let has_terminal = |process: Process| process.terminal().unwrap() != "0";
+        let found = family.map(has_terminal).to_vec();
+        assert!(family[0].signal(Signal::SIGTERM));
+        launcher.wait_until_gone();
+        found
+    };
+    assert_eq!(terminals("user=nobody"), [true, false, false]);
+    assert_eq!(terminals(""), [true, true, true]);
 }
