@@ -23,13 +23,13 @@ fn start_in_sandbox(start: TestProgram, options: &str) -> DaemonProcess {
     start.options(&options).start()
 }
 
-/// Has a child try deeds of the form `DEED ARGUMENT`, and checks each answer.
+/// Has a child try actions of the form `ACTION ARGUMENT`, and checks each answer.
 #[track_caller]
-fn try_all(daemon: &DaemonProcess, client: &mut LineClient, deeds: &[(&str, &str)]) {
+fn try_all(daemon: &DaemonProcess, client: &mut LineClient, actions: &[(&str, &str)]) {
     let here = daemon.dir().display().to_string();
-    for (deed, expected) in deeds {
-        let deed = deed.replace("DIR", &here);
-        assert_eq!(client.ask(&format!("try {deed}")), *expected, "{deed}");
+    for (action, expected) in actions {
+        let action = action.replace("DIR", &here);
+        assert_eq!(client.ask(&format!("try {action}")), *expected, "{action}");
     }
 }
 
@@ -169,8 +169,8 @@ fn a_sandboxed_child_serves_reports_logs_reopens_is_traced_panics_and_stops() {
 fn children_that_are_forked_for_one_request_are_in_the_sandbox() {
     let daemon = start_in_sandbox(TestProgram::postfork().logged(), "no_exec");
     let mut client = daemon.client();
-    let deeds = [("read DIR/readable/file", "ok"), ("read DIR/secret/file", "EACCES")];
-    try_all(&daemon, &mut client, &deeds);
+    let actions = [("read DIR/readable/file", "ok"), ("read DIR/secret/file", "EACCES")];
+    try_all(&daemon, &mut client, &actions);
     // The parent and the fork server are not restricted.
     for process in [daemon.parent(), daemon.fork_server()] {
         assert_eq!(process.status("Seccomp"), ["0"]);

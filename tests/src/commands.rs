@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::deeds::attempt;
+use crate::attempts::attempt;
 use crate::misbehave::misbehave;
 
 /// The interval at which a child checks for a file.
@@ -70,8 +70,8 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             Err(error) => error.to_string(),
         },
         "try" => {
-            let (deed, argument) = rest.split_once(' ').unwrap_or((rest, ""));
-            attempt(deed, argument)
+            let (action, argument) = rest.split_once(' ').unwrap_or((rest, ""));
+            attempt(action, argument)
         }
         "variables" => {
             let mut names: Vec<String> = std::env::vars_os()

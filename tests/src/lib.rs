@@ -1,16 +1,16 @@
 //! The common parts of the test programs: their options, the commands that their children answer,
 //! and the parent's command socket.
 
+mod attempts;
 mod command_socket;
 mod commands;
-mod deeds;
 mod misbehave;
 mod options;
 mod session;
 
+pub use attempts::attempt;
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::serve_commands;
-pub use deeds::attempt;
 pub use misbehave::lend;
 pub use options::Options;
 pub use session::LineSession;

@@ -264,6 +264,9 @@ impl OpenFiles {
     }
 }
 
+/// How many of the closed descriptors are listed in the log.
+const LISTED_MAX: usize = 20;
+
 /// Sets up the process. The steps that require root come before privileges are dropped.
 fn set_up_process(
     settings: &DaemonSettings,
@@ -322,10 +325,9 @@ fn set_up_process(
         privileges::set_traceable(false)?;
     }
     if !closed.is_empty() {
-        info!(
-            settings.log(), "closed inherited descriptors";
-            "reason" => "inherited_descriptors", "descriptors" => closed.join(", ")
-        );
+        let listed = closed[..closed.len().min(LISTED_MAX)].join(", ");
+        let count = closed.len();
+        info!(settings.log(), "closed inherited descriptors"; "count" => count, "descriptors" => listed);
     }
     Ok(())
 }

@@ -207,6 +207,7 @@ pub fn drop_to(new: &Privileges) -> Result<()> {
 /// As for [`drop_to`]. [`Error::Unsupported`] if there are capabilities to keep and the operating
 /// system has none.
 pub fn drop_to_keeping(new: &Privileges, keep: &[Capability]) -> Result<()> {
+    new.check()?;
     let kept = KeptCapabilities::prepare(keep)?;
     change_to(new)?;
     kept.keep()

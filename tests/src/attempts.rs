@@ -1,4 +1,4 @@
-//! What a child under test may try to do: `try DEED ARGUMENT`. The answer is `ok`, or the name of
+//! What a child under test may try to do: `try ACTION ARGUMENT`. The answer is `ok`, or the name of
 //! the error, such as `EACCES`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,10 +15,10 @@ use nix::unistd::Pid;
 /// The time after which a connection attempt has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tries a deed. Returns `???` if there is no such deed.
+/// Tries an action. Returns `???` if there is no such action.
 #[must_use]
-pub fn attempt(deed: &str, argument: &str) -> String {
-    match act(deed, argument) {
+pub fn attempt(action: &str, argument: &str) -> String {
+    match act(action, argument) {
         None => "???".to_owned(),
         Some(Ok(())) => "ok".to_owned(),
         Some(Err(error)) => match error.raw_os_error() {
@@ -28,10 +28,10 @@ pub fn attempt(deed: &str, argument: &str) -> String {
     }
 }
 
-fn act(deed: &str, argument: &str) -> Option<io::Result<()>> {
+fn act(action: &str, argument: &str) -> Option<io::Result<()>> {
     let open = |options: &mut OpenOptions| options.open(argument).map(drop);
     let pid = || argument.parse().map(Pid::from_raw).unwrap_or(Pid::this());
-    Some(match deed {
+    Some(match action {
         "read" => File::open(argument).map(drop),
         "list" => fs::read_dir(argument).map(drop),
         "write" => open(OpenOptions::new().write(true)),
