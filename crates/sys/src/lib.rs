@@ -46,7 +46,8 @@
 //! | [`signals`], [`poll`], [`wakeup`], [`clock`] | event loops: receiving signals, polling descriptors, waking a loop, reading the clock |
 //! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
 //! | [`trace`] | backtraces of other processes |
-//! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
 //! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
 //! | [`error`] | the error type |
 
