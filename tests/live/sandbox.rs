@@ -215,3 +215,22 @@ fn a_sandbox_that_cannot_be_used_is_refused_before_anything_is_forked() {
     let error = refused(TestProgram::solo(), "sandbox");
     assert!(error.contains("sandbox is set: the daemon has no children"), "{error}");
 }
+
+#[test]
+fn a_kernel_without_landlock_is_refused_unless_the_sandbox_is_best_effort() {
+    let pool =
+        || TestProgram::pool().without_landlock().options("start=1 min=1 max=2 sandbox no_exec");
+    let failed = pool().fail_to_start();
+    assert_eq!((failed.status.as_str(), failed.processes), ("code 1", 1), "{}", failed.stderr);
+    let sentence = "cannot prepare the sandbox: this kernel cannot restrict files (needs Landlock ABI 3 \
+                    of Linux 6.2); `best_effort` accepts that";
+    assert!(failed.stderr.contains(sentence), "{}", failed.stderr);
+    let daemon = pool().options("best_effort").start();
+    // What the kernel supports still applies.
+    let actions = [("read /etc/passwd", "ok"), ("exec /bin/true", "EPERM")];
+    try_all(&daemon, &mut daemon.client(), &actions);
+    let options = "start=1 sandbox no_exec best_effort";
+    let daemon = TestProgram::pool().options(options).start();
+    let actions = [("read /etc/passwd", "EACCES"), ("exec /bin/true", "EPERM")];
+    try_all(&daemon, &mut daemon.client(), &actions);
+}

@@ -128,6 +128,14 @@ impl TestProgram {
         self
     }
 
+    /// Runs the program as on a kernel without Landlock, see `programs/without_landlock.rs`.
+    pub(crate) fn without_landlock(mut self) -> Self {
+        let executor = PathBuf::from(env!("CARGO_BIN_EXE_without_landlock"));
+        let program = std::mem::replace(&mut self.program, executor);
+        self.arguments.insert(0, program.into_os_string());
+        self
+    }
+
     /// Runs this shell command first, in the process that then becomes the program. `DIR` is replaced
     /// by the test's directory.
     pub(crate) fn after_shell_command(mut self, command: &str) -> Self {
