@@ -421,7 +421,6 @@ fn a_child_that_truncates_the_scoreboards_file_does_not_end_the_parent() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 fn children_of_another_user_do_not_have_the_launchers_terminal() {
     const SCRIPT: &str = "/usr/bin/script";
     if nobody().is_none() {
