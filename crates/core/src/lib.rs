@@ -131,6 +131,9 @@ mod demand;
 mod dirty;
 mod exit_cause;
 pub mod format;
+#[cfg(all(any(test, feature = "fuzz"), not(loom)))]
+#[doc(hidden)]
+pub mod fuzz;
 mod label;
 mod line;
 mod log_throttle;
