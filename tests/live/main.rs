@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+#[cfg(target_os = "linux")]
+mod attacks;
 mod babysitting;
 mod board;
 mod control;

@@ -83,6 +83,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             names.join(" ")
         }
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
+        "attack" => crate::attack(rest),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
         // A background task opens all free descriptors, and repeats this until the file exists,

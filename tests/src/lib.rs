@@ -1,7 +1,8 @@
 //! The common parts of the test programs: their options, the commands that their children answer,
-//! and the parent's command socket.
+//! the attacks that they can carry out, and the parent's command socket.
 
 mod attempts;
+mod attacks;
 mod command_socket;
 mod commands;
 mod misbehave;
@@ -9,6 +10,7 @@ mod options;
 mod session;
 
 pub use attempts::attempt;
+pub use attacks::{Attack, AttackKind, Random, attack, catalogue};
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::serve_commands;
 pub use misbehave::lend;

@@ -395,6 +395,12 @@ impl FrameWriter {
         Ok(())
     }
 
+    /// Returns the encoded frames.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len()
     }

@@ -1,7 +1,56 @@
-//! Entry point of the fuzz target for the frame decoder.
+//! Entry points of the fuzz targets for the frame decoder, and the frames of a hostile worker.
 
-use crate::body::fits;
-use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
+use std::time::Duration;
+
+use crate::body::{Body, fits};
+use crate::frame::{
+    BodyLocation, CompletionKind, FinishedTask, FrameReader, FrameWriter, TaskOrder, WorkerMessage,
+};
+
+/// A frame from a worker to the dispatcher.
+#[derive(Debug, Clone, Copy)]
+pub enum WorkerFrame {
+    /// The worker is ready.
+    Ready,
+    /// The worker starts no further task.
+    Leaving,
+    /// The worker has finished a task.
+    Finished {
+        /// The number of the task among the tasks of the worker's slot.
+        turn: u64,
+        /// The id of the request.
+        id: u64,
+        /// The number of the attempt.
+        attempt: u32,
+        /// The length of the result, if the result is in a memory file.
+        shared: Option<u64>,
+    },
+}
+
+impl WorkerFrame {
+    /// Returns the bytes of the frame, without the descriptor of a memory file.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let message = match self {
+            WorkerFrame::Ready => WorkerMessage::Ready,
+            WorkerFrame::Leaving => WorkerMessage::Leaving,
+            WorkerFrame::Finished { turn, id, attempt, shared } => {
+                WorkerMessage::Finished(FinishedTask {
+                    turn,
+                    id,
+                    attempt,
+                    took: Duration::from_millis(1),
+                    kind: CompletionKind::Value,
+                    body: shared.map_or(BodyLocation::InFrame, BodyLocation::Shared),
+                })
+            }
+        };
+        let mut writer = FrameWriter::default();
+        // Encoding to memory does not fail.
+        let _ = writer.push(&message, &Body::EMPTY);
+        writer.bytes().to_vec()
+    }
+}
 
 /// Decodes bytes as messages of a worker, as messages to a worker, and as parameters.
 ///

@@ -42,6 +42,12 @@ impl ControlClient {
         Ok(answer)
     }
 
+    /// Reads the daemon's next line, which must arrive within this time.
+    pub(crate) fn read_within(&mut self, window: Duration) -> io::Result<Value> {
+        self.0.get_ref().set_read_timeout(Some(window))?;
+        self.read()
+    }
+
     /// Sends a command in version 1 of the protocol, and returns the answer. `fields` are the
     /// command's fields, as JSON without the braces.
     #[track_caller]

@@ -125,9 +125,11 @@ impl DaemonProcess {
     }
 
     /// Returns whether the process is the daemon's parent. A process without the parent's title may
-    /// be one that exits because the daemon detaches. The program `forkserver_only` sets no title.
+    /// be one that exits because the daemon detaches. The programs `forkserver_only` and `workers` set
+    /// no title.
     fn is_parent(&self, process: Process) -> bool {
-        self.name == "forkserver_only" || process.title().contains(": parent")
+        matches!(self.name.as_str(), "forkserver_only" | "workers")
+            || process.title().contains(": parent")
     }
 
     /// Waits until the parent runs, and returns the parent.
@@ -266,7 +268,15 @@ impl DaemonProcess {
         self.wait_until_gone()
     }
 
-    fn exits_within(&mut self, window: Duration) -> bool {
+    /// Kills all processes of the daemon, and waits until none is left.
+    pub(crate) fn kill(&mut self) {
+        // The warden kills its descendants at the end of its input, and exits.
+        drop(self.warden.stdin.take());
+        let _ended = self.warden.wait();
+    }
+
+    /// Returns whether all processes end within this time.
+    pub(crate) fn exits_within(&mut self, window: Duration) -> bool {
         let deadline = Instant::now() + window;
         while Instant::now() < deadline {
             if !matches!(self.warden.try_wait(), Ok(None)) {

@@ -109,6 +109,12 @@ impl Process {
             .collect()
     }
 
+    /// Returns an amount of memory of the field of `status` with this name in bytes, such as
+    /// `VmRSS`.
+    pub(crate) fn memory(self, name: &str) -> Option<u64> {
+        Some(self.status(name).first()?.parse::<u64>().ok()? << 10)
+    }
+
     /// Returns a soft limit, by its name in `limits`.
     pub(crate) fn limit(self, name: &str) -> Option<String> {
         let limits = self.read("limits")?;

@@ -104,6 +104,16 @@ impl TestProgram {
         TestProgram::program("serve", env!("CARGO_BIN_EXE_serve"))
     }
 
+    /// Returns the test dispatcher, see `programs/dispatcher.rs`.
+    pub(crate) fn dispatcher() -> Self {
+        TestProgram::program("dispatcher", env!("CARGO_BIN_EXE_dispatcher"))
+    }
+
+    /// Returns the test program with the manager of `daemon-prefork`, see `programs/workers.rs`.
+    pub(crate) fn workers() -> Self {
+        TestProgram::program("workers", env!("CARGO_BIN_EXE_workers"))
+    }
+
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self

@@ -1,0 +1,1 @@
+//! Random sequences of attacks by several children at once, while other clients are served.
