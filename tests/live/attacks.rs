@@ -22,7 +22,7 @@ pub(super) struct Row {
     options: &'static str,
     /// The number of children that wait for requests; 0 if a child is forked for each request.
     children: usize,
-    kinds: &'static [AttackKind],
+
     model: Model,
 }
 
@@ -37,36 +37,17 @@ pub(super) enum Model {
     Manager,
 }
 
-const ANY_CHILD: &[AttackKind] = &[
-    AttackKind::Board,
-    AttackKind::Memory,
-    AttackKind::Descriptors,
-    AttackKind::Processes,
-    AttackKind::Speech,
-];
-
-const ANY_WORKER: &[AttackKind] = &[
-    AttackKind::Board,
-    AttackKind::Memory,
-    AttackKind::Descriptors,
-    AttackKind::Processes,
-    AttackKind::Speech,
-    AttackKind::WorkerLink,
-];
-
 const POOL: Row = Row {
     program: TestProgram::pool,
-    options: "start=3 min=3 max_spare=3 max=8 grace=2000 control=DIR/control logfile=DIR/pool.log",
+    options: "start=3 min=3 max_spare=3 max=8 retire_delay=100 grace=2000 control=DIR/control logfile=DIR/pool.log",
     children: 3,
-    kinds: ANY_CHILD,
     model: Model::Daemon,
 };
 
 const SERVE: Row = Row {
     program: TestProgram::serve,
-    options: "start=3 min=3 max_spare=3 max=8 grace=2000 control=DIR/control board_file=DIR/board",
+    options: "start=3 min=3 max_spare=3 max=8 retire_delay=100 grace=2000 control=DIR/control board_file=DIR/board",
     children: 3,
-    kinds: ANY_CHILD,
     model: Model::Daemon,
 };
 
@@ -74,15 +55,13 @@ const POST_FORKING: Row = Row {
     program: TestProgram::postfork,
     options: "max=8 grace=2000 control=DIR/control logfile=DIR/postfork.log",
     children: 0,
-    kinds: ANY_CHILD,
     model: Model::Daemon,
 };
 
 const DISPATCHER: Row = Row {
     program: TestProgram::dispatcher,
-    options: "start=3 max=3 hard_limit=1000 grace=2000 control=DIR/control logfile=DIR/dispatcher.log",
+    options: "start=3 max=3 hard_limit=1000 grace=2000 control=DIR/control",
     children: 3,
-    kinds: ANY_WORKER,
     model: Model::Dispatcher,
 };
 
@@ -90,7 +69,6 @@ const MANAGER: Row = Row {
     program: TestProgram::workers,
     options: "start=3 grace=2000",
     children: 3,
-    kinds: ANY_CHILD,
     model: Model::Manager,
 };
 
@@ -151,10 +129,10 @@ fn note(text: &str) {
 
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = self.options.rsplit('/').next().unwrap_or_default();
         match self.model {
             Model::Daemon if self.children == 0 => f.write_str("post-forking daemon"),
-            Model::Daemon => write!(f, "pre-forking daemon ({word})"),
+            Model::Daemon if self.options.contains("board_file") => f.write_str("serve"),
+            Model::Daemon => f.write_str("pre-forking daemon"),
             Model::Dispatcher => f.write_str("dispatcher"),
             Model::Manager => f.write_str("prefork manager"),
         }

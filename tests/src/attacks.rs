@@ -37,6 +37,15 @@ pub struct Attack {
     run: fn(&mut Attacker) -> io::Result<()>,
 }
 
+impl Attack {
+    /// Returns whether the attack ends or stops other children, as every process of the same user
+    /// can, so that their clients are not served any more.
+    #[must_use]
+    pub fn is_on_siblings(&self) -> bool {
+        self.kind == AttackKind::Processes && self.name.starts_with("sibling")
+    }
+}
+
 impl fmt::Debug for Attack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}/{}", self.kind, self.name)

@@ -175,6 +175,7 @@ impl Target {
     }
 
     fn try_attack(&mut self, attack: &Attack, seed: u64, millis: u64) -> Result<Outcome, String> {
+        let (mut bystander, served_by) = self.connect_to_child()?;
         let generations = self.generations()?;
         let before = self.children();
         let Attacked { answer, attacker } = self.send_attack(attack, seed, millis)?;
@@ -182,6 +183,13 @@ impl Target {
             return Ok(Outcome::NotPossible(reason.to_owned()));
         }
         self.check_serves("while the attacker lives")?;
+        if !attack.is_on_siblings() {
+            let pid = bystander.pid().map_err(|reason| format!("a bystander: {reason}"))?;
+            if self.row.model != Model::Dispatcher && pid != served_by {
+                return Err(format!("a bystander is served by {}, was {}", pid.0, served_by.0));
+            }
+        }
+        drop(bystander);
         self.end_attack(attacker.into_iter().collect());
         self.check_birth(&before)?;
         self.recover(&generations)?;
@@ -196,11 +204,7 @@ impl Target {
         millis: u64,
     ) -> Result<Attacked, String> {
         let line = format!("attack {} {seed} {millis}", attack.name);
-        let (mut client, first) = within_bound("a child takes the attack", || {
-            let mut client = self.client()?;
-            let pid = client.pid()?;
-            Ok((client, pid))
-        })?;
+        let (mut client, first) = self.connect_to_child()?;
         match client.ask(&line) {
             Ok(answer) => {
                 let pid = answer.rsplit_once(" by ").and_then(|(_done, pid)| pid.parse().ok());
@@ -212,6 +216,15 @@ impl Target {
                 Model::Daemon | Model::Manager => Ok(Attacked { attacker: Some(first), answer }),
             },
         }
+    }
+
+    /// Connects to a child, and returns its pid.
+    fn connect_to_child(&self) -> Result<(Client, Process), String> {
+        within_bound("a child serves before the attack", || {
+            let mut client = self.client()?;
+            let pid = client.pid()?;
+            Ok((client, pid))
+        })
     }
 
     /// Ends what an operator would end: the attackers, processes that they have stopped, and those

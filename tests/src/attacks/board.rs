@@ -189,6 +189,10 @@ impl Board {
     }
 }
 
+fn parent_pid() -> io::Result<u64> {
+    u64::try_from(super::processes::daemon_parent()?.as_raw()).map_err(io::Error::other)
+}
+
 fn each(lines: Vec<u64>, act: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
     lines.into_iter().try_for_each(act)
 }
@@ -239,7 +243,7 @@ fn own_statuses(_attacker: &mut Attacker) -> io::Result<()> {
 /// Claims to be the parent of the daemon.
 fn own_pid_of_parent(_attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
-    board.set_pid(board.own()?, super::processes::parent_of_fork_server()?.into())
+    board.set_pid(board.own()?, parent_pid()?)
 }
 
 /// Claims to be init.
@@ -308,8 +312,7 @@ fn sibling_statuses(attacker: &mut Attacker) -> io::Result<()> {
 /// Makes a sibling appear to be the parent of the daemon.
 fn sibling_pid_of_parent(attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
-    let parent = super::processes::parent_of_fork_server()?;
-    board.set_pid(board.sibling(&mut attacker.random)?, parent.into())
+    board.set_pid(board.sibling(&mut attacker.random)?, parent_pid()?)
 }
 
 /// Makes all siblings appear to have ended.

@@ -336,16 +336,14 @@ fn connections_stolen(attacker: &mut Attacker) -> io::Result<()> {
     })
 }
 
-/// Fills the queue of the listener with its own connections.
+/// Makes many connections to the listener, and closes them at once.
 fn connects_to_itself(_attacker: &mut Attacker) -> io::Result<()> {
     for listener in listeners()? {
         let address = SockRef::from(&listener.duplicate).local_addr()?;
         let address = address.as_socket().ok_or_else(|| missing("an address"))?;
         for _connection in 0..200 {
             // The queue may be full.
-            if let Ok(open) = TcpStream::connect_timeout(&address, Duration::from_millis(1)) {
-                let _open = open.into_raw_fd();
-            }
+            let _closed = TcpStream::connect_timeout(&address, Duration::from_millis(1));
         }
     }
     Ok(())

@@ -38,12 +38,16 @@ fn children_of(process: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
-/// Returns the parent of this process's parent: the daemon's parent, if this is its child.
-pub(super) fn parent_of_fork_server() -> io::Result<u32> {
+/// Returns the parent of the daemon: the parent of the fork server, or this process's own parent if
+/// there is no fork server.
+pub(super) fn daemon_parent() -> io::Result<Pid> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", getppid()))?;
     let fields = stat.rsplit_once(')').map(|(_name, rest)| rest.split_whitespace());
-    let parent = fields.and_then(|mut fields| fields.nth(1)?.parse().ok());
-    parent.ok_or_else(|| missing("the parent"))
+    let above = fields.and_then(|mut fields| fields.nth(1)?.parse().ok());
+    let above: u32 = above.ok_or_else(|| missing("the parent"))?;
+    let program = |pid: String| fs::read_link(format!("/proc/{pid}/exe"));
+    let has_fork_server = program(above.to_string())? == program("self".to_owned())?;
+    Ok(if has_fork_server { Pid::from_raw(above.cast_signed()) } else { getppid() })
 }
 
 fn siblings() -> io::Result<Vec<Pid>> {
@@ -131,24 +135,21 @@ fn sibling_traced(attacker: &mut Attacker) -> io::Result<()> {
 
 /// Sends the parent a storm of signals that it handles or ignores.
 fn parent_storm(attacker: &mut Attacker) -> io::Result<()> {
-    let parent = Pid::from_raw(parent_of_fork_server()?.cast_signed());
+    let parent = daemon_parent()?;
     let signals = [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
-    attacker.repeat(|random| {
-        Ok(kill(parent, random.one_of(&signals).unwrap_or(Signal::SIGCHLD))?)
-    })
+    attacker.repeat(|random| Ok(kill(parent, random.one_of(&signals).unwrap_or(Signal::SIGCHLD))?))
 }
 
 /// Sends the fork server a storm of signals, all of which it blocks, handles or ignores.
 fn fork_server_storm(attacker: &mut Attacker) -> io::Result<()> {
     let signals = [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
-    attacker.repeat(|random| {
-        Ok(kill(getppid(), random.one_of(&signals).unwrap_or(Signal::SIGCHLD))?)
-    })
+    attacker
+        .repeat(|random| Ok(kill(getppid(), random.one_of(&signals).unwrap_or(Signal::SIGCHLD))?))
 }
 
 /// Sends the parent HUP a hundred times, so that it reopens its logs.
 fn hangups_to_parent(_attacker: &mut Attacker) -> io::Result<()> {
-    let parent = Pid::from_raw(parent_of_fork_server()?.cast_signed());
+    let parent = daemon_parent()?;
     for _signal in 0..100 {
         kill(parent, Signal::SIGHUP)?;
         std::thread::sleep(Duration::from_micros(200));
