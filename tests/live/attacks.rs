@@ -94,7 +94,8 @@ fn survives(row: Row, kind: AttackKind) {
                 running = Some(target);
             }
             Outcome::Harmed(harm) => {
-                failures.push(format!("{row}: {attack:?}: {harm}"));
+                failures.push(format!("{row}: {attack:?} (after {last}): {harm}"));
+                note(&target.description());
                 target.kill();
             }
         }

@@ -49,6 +49,17 @@ pub fn board_file(bytes: &[u8]) {
     }
 }
 
+/// Returns a scoreboard of 16 slots whose memory contains these bytes and zeros.
+#[must_use]
+pub fn damaged_board(bytes: &[u8]) -> ScoreboardReader {
+    thread_local! {
+        static LINES: &'static [ScoreboardLine] = lines(FILE_LINES);
+    }
+    let lines = LINES.with(|lines| *lines);
+    fill(lines, bytes);
+    ScoreboardReader::over(lines, 16).expect("there are enough lines")
+}
+
 /// Damages a scoreboard as a child can, in between the actions of the parent and of the children.
 ///
 /// The input is a number of slots (one byte, an index), then steps of eleven bytes: what to do (one

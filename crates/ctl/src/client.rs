@@ -81,6 +81,13 @@ impl DaemonClient {
         Ok(DaemonClient { stream, socket: socket.to_owned(), timeout, buffer: Vec::new() })
     }
 
+    /// Returns a client of a connection that exists.
+    #[cfg(test)]
+    pub(crate) fn over(stream: UnixStream) -> DaemonClient {
+        let timeout = Duration::from_secs(60);
+        DaemonClient { stream, socket: PathBuf::from("test"), timeout, buffer: Vec::new() }
+    }
+
     /// Sends a command, and waits for the answer.
     pub(crate) fn ask(&mut self, command: ControlCommand) -> Result<ControlReply, CtlError> {
         let action = action(&command);

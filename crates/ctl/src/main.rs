@@ -37,6 +37,8 @@ mod client;
 mod commands;
 mod error;
 mod events;
+#[cfg(test)]
+mod fuzz;
 mod manual;
 #[cfg(test)]
 mod sentences;

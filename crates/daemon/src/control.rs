@@ -14,4 +14,6 @@ pub mod protocol;
 mod queue;
 mod server;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use commands::parse as parse_request;
 pub(crate) use server::{ControlServer, ControlSocket};

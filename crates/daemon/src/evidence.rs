@@ -17,6 +17,8 @@ mod linux;
 use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use platform::parse_files;
 
 /// The state of a child at one instant, from the scoreboard, the operating system and the child
 /// itself.

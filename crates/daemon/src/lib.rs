@@ -209,6 +209,9 @@ pub mod control;
 pub mod dispatching;
 mod error;
 mod evidence;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod inheritance;
 mod launch;
 mod listen;

@@ -6,6 +6,7 @@ use crate::body::{Body, fits};
 use crate::frame::{
     BodyLocation, CompletionKind, FinishedTask, FrameReader, FrameWriter, TaskOrder, WorkerMessage,
 };
+use crate::worker_output::LineSplitter;
 
 /// A frame from a worker to the dispatcher.
 #[derive(Debug, Clone, Copy)]
@@ -72,4 +73,32 @@ pub fn frames(bytes: &[u8]) {
         }
     }
     let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);
+}
+
+/// Splits bytes into lines, as the output of workers.
+pub fn worker_output(bytes: &[u8]) {
+    let mut splitter = LineSplitter::default();
+    for piece in bytes.chunks(11) {
+        splitter.feed(piece, |line| assert!(!line.contains('\n'), "one line: {line:?}"));
+    }
+    splitter.finish(|line| assert!(!line.contains('\n'), "one line: {line:?}"));
+}
+
+#[cfg(test)]
+#[path = "../../../tests/fuzzing.rs"]
+mod fuzzing;
+
+#[cfg(test)]
+mod tests {
+    use super::fuzzing::decodes_any_bytes;
+
+    #[test]
+    fn frames_of_workers_and_of_the_dispatcher_are_decoded_or_refused() {
+        decodes_any_bytes("frames", super::frames);
+    }
+
+    #[test]
+    fn output_of_workers_is_split_into_lines() {
+        decodes_any_bytes("worker_output", super::worker_output);
+    }
 }

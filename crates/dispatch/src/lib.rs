@@ -103,7 +103,8 @@ mod dispatcher;
 mod engine;
 mod fallback;
 mod frame;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
 pub mod fuzz;
 mod launch;
 mod link;

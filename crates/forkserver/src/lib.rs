@@ -104,6 +104,9 @@
 mod builder;
 mod child_program;
 mod fork_server;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod protocol;
 #[cfg(test)]
 mod sentences;

@@ -165,6 +165,14 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
     }
 
+    /// Appends bytes that were not read from the socket.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.incoming.drain(..self.read);
+        self.read = 0;
+        self.incoming.extend_from_slice(bytes);
+    }
+
     /// Returns the next complete frame from the bytes that have been read; `None` if there is none.
     pub(crate) fn next(&mut self) -> io::Result<Option<(In, VecDeque<OwnedFd>)>> {
         let unread = &self.incoming[self.read..];

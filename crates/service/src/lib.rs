@@ -99,6 +99,9 @@ mod actor;
 mod callback;
 mod control;
 mod error;
+#[cfg(all(unix, any(test, feature = "fuzz")))]
+#[doc(hidden)]
+pub mod fuzz;
 mod messages;
 pub mod notification;
 mod run;

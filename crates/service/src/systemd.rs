@@ -22,6 +22,8 @@ use crate::error::ServiceError;
 use crate::service_manager::ServiceManager;
 
 pub use fd_store::{FdStoreResult, RemoveFd, StoreFd};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use inherited::fd_names;
 pub use inherited::{InheritedFd, inherited_fd_numbers, inherited_fds};
 
 /// Checks the environment variables that systemd sets. Call this function first, so that an invalid

@@ -58,6 +58,9 @@ pub mod environment;
 pub mod error;
 pub mod fds;
 pub mod fork;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod link;
 pub mod listen;

@@ -152,9 +152,14 @@ fn make_own(file: &File) -> io::Result<()> {
 }
 
 fn read_pid(file: &mut File) -> Option<Pid> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    Pid::from_raw(text.trim().parse().ok()?)
+    let mut bytes = Vec::new();
+    file.take(32).read_to_end(&mut bytes).ok()?;
+    parse_pid(&bytes)
+}
+
+/// Returns the pid in the contents of a pid file.
+pub(crate) fn parse_pid(bytes: &[u8]) -> Option<Pid> {
+    Pid::from_raw(str::from_utf8(bytes).ok()?.trim().parse().ok()?)
 }
 
 #[cfg(test)]

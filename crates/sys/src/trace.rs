@@ -45,6 +45,8 @@ use linux as platform;
 
 use page::BacktracePage;
 pub use page::MAX_FRAMES;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use page::check as check_page;
 pub use symbols::{StackFrame, return_addresses, symbolise, symbolise_each};
 
 /// The shared memory and the wakeup of a backtrace requester and its targets.

@@ -20,6 +20,9 @@ const PEAK: u64 = 32 << 20;
 const AFTER_GRACE: Duration = Duration::from_secs(5);
 /// The grace period of all targets.
 const GRACE: Duration = Duration::from_secs(2);
+/// The longest time that a dispatcher's client waits for the answer to an attack: more than the hard
+/// limit, after which the dispatcher answers.
+const ATTACK_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest time that a client waits for an answer before it tries again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -93,6 +96,10 @@ impl Client {
                 Err(format!("cannot connect: {error}"))
             }
         }
+    }
+
+    fn wait_for(&self, patience: Duration) {
+        self.0.get_ref().set_read_timeout(Some(patience)).expect("a socket takes a timeout");
     }
 
     /// Sends a line, and returns the answer.
@@ -183,7 +190,9 @@ impl Target {
             return Ok(Outcome::NotPossible(reason.to_owned()));
         }
         self.check_serves("while the attacker lives")?;
-        if !attack.is_on_siblings() {
+        // A manager forwards HUP to its workers, which ends them.
+        let ends_workers = self.row.model == Model::Manager && attack.name == "hangups_to_parent";
+        if !attack.is_on_siblings() && !ends_workers {
             let pid = bystander.pid().map_err(|reason| format!("a bystander: {reason}"))?;
             if self.row.model != Model::Dispatcher && pid != served_by {
                 return Err(format!("a bystander is served by {}, was {}", pid.0, served_by.0));
@@ -205,6 +214,9 @@ impl Target {
     ) -> Result<Attacked, String> {
         let line = format!("attack {} {seed} {millis}", attack.name);
         let (mut client, first) = self.connect_to_child()?;
+        if self.row.model == Model::Dispatcher {
+            client.wait_for(ATTACK_PATIENCE);
+        }
         match client.ask(&line) {
             Ok(answer) => {
                 let pid = answer.rsplit_once(" by ").and_then(|(_done, pid)| pid.parse().ok());
@@ -227,13 +239,10 @@ impl Target {
         })
     }
 
-    /// Ends what an operator would end: the attackers, processes that they have stopped, and those
-    /// that they have left behind.
+    /// Ends what an operator would end: the attackers, and the processes that they have left behind.
     pub(super) fn end_attack(&self, attackers: BTreeSet<Process>) {
-        let children = self.children();
-        let is_stopped = |child: &&Process| matches!(child.state(), Some('T' | 't'));
-        for child in attackers.iter().chain(children.iter().filter(is_stopped)) {
-            child.signal(Signal::SIGKILL);
+        for attacker in attackers {
+            attacker.signal(Signal::SIGKILL);
         }
         for process in self.daemon.processes() {
             let is_daemon = process == self.parent || process == self.forks;
@@ -243,9 +252,21 @@ impl Target {
         }
     }
 
+    /// Ends children that an attacker has stopped. A stop can take effect late.
+    fn end_stopped(&self) {
+        for child in self.children() {
+            if matches!(child.state(), Some('T' | 't')) {
+                child.signal(Signal::SIGKILL);
+            }
+        }
+    }
+
     /// Checks that the daemon recovers completely.
     pub(super) fn recover(&self, generations: &BTreeMap<Process, u64>) -> Result<(), String> {
-        within_bound("the number of children", || self.check_population())?;
+        within_bound("the number of children", || {
+            self.end_stopped();
+            self.check_population()
+        })?;
         if self.has_control() {
             within_bound("the status", || self.check_status())?;
             self.check_generations(generations)?;
@@ -263,6 +284,7 @@ impl Target {
         // Connections that stay open keep the other children busy.
         let mut open = Vec::new();
         within_bound("a new child serves", || {
+            self.end_stopped();
             let mut client = self.client()?;
             let pid = client.pid()?;
             if !old.contains(&pid) {
@@ -398,6 +420,21 @@ impl Target {
             Some("code 0") => Ok(()),
             other => Err(format!("the parent ended with {other:?}")),
         }
+    }
+
+    /// Returns the processes of the daemon and the end of its log.
+    pub(super) fn description(&self) -> String {
+        let mut text = String::new();
+        for process in self.daemon.processes() {
+            text.push_str(&format!("{} {:?} {}\n", process.0, process.state(), process.title()));
+        }
+        let log = self.daemon.log();
+        let lines: Vec<&str> = log.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+            text.push_str(&line.chars().take(300).collect::<String>());
+            text.push('\n');
+        }
+        text
     }
 
     /// Kills all processes.

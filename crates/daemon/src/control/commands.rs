@@ -23,7 +23,7 @@ use crate::parent::DaemonActor;
 
 /// Parses a request line. The version is checked first, because a request of another version of the
 /// protocol need not be valid in this version.
-pub(super) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
+pub(crate) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
     let malformed = |reason: &dyn Display| {
         fault(ControlErrorKind::Malformed, format!("the line is not a request: {reason}"))
     };

@@ -87,6 +87,12 @@ fn stack_frames(stack: &str) -> Vec<String> {
         .collect()
 }
 
+/// Reads a text as each of the files that [`inspect`] reads.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn parse_files(text: &str) {
+    let _read = (waiting_in(text), system_call(text), stack_frames(text));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

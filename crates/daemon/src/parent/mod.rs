@@ -21,6 +21,8 @@ pub use actor::DaemonActor;
 
 pub(crate) use actor::{Parent, Supervision};
 pub(crate) use oom_kills::OomKillCounter;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use oom_kills::parse_oom_kills;
 pub(crate) use process_control::ForkServerControl;
 pub(crate) use requests::SignalReceived;
 pub(crate) use supervisor::{Supervisor, SupervisorTimeouts};

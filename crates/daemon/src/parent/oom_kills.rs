@@ -10,6 +10,8 @@ mod linux;
 use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use platform::parse_files as parse_oom_kills;
 
 /// The cgroup's counter of OOM kills, and the number of kills that were claimed or discarded.
 #[derive(Debug)]

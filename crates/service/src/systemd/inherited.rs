@@ -26,7 +26,7 @@ pub struct InheritedFd {
 
 /// The names of the inherited descriptors. The first name belongs to descriptor `FIRST`.
 #[derive(Debug, PartialEq, Eq)]
-struct FdNames(Vec<String>);
+pub(crate) struct FdNames(Vec<String>);
 
 /// Takes the descriptors that systemd passes with `LISTEN_FDS`, with their names from
 /// `LISTEN_FDNAMES`. Returns an empty list if `LISTEN_FDS` or `LISTEN_PID` is not set, or if
@@ -80,7 +80,8 @@ fn names_from_environment() -> Result<FdNames, ServiceError> {
     )
 }
 
-fn fd_names(
+/// Checks the values of `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` in the process `own_pid`.
+pub(crate) fn fd_names(
     pid: Option<&str>,
     count: Option<&str>,
     names: Option<&str>,

@@ -93,6 +93,24 @@ impl ResponseWriter<'_> {
     }
 }
 
+/// Reads bytes as a page, and accepts and writes a response in it.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn check(bytes: &[u8]) {
+    let mut contents = [0; size_of::<BacktracePage>()];
+    contents.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let Ok(page) = BacktracePage::read_from_bytes(&contents) else { return };
+    let (number, target) = parts(page.request.load(Ordering::Acquire));
+    for number in [number, parts(page.response.load(Ordering::Acquire)).0, 0, 1, u32::MAX] {
+        let addresses = page.response(number).unwrap_or_default();
+        assert!(addresses.len() <= MAX_FRAMES);
+    }
+    if let Some(mut writer) = page.accept(target) {
+        while writer.add(1).is_continue() {}
+        writer.finish();
+        assert_eq!(page.response(number), Some(vec![1; MAX_FRAMES]));
+    }
+}
+
 fn tagged(upper: u32, lower: u32) -> u64 {
     u64::from(upper) << 32 | u64::from(lower)
 }

@@ -47,6 +47,12 @@ fn count(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
+/// Reads a text as each of the files that the counter is found in.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn parse_files(text: &str) {
+    let _read = (candidates(text), count(text));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
