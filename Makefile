@@ -6,7 +6,7 @@ PORT  ?= 7070
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ctl examples test test-loom test-systemd test-windows check-targets bench lint fmt doc deny check clean
+.PHONY: help run ctl examples test attack fuzz test-loom test-systemd test-windows check-targets bench lint fmt doc deny check clean
 
 help: ## Lists these targets
 	@echo "make TARGET:"
@@ -24,6 +24,13 @@ examples: ## Builds all examples, optimised, into target/release/examples/
 
 test: ## Runs all tests, including those in the documentation
 	$(CARGO) test --workspace
+
+attack: ## Attacks daemons at random for MINUTES (10), by several children at once; SEED repeats a run
+	MINUTES=$(or $(MINUTES),10) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --package live-tests --test live -- \
+		attacks:: --nocapture --test-threads=1
+
+fuzz: ## Runs the fuzz targets for SECONDS (60) each, or only T=name (needs a C++ compiler)
+	.ci/fuzz $(or $(SECONDS),60) $(T)
 
 test-loom: ## Tests the scoreboard and the claims with loom, which tries many orders of memory accesses
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \

@@ -279,6 +279,14 @@ impl Target {
         within_bound(&format!("a client is served {when}"), || self.client()?.pid().map(drop))
     }
 
+    /// Checks that the clients that send requests are served again.
+    pub(super) fn check_progress(&self, progress: impl Fn() -> bool) -> Result<(), String> {
+        within_bound("the clients are served", || {
+            self.end_stopped();
+            if progress() { Ok(()) } else { Err("no request was served".to_owned()) }
+        })
+    }
+
     /// Checks that a child serves clients that is not one of these.
     pub(super) fn check_birth(&self, old: &BTreeSet<Process>) -> Result<(), String> {
         // Connections that stay open keep the other children busy.
@@ -406,7 +414,8 @@ impl Target {
         ended
     }
 
-    fn stop(&mut self) -> Result<(), String> {
+    /// Stops the daemon with TERM, as [`finish`](Target::finish) does.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
         if !self.parent.is_alive() {
             return Err(format!("the parent has ended: {:?}", self.daemon.launcher_status()));
         }

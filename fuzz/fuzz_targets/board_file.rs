@@ -1,0 +1,7 @@
+//! Fuzzes the reader of scoreboard files.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| daemon_core::fuzz::board_file(bytes));
