@@ -167,7 +167,8 @@ impl Snapshot {
     /// Returns the number of requests started. Without counters, only the requests of the present
     /// children are counted.
     pub(crate) fn requests(&self) -> u64 {
-        let of_these = || self.children.iter().map(|child| child.requests).sum();
+        let requests = || self.children.iter().map(|child| child.requests);
+        let of_these = || requests().fold(0, u64::saturating_add);
         self.counters.as_ref().map_or_else(of_these, |counters| counters.requests)
     }
 }

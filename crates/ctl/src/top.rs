@@ -7,7 +7,7 @@ mod columns;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod rates;
-mod screen;
+pub(crate) mod screen;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -188,6 +188,7 @@ pub struct Counters {
 
 impl Counters {
     pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
+        // A child can write any number to its slot.
         self.requests = self.requests.saturating_add(requests);
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
         if cause.is_expected() { self.clean_exits += 1 } else { self.failed_exits += 1 }

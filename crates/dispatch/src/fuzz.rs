@@ -15,7 +15,7 @@ pub enum WorkerFrame {
     Ready,
     /// The worker starts no further task.
     Leaving,
-    /// The worker has finished a task.
+    /// The worker has finished a task, after the longest possible time.
     Finished {
         /// The number of the task among the tasks of the worker's slot.
         turn: u64,
@@ -40,7 +40,7 @@ impl WorkerFrame {
                     turn,
                     id,
                     attempt,
-                    took: Duration::from_millis(1),
+                    took: Duration::MAX,
                     kind: CompletionKind::Value,
                     body: shared.map_or(BodyLocation::InFrame, BodyLocation::Shared),
                 })

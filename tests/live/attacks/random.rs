@@ -54,7 +54,10 @@ fn daemons_survive_random_attacks_of_several_children_while_they_serve_clients()
             let mut target = Target::start(row);
             let (count, survived) = besiege(&target, row, &mut random, end);
             attacked += count;
-            let survived = survived.and_then(|()| target.stop());
+            let survived = survived.and_then(|()| {
+                target.end_left_behind();
+                target.stop()
+            });
             if let Err(harm) = survived {
                 note(&target.description());
                 failures.push(format!("{row}: {harm}"));

@@ -244,6 +244,11 @@ impl Target {
         for attacker in attackers {
             attacker.signal(Signal::SIGKILL);
         }
+        self.end_left_behind();
+    }
+
+    /// Ends processes that children have started and left behind, as a child's program must.
+    pub(super) fn end_left_behind(&self) {
         for process in self.daemon.processes() {
             let is_daemon = process == self.parent || process == self.forks;
             if !is_daemon && !self.forks.children().contains(&process) {

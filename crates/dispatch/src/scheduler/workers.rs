@@ -151,7 +151,10 @@ impl WorkerRecord {
             self.oldest_since = now;
         }
         match sent.estimate {
-            Some(estimate) => self.expected_load += estimate,
+            Some(estimate) => {
+                // Workers report the run times that estimates are made of.
+                self.expected_load = self.expected_load.saturating_add(estimate);
+            }
             None => self.without_estimate += 1,
         }
         self.in_flight.push_back(sent);
