@@ -9,7 +9,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 
 /// The number of changed and random inputs for each target.
-const CASES: u32 = 500;
+const CASES: u32 = 250;
 
 /// The maximum length of a random input in bytes.
 const LENGTH_MAX: usize = 4096;

@@ -56,7 +56,7 @@ fn board_file(bytes: &[u8]) {
     let table = status::scoreboard_table(&snapshot);
     let is_control = |letter: char| letter.is_control() && letter != '\n';
     assert!(!table.contains(is_control), "no control characters: {table:?}");
-    let mut screen = Screen::new(SourceKind::Board, ColorMode::Plain, NOW);
+    let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, NOW);
     screen.on_board(snapshot, NOW);
     draw(&mut screen);
 }

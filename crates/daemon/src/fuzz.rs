@@ -72,6 +72,17 @@ mod fuzzing;
 #[cfg(test)]
 mod tests {
     use super::fuzzing::decodes_any_bytes;
+    use super::*;
+
+    #[test]
+    fn the_status_in_the_corpus_is_a_valid_message() {
+        let line = include_bytes!("../../../fuzz/corpus/control_message/status");
+        let message: ControlMessage = serde_json::from_slice(line).expect("a valid message");
+        let ResponseBody::Ok(ControlReply::Status { report }) = message.body else {
+            panic!("not a status");
+        };
+        assert_eq!(report.children.len(), 1);
+    }
 
     #[test]
     fn requests_to_the_control_socket_are_parsed_or_refused() {
