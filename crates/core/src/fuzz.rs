@@ -30,9 +30,9 @@ const SLOTS: [u32; 4] = [1, 16, 70, 1030];
 /// A time after the start of every daemon.
 const NOW: MonotonicTime = MonotonicTime::from_nanos(1 << 40);
 
-struct NoWakeup;
+struct FuzzWakeup;
 
-impl WakeParent for NoWakeup {
+impl WakeParent for FuzzWakeup {
     fn wake(&self) {}
 }
 
@@ -106,7 +106,7 @@ struct Step {
 fn act(
     board: &Scoreboard,
     lines: &'static [ScoreboardLine],
-    seats: &mut Vec<Seat<NoWakeup>>,
+    seats: &mut Vec<Seat<FuzzWakeup>>,
     step: Step,
 ) {
     let Step { action, position, slot, value } = step;
@@ -120,7 +120,7 @@ fn act(
         }
         6 => {
             if let Ok(generation) = board.open_slot(slot, at) {
-                seats.extend(Seat::take(board.reader(), slot, generation, 1, at, NoWakeup));
+                seats.extend(Seat::take(board.reader(), slot, generation, 1, at, FuzzWakeup));
             }
         }
         7 => {
@@ -149,7 +149,7 @@ fn act(
         12 => read_all(board),
         13 => {
             let generation = Generation::new(value as u32);
-            let _refused = Seat::take(board.reader(), slot, generation, 1, at, NoWakeup);
+            let _refused = Seat::take(board.reader(), slot, generation, 1, at, FuzzWakeup);
         }
         14 => board.set_visible_slots(value as u32),
         _ => board.set_phase(Phase::from_code(value as u8).unwrap_or(Phase::Running)),
