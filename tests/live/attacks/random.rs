@@ -22,7 +22,7 @@ const CLIENTS: usize = 2;
 /// How long the attacks on one kind of daemon take by default.
 const SHORT: Duration = Duration::from_secs(2);
 /// The longest time for which an attack repeats itself, in milliseconds.
-const WINDOW: u64 = 500;
+const WINDOW: u64 = 1000;
 /// The number of rounds after which the daemon is stopped, and another one attacked.
 const ROUNDS: usize = 10;
 

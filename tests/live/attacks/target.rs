@@ -22,7 +22,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest time that a dispatcher's client waits for the answer to an attack: more than the hard
 /// limit, after which the dispatcher answers.
-const ATTACK_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a client waits for the end of an attack, in addition to three times its window.
+const ATTACK_PATIENCE: Duration = Duration::from_millis(400);
 /// The longest time that a client waits for an answer before it tries again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -214,9 +216,10 @@ impl Target {
     ) -> Result<Attacked, String> {
         let line = format!("attack {} {seed} {millis}", attack.name);
         let (mut client, first) = self.connect_to_child()?;
-        if self.row.model == Model::Dispatcher {
-            client.wait_for(ATTACK_PATIENCE);
-        }
+        client.wait_for(match self.row.model {
+            Model::Dispatcher => ANSWERED_WITHIN,
+            Model::Daemon | Model::Manager => ATTACK_PATIENCE + Duration::from_millis(3 * millis),
+        });
         match client.ask(&line) {
             Ok(answer) => {
                 let pid = answer.rsplit_once(" by ").and_then(|(_done, pid)| pid.parse().ok());

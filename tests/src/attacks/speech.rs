@@ -18,12 +18,12 @@ pub(super) const SPEECH: &[Attack] = attacks![Speech:
 
 /// The bytes that an attack prints at most.
 const OUTPUT: usize = 100 << 20;
-/// The longest time for which an attack prints.
-const PRINTS_FOR: Duration = Duration::from_secs(1);
+/// How much longer an attack prints than it repeats other things.
+const PRINTS_LONGER: u32 = 3;
 
-fn print(target: &str, block: &[u8]) -> io::Result<()> {
+fn print(attacker: &Attacker, target: &str, block: &[u8]) -> io::Result<()> {
     let mut output = File::options().append(true).open(target)?;
-    let end = Instant::now() + PRINTS_FOR;
+    let end = Instant::now() + attacker.window * PRINTS_LONGER;
     let mut written = 0;
     while written < OUTPUT && Instant::now() < end {
         written += output.write(block)?;
@@ -37,23 +37,23 @@ fn lines(length: usize) -> Vec<u8> {
 }
 
 /// Prints 100 MiB in lines of 64 bytes.
-fn output_flooded(_attacker: &mut Attacker) -> io::Result<()> {
-    print("/proc/self/fd/1", &lines(64))
+fn output_flooded(attacker: &mut Attacker) -> io::Result<()> {
+    print(attacker, "/proc/self/fd/1", &lines(64))
 }
 
 /// Prints 100 MiB to standard error.
-fn error_output_flooded(_attacker: &mut Attacker) -> io::Result<()> {
-    print("/proc/self/fd/2", &lines(4096))
+fn error_output_flooded(attacker: &mut Attacker) -> io::Result<()> {
+    print(attacker, "/proc/self/fd/2", &lines(4096))
 }
 
 /// Prints 100 MiB without an end of a line.
-fn output_of_one_line(_attacker: &mut Attacker) -> io::Result<()> {
-    print("/proc/self/fd/1", &vec![b'x'; 64 << 10])
+fn output_of_one_line(attacker: &mut Attacker) -> io::Result<()> {
+    print(attacker, "/proc/self/fd/1", &vec![b'x'; 64 << 10])
 }
 
 /// Prints empty lines.
-fn output_of_empty_lines(_attacker: &mut Attacker) -> io::Result<()> {
-    print("/proc/self/fd/1", &lines(1))
+fn output_of_empty_lines(attacker: &mut Attacker) -> io::Result<()> {
+    print(attacker, "/proc/self/fd/1", &lines(1))
 }
 
 /// Prints terminal escapes, zeros and invalid UTF-8.
