@@ -1,7 +1,7 @@
 //! What a hostile child or worker can do to its daemon: a catalogue of attacks. The test programs run
 //! an attack when a client sends the line `attack NAME SEED MILLIS`.
 //!
-//! The attacks use only what every child has: its memory, its descriptors, its process and the
+//! The attacks run on Linux only. They use only what every child has: its memory, its descriptors, its process and the
 //! processes of its user. They contain no unsafe code: a child writes to its memory through
 //! `/proc/self/mem`, and duplicates its descriptors with pidfd_getfd(2).
 //!

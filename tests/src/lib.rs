@@ -1,16 +1,22 @@
 //! The common parts of the test programs: their options, the commands that their children answer,
 //! the attacks that they can carry out, and the parent's command socket.
 
-mod attempts;
+#[cfg(target_os = "linux")]
 mod attacks;
+#[cfg(not(target_os = "linux"))]
+#[path = "attacks/fallback.rs"]
+mod attacks;
+mod attempts;
 mod command_socket;
 mod commands;
 mod misbehave;
 mod options;
 mod session;
 
+pub use attacks::attack;
+#[cfg(target_os = "linux")]
+pub use attacks::{Attack, AttackKind, Random, catalogue};
 pub use attempts::attempt;
-pub use attacks::{Attack, AttackKind, Random, attack, catalogue};
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::serve_commands;
 pub use misbehave::lend;

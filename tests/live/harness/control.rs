@@ -43,6 +43,7 @@ impl ControlClient {
     }
 
     /// Reads the daemon's next line, which must arrive within this time.
+    #[cfg(target_os = "linux")]
     pub(crate) fn read_within(&mut self, window: Duration) -> io::Result<Value> {
         self.0.get_ref().set_read_timeout(Some(window))?;
         self.read()

@@ -269,6 +269,7 @@ impl DaemonProcess {
     }
 
     /// Kills all processes of the daemon, and waits until none is left.
+    #[cfg(target_os = "linux")]
     pub(crate) fn kill(&mut self) {
         // The warden kills its descendants at the end of its input, and exits.
         drop(self.warden.stdin.take());

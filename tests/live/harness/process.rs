@@ -111,6 +111,7 @@ impl Process {
 
     /// Returns an amount of memory of the field of `status` with this name in bytes, such as
     /// `VmRSS`.
+    #[cfg(target_os = "linux")]
     pub(crate) fn memory(self, name: &str) -> Option<u64> {
         Some(self.status(name).first()?.parse::<u64>().ok()? << 10)
     }

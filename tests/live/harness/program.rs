@@ -105,11 +105,13 @@ impl TestProgram {
     }
 
     /// Returns the test dispatcher, see `programs/dispatcher.rs`.
+    #[cfg(target_os = "linux")]
     pub(crate) fn dispatcher() -> Self {
         TestProgram::program("dispatcher", env!("CARGO_BIN_EXE_dispatcher"))
     }
 
     /// Returns the test program with the manager of `daemon-prefork`, see `programs/workers.rs`.
+    #[cfg(target_os = "linux")]
     pub(crate) fn workers() -> Self {
         TestProgram::program("workers", env!("CARGO_BIN_EXE_workers"))
     }

@@ -227,7 +227,6 @@ fn own_limits(_attacker: &mut Attacker) -> io::Result<()> {
 
 /// Clears the signal that it receives when the fork server ends.
 fn own_death_signal(_attacker: &mut Attacker) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(None)?;
     Ok(())
 }
@@ -263,7 +262,6 @@ fn segmentation_fault_signal(_attacker: &mut Attacker) -> io::Result<()> {
 fn refuses_to_end(_attacker: &mut Attacker) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)?;
     setsid()?;
-    #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(None)?;
     loop {
         std::thread::sleep(Duration::from_secs(1));
