@@ -15,13 +15,13 @@ use crate::label::{LABEL_MAX, Label, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, WORDS};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
-use crate::reader::{ScoreboardReader, lines_for};
+use crate::reader::{HEADER_LINES, ScoreboardReader, lines_for};
 use crate::scoreboard::Scoreboard;
 use crate::seat::{Seat, WakeParent};
 use crate::status::Status;
 
 /// The number of lines in the memory of [`board_file`].
-const FILE_LINES: usize = 96;
+const FILE_LINES: usize = HEADER_LINES + 96;
 
 /// The numbers of slots of the scoreboards that [`board`] damages. The last one has two lines of
 /// dirty bits.
@@ -42,7 +42,8 @@ pub fn board_file(bytes: &[u8]) {
         static LINES: &'static [ScoreboardLine] = lines(FILE_LINES);
     }
     let lines = LINES.with(|lines| *lines);
-    let lines = lines.get(..bytes.len().div_ceil(size_of::<ScoreboardLine>())).unwrap_or(lines);
+    let count = (HEADER_LINES - 1) + bytes.len().div_ceil(size_of::<ScoreboardLine>());
+    let lines = lines.get(..count).unwrap_or(lines);
     fill(lines, bytes);
     if let Ok(board) = ScoreboardReader::open(lines) {
         read_all(&board);
@@ -207,13 +208,15 @@ fn lines(count: usize) -> &'static [ScoreboardLine] {
     Box::leak((0..count).map(|_line| ScoreboardLine::new()).collect())
 }
 
+/// Writes the bytes to the header's first line and to the lines after the header.
 fn fill(lines: &[ScoreboardLine], bytes: &[u8]) {
     let mut words = bytes.chunks(8).map(|chunk| {
         let mut word = [0; 8];
         word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
         u64::from_ne_bytes(word)
     });
-    for word in lines.iter().flat_map(|line| &line.words) {
+    let used = lines.iter().enumerate().filter(|(nth, _)| *nth == 0 || *nth >= HEADER_LINES);
+    for word in used.flat_map(|(_, line)| &line.words) {
         word.store(words.next().unwrap_or(0), Ordering::Relaxed);
     }
 }
@@ -226,7 +229,7 @@ fn read_all(board: &ScoreboardReader) {
     assert!(board.visible_slots() as usize <= slots && board.empty_slots() as usize <= slots);
     let _header = (board.phase(), board.operator_pause(), board.started_at());
     for entry in board.entries() {
-        assert_eq!(entry.status.is_none(), entry.letter() == '?');
+        assert!(entry.status.is_some() || entry.letter() == '?');
         if let Label::Text(text) = entry.label {
             let _shown = text.to_string();
         }

@@ -42,7 +42,8 @@ pub fn report(bytes: &[u8]) {
         phase: Phase::Running,
     };
     let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
-    let mut report = Report::of(view, Some(damaged_board(bytes)), now);
+    let board = damaged_board(bytes);
+    let mut report = Report::of(view, Some(board), &board.entries().collect::<Vec<_>>(), now);
     report.take_counts(Counters { requests: u64::MAX, ..Counters::default() });
     show(&report);
     let encoded = serde_json::to_vec(&report).expect("a report can be encoded");

@@ -6,7 +6,7 @@ use crate::body::{Body, fits};
 use crate::frame::{
     BodyLocation, CompletionKind, FinishedTask, FrameReader, FrameWriter, TaskOrder, WorkerMessage,
 };
-use crate::worker_output::LineSplitter;
+use crate::worker_output::{RecordSplitter, skip_lines};
 
 /// A frame from a worker to the dispatcher.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ impl WorkerFrame {
         };
         let mut writer = FrameWriter::default();
         // Encoding to memory does not fail.
-        let _ = writer.push(&message, &Body::EMPTY);
+        let _ = writer.push(0, &message, &Body::EMPTY);
         writer.bytes().to_vec()
     }
 }
@@ -75,13 +75,21 @@ pub fn frames(bytes: &[u8]) {
     let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);
 }
 
-/// Splits bytes into lines, as the output of workers.
+/// Splits bytes into records, as the output of workers, and skips lines.
 pub fn worker_output(bytes: &[u8]) {
-    let mut splitter = LineSplitter::default();
-    for piece in bytes.chunks(11) {
-        splitter.feed(piece, |line| assert!(!line.contains('\n'), "one line: {line:?}"));
+    let mut splitter = RecordSplitter::default();
+    let check = |record: &[u8]| assert!(!record.contains(&b'\n'), "one line: {record:?}");
+    for mut piece in bytes.chunks(11) {
+        while let Some(record) = splitter.next_record(&mut piece) {
+            check(record);
+        }
     }
-    splitter.finish(|line| assert!(!line.contains('\n'), "one line: {line:?}"));
+    if let Some(record) = splitter.last_record() {
+        check(record);
+    }
+    let mut rest = bytes;
+    let (lines, skipped) = skip_lines(&mut rest);
+    assert!(!rest.contains(&b'\n') && lines <= skipped, "{lines} lines, {skipped} bytes");
 }
 
 #[cfg(test)]

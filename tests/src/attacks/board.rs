@@ -26,17 +26,23 @@ pub(super) const BOARD: &[Attack] = attacks![Board:
 ];
 
 /// The first word of a scoreboard.
-const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x01");
+const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x02");
 /// The number of words in a line.
 const WORDS: u64 = 16;
+
+/// The line with the wakeup. The lines before it are the header, which is read-only.
+const WAKEUP: u64 = 128;
+/// The line with the summary of the change marks.
+const SUMMARY: u64 = 129;
+/// The first line of the change marks.
+const MARKS: u64 = 130;
 
 /// Words of the header.
 const SLOTS: u64 = 1;
 const PHASE: u64 = 2;
-const WAKEUP: u64 = 3;
-const STARTED: u64 = 4;
-const VISIBLE: u64 = 5;
-const PAUSED: u64 = 6;
+const STARTED: u64 = 3;
+const VISIBLE: u64 = 4;
+const PAUSED: u64 = 5;
 
 /// Words of a slot's line.
 const STATE: u64 = 0;
@@ -52,8 +58,19 @@ const EXIT_CAUSES: u64 = 13;
 const SHORT: Duration = Duration::from_micros(100);
 
 /// Returns whether a mapping begins as a scoreboard does.
-pub(super) fn is_board(mapping: &Mapping) -> bool {
+fn is_board(mapping: &Mapping) -> bool {
     mapping.read(0).is_ok_and(|first| first == MAGIC)
+}
+
+/// Returns the mapping of the whole scoreboard: the header, and the rest, which is writable.
+pub(super) fn mapping() -> io::Result<Mapping> {
+    let mut all = Mapping::find(|permissions, _path| permissions.ends_with('s'))?;
+    let board = all.iter().position(is_board).map(|nth| all.swap_remove(nth));
+    let board = board.ok_or_else(|| missing("the scoreboard"))?;
+    Ok(match all.iter().find(|other| board.is_followed_by(other)) {
+        Some(rest) => board.joined_with(rest),
+        None => board,
+    })
 }
 
 /// The scoreboard in this process's memory.
@@ -66,10 +83,9 @@ struct Board {
 
 impl Board {
     fn find() -> io::Result<Board> {
-        let memory = Mapping::shared()?.into_iter().find(is_board);
-        let memory = memory.ok_or_else(|| missing("the scoreboard"))?;
+        let memory = mapping()?;
         let slots = memory.read(SLOTS)?;
-        let first = 2 + slots.div_ceil(1024);
+        let first = MARKS + slots.div_ceil(1024);
         if (first + slots) * WORDS > memory.words() {
             return Err(missing("the end of the scoreboard"));
         }
@@ -171,21 +187,23 @@ impl Board {
     /// Marks a slot as changed, so that the parent reads it.
     fn mark(&self, line: u64) -> io::Result<()> {
         let slot = line - self.first;
-        let marks = 2 * WORDS + slot / 64;
+        let marks = MARKS * WORDS + slot / 64;
         self.memory.write(marks, self.memory.read(marks)? | 1 << (slot % 64))?;
-        self.set(1, slot / 4096, self.word(1, slot / 4096)? | 1 << (slot / 64 % 64))
+        let summary = self.word(SUMMARY, slot / 4096)? | 1 << (slot / 64 % 64);
+        self.set(SUMMARY, slot / 4096, summary)
     }
 
     fn summary() -> std::ops::Range<u64> {
-        1..2
+        SUMMARY..MARKS
     }
 
     fn marks(&self) -> std::ops::Range<u64> {
-        2..self.first
+        MARKS..self.first
     }
 
+    /// Returns the lines that are writable.
     fn all(&self) -> std::ops::Range<u64> {
-        0..self.first + self.slots
+        WAKEUP..self.first + self.slots
     }
 }
 
@@ -497,18 +515,18 @@ fn header_phase_invalid(_attacker: &mut Attacker) -> io::Result<()> {
 /// Disarms the wakeup of the parent, again and again.
 fn wakeup_disarmed(attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
-    attacker.repeat(|random| board.set(0, WAKEUP, random.number() & !1))
+    attacker.repeat(|random| board.set(WAKEUP, 0, random.number() & !1))
 }
 
 /// Arms the wakeup of the parent, again and again.
 fn wakeup_armed(attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
-    attacker.repeat(|random| board.set(0, WAKEUP, random.number() | 1))
+    attacker.repeat(|random| board.set(WAKEUP, 0, random.number() | 1))
 }
 
 /// Sets the word of the wakeup to the maximum.
 fn wakeup_maximum(_attacker: &mut Attacker) -> io::Result<()> {
-    Board::find()?.set(0, WAKEUP, u64::MAX)
+    Board::find()?.set(WAKEUP, 0, u64::MAX)
 }
 
 /// Sets the start of the daemon to the end of time.
@@ -533,7 +551,7 @@ fn header_paused(_attacker: &mut Attacker) -> io::Result<()> {
 
 /// Flips each bit of the summary of the change marks in turn.
 fn summary_bits(_attacker: &mut Attacker) -> io::Result<()> {
-    Board::find()?.flip_bits(1)
+    Board::find()?.flip_bits(SUMMARY)
 }
 
 /// Sets all bits of the summary, for slots that exist and for others.
@@ -572,23 +590,23 @@ fn marks_changing(attacker: &mut Attacker) -> io::Result<()> {
     attacker.repeat(|random| {
         board.fill(board.marks(), |_byte| 0xff)?;
         board.fill(Board::summary(), |_byte| 0xff)?;
-        board.set(0, WAKEUP, random.number() | 1)
+        board.set(WAKEUP, 0, random.number() | 1)
     })
 }
 
-/// Fills the whole scoreboard at random.
+/// Fills the whole scoreboard, except the header, at random.
 fn board_random(attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
     board.fill_random(board.all(), &mut attacker.random)
 }
 
-/// Fills the whole scoreboard with ones.
+/// Fills the whole scoreboard, except the header, with ones.
 fn board_ones(_attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
     board.fill(board.all(), |_byte| 0xff)
 }
 
-/// Fills the whole scoreboard with zeros.
+/// Fills the whole scoreboard, except the header, with zeros.
 fn board_zeroed(_attacker: &mut Attacker) -> io::Result<()> {
     let board = Board::find()?;
     board.fill(board.all(), |_byte| 0)

@@ -27,7 +27,7 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// Returns the mappings that `wanted` accepts by their permissions and path.
-    fn find(wanted: impl Fn(&str, &str) -> bool) -> io::Result<Vec<Mapping>> {
+    pub(super) fn find(wanted: impl Fn(&str, &str) -> bool) -> io::Result<Vec<Mapping>> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         let mut found = Vec::new();
         for line in maps.lines() {
@@ -49,6 +49,21 @@ impl Mapping {
     /// Returns the mappings that this process shares with other processes.
     pub(super) fn shared() -> io::Result<Vec<Mapping>> {
         Mapping::find(|permissions, _path| permissions == "rw-s")
+    }
+
+    /// Returns whether another mapping begins where this one ends.
+    pub(super) fn is_followed_by(&self, other: &Mapping) -> bool {
+        self.start + self.length == other.start
+    }
+
+    /// Returns this mapping and the one that follows it as one.
+    pub(super) fn joined_with(self, next: &Mapping) -> Mapping {
+        Mapping { length: self.length + next.length, ..self }
+    }
+
+    /// Returns whether this mapping is a part of another.
+    fn is_part_of(&self, other: &Mapping) -> bool {
+        (other.start..other.start + other.length).contains(&self.start)
     }
 
     /// Returns the length in words of 8 bytes.
@@ -76,7 +91,8 @@ impl Mapping {
 /// Returns the shared mappings without the scoreboard.
 fn other_shared() -> io::Result<Vec<Mapping>> {
     let mut found = Mapping::shared()?;
-    found.retain(|mapping| !super::board::is_board(mapping));
+    let board = super::board::mapping()?;
+    found.retain(|mapping| !mapping.is_part_of(&board));
     if found.is_empty() { Err(missing("shared memory besides the scoreboard")) } else { Ok(found) }
 }
 
