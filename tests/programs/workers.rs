@@ -9,11 +9,13 @@ use std::time::Duration;
 use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 use live_tests::{Options, attack};
+use socket2::{SockAddr, SockRef};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
     listener.set_nonblocking(true)?;
+    let address = SockAddr::from(listener.local_addr()?);
     let stop = ToAll(Signal::Term);
     let mut manager = Prefork::builder()
         .max_workers(options.number("start").unwrap_or(3))
@@ -22,14 +24,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .grace(Duration::from_millis(options.number("grace").unwrap_or(10_000)))
         .build()?;
     while manager.signal_received() != Some(Signal::Term) {
-        manager.start(|worker| serve(worker, &listener))?;
+        manager.start(|worker| serve(worker, &listener, &address))?;
     }
     drop(listener);
     manager.wait_all_children()?;
     Ok(())
 }
 
-fn serve(worker: &Worker, listener: &TcpListener) -> Result<(), Box<dyn Error>> {
+fn serve(
+    worker: &Worker,
+    listener: &TcpListener,
+    address: &SockAddr,
+) -> Result<(), Box<dyn Error>> {
     while worker.wait_for(listener)? == WaitResult::Ready {
         match listener.accept() {
             Ok((connection, _peer)) => {
@@ -39,10 +45,22 @@ fn serve(worker: &Worker, listener: &TcpListener) -> Result<(), Box<dyn Error>> 
                 worker.set_status(STATUS_IDLE)?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Another worker has shut the listener down.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                listen_again(listener, address)?;
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
+}
+
+/// Makes a listener that was shut down listen again on its address.
+fn listen_again(listener: &TcpListener, address: &SockAddr) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // The socket is still bound, unless the system had chosen its port.
+    let _ = socket.bind(address);
+    socket.listen(i32::MAX)
 }
 
 fn answer(worker: &Worker, connection: TcpStream) -> Result<(), Box<dyn Error>> {

@@ -151,13 +151,15 @@ impl SlotRecord {
 }
 
 /// Returns the stage of a child's life. A child never returns to an earlier stage.
+///
+/// A child that leaves does not return to another status either, but other code may have written
+/// that it leaves. What the child itself reports later must be believed.
 fn rank(status: Status) -> u8 {
     match status {
         Status::Empty => 0,
         Status::Forking => 1,
         Status::Forked => 2,
-        Status::Fresh | Status::Waiting | Status::Serving | Status::Long => 3,
-        Status::Leaving => 4,
+        Status::Fresh | Status::Waiting | Status::Serving | Status::Long | Status::Leaving => 3,
     }
 }
 

@@ -158,9 +158,15 @@ impl<B: WakeParent> Seat<B> {
     pub fn heartbeat(&self, now: MonotonicTime) {
         self.store_owned(slot_word::HEARTBEAT, now.as_nanos());
         if self.state() != self.own.get() {
-            // The parent repairs a line that cannot be written here.
-            let _ = self.publish();
+            self.refresh();
         }
+    }
+
+    /// Writes the status to the line again, and wakes the parent. Repairs a line that other code has
+    /// written to.
+    pub fn refresh(&self) {
+        // The parent repairs a line that cannot be written here, and asks again.
+        let _ = self.publish();
     }
 
     /// Sets a deadline for the current request. The babysitter lets the request run until this

@@ -28,7 +28,9 @@ pub(crate) fn encode(number: u32) -> u64 {
 impl WakeupWord {
     /// Writes the number; called by the parent, which keeps the number in its own memory.
     pub(crate) fn store(self, number: u32) {
-        self.0.store(encode(number), Ordering::Relaxed);
+        // A swap, because a child's exchange must not be ordered after a store that has replaced
+        // the number that the child has seen.
+        let _replaced = self.0.swap(encode(number), Ordering::Relaxed);
     }
 
     /// Reads the word; called by a child.

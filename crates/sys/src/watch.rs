@@ -4,8 +4,10 @@
 //! tokio's function for the registration is unsafe: its caller must guarantee that the descriptor
 //! stays open.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -51,16 +53,22 @@ pub fn writable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
     watch(descriptor, Interest::WRITABLE)
 }
 
-fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+fn watch<D: Owner>(descriptor: D, interest: Interest) -> Result<AsyncFd<D>> {
     let number = descriptor.as_raw_fd();
-    // SAFETY: an `OwnedFd` stays open, with the same number, for as long as it lives. The returned
-    // `AsyncFd` owns it and gives out only shared references to it.
+    // SAFETY: an owner keeps its descriptor open, with the same number, for as long as it lives. The
+    // returned `AsyncFd` owns it and gives out only shared references to it.
     let watch = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watch.map_err(|error| {
         let (_descriptor, cause) = error.into_parts();
         Error::os(format!("watch descriptor {number}"), cause)
     })
 }
+
+/// The owner of a descriptor, or one of its owners.
+trait Owner: AsRawFd {}
+
+impl Owner for OwnedFd {}
+impl Owner for Rc<OwnedFd> {}
 
 /// A listening socket shared by several processes. A new connection wakes only one of the waiting
 /// processes, not all of them.
@@ -69,7 +77,14 @@ fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
 /// in `/proc`. Otherwise all waiting processes are woken, one accepts, and the others wait again.
 #[derive(Debug)]
 pub struct SharedListener {
-    watch: AsyncFd<OwnedFd>,
+    listener: Rc<OwnedFd>,
+    registered: RefCell<Option<Rc<Registered>>>,
+}
+
+/// A registration with the runtime.
+#[derive(Debug)]
+struct Registered {
+    watch: AsyncFd<Rc<OwnedFd>>,
     registration: platform::EpollRegistration,
 }
 
@@ -84,15 +99,15 @@ impl SharedListener {
     ///
     /// As [`readable`].
     pub fn new(listener: OwnedFd) -> Result<SharedListener> {
-        let watch = readable(listener)?;
-        let registration = platform::EpollRegistration::of(watch.get_ref());
-        Ok(SharedListener { watch, registration })
+        let listener = Rc::new(listener);
+        let registered = Registered::of(&listener)?;
+        Ok(SharedListener { listener, registered: RefCell::new(Some(Rc::new(registered))) })
     }
 
     /// Returns the listening socket.
     #[must_use]
     pub fn listener(&self) -> &OwnedFd {
-        self.watch.get_ref()
+        &self.listener
     }
 
     /// Waits until this process is woken for a connection. Another process may have accepted the
@@ -103,10 +118,39 @@ impl SharedListener {
     ///
     /// # Errors
     ///
-    /// If the runtime shuts down.
+    /// If the runtime shuts down, or the listener cannot be registered again after it was shut
+    /// down.
     pub async fn readable(&self) -> io::Result<()> {
-        let _wait = self.registration.wait(self.watch.get_ref());
-        self.watch.readable().await?.clear_ready();
+        let registered = self.registered()?;
+        let was_shut_down = {
+            let _wait = registered.registration.wait(&self.listener);
+            let mut ready = registered.watch.readable().await?;
+            let was_shut_down = ready.ready().is_read_closed();
+            ready.clear_ready();
+            was_shut_down
+        };
+        // For the runtime, a closed descriptor stays closed. A listener that another process has
+        // shut down can listen again, so register it anew.
+        if was_shut_down {
+            self.registered.replace(None);
+        }
         Ok(())
+    }
+
+    fn registered(&self) -> io::Result<Rc<Registered>> {
+        if let Some(registered) = &*self.registered.borrow() {
+            return Ok(Rc::clone(registered));
+        }
+        let registered = Rc::new(Registered::of(&self.listener).map_err(io::Error::other)?);
+        self.registered.replace(Some(Rc::clone(&registered)));
+        Ok(registered)
+    }
+}
+
+impl Registered {
+    fn of(listener: &Rc<OwnedFd>) -> Result<Registered> {
+        let watch = watch(Rc::clone(listener), Interest::READABLE)?;
+        let registration = platform::EpollRegistration::of(listener);
+        Ok(Registered { watch, registration })
     }
 }

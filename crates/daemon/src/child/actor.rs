@@ -299,7 +299,12 @@ impl ChildActor {
                 let state = self.peek(Detail::Verbose);
                 info!(self.context.log, "peek"; "state" => format!("\n{state}"));
             }
-            ChildAction::CheckPause => self.recheck_operator_pause(),
+            // The parent sends CONT when the operator pauses or resumes the daemon, and when the
+            // child's line on the scoreboard may be wrong.
+            ChildAction::CheckPause => {
+                self.recheck_operator_pause();
+                self.state.borrow().refresh();
+            }
             ChildAction::Ignore => {}
         }
     }

@@ -63,6 +63,11 @@ impl<B: WakeParent> ChildState<B> {
         self.seat.reader()
     }
 
+    /// Writes the status to the scoreboard again.
+    pub(crate) fn refresh(&self) {
+        self.seat.refresh();
+    }
+
     /// Records that the event loop is running.
     pub(crate) fn beat(&self, now: MonotonicTime) {
         self.seat.heartbeat(now);

@@ -76,6 +76,8 @@ pub struct DaemonActor<R: Transfer> {
     /// registered with.
     pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
+    /// Whether the status changes of children will be read after a delay.
+    is_wakeup_scheduled: bool,
     started: MonotonicTime,
 }
 
@@ -108,6 +110,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             control,
             status_updates: StatusUpdates::Off,
             timer: None,
+            is_wakeup_scheduled: false,
             started: now(),
         }
     }

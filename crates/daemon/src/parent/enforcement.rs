@@ -99,15 +99,10 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                 });
             }
             BabysitterAction::Sampled => {
-                self.with_supervisor(ctx, |supervisor, processes, now| {
-                    processes.oom_kills.expire();
-                    processes.fork_server.scoreboard().sweep(now, |entry| {
-                        supervisor.on_status_change(entry);
-                    });
-                    supervisor.reconcile(processes, now);
-                });
-                // A wakeup can be lost if other code reads from its pipe.
-                self.arm_wakeup(ctx);
+                if let Some(supervision) = &mut self.supervision {
+                    supervision.processes.oom_kills.expire();
+                }
+                self.sweep_scoreboard(ctx);
             }
             BabysitterAction::RequestBacktrace { child } => {
                 self.with_supervisor(ctx, |_supervisor, processes, _now| {

@@ -38,6 +38,8 @@ enum Readiness {
 pub(crate) enum StatusChange {
     /// The child has become ready.
     BecameReady,
+    /// The child has started to leave, although it was not asked to stop.
+    StartedLeaving,
     /// The child was ready already, is not ready yet, or is not registered, or its slot is closed.
     Other,
 }
@@ -137,6 +139,7 @@ impl Registry {
         let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
             return StatusChange::Other;
         };
+        let before = record.seen;
         if record.stop_reason.is_none() {
             self.counts.record_transition(record.seen, status);
             record.seen = status;
@@ -148,6 +151,9 @@ impl Registry {
             let own_pid = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
             record.pid = record.pid.or_else(own_pid);
             return StatusChange::BecameReady;
+        }
+        if record.stop_reason.is_none() && status == Status::Leaving && before != status {
+            return StatusChange::StartedLeaving;
         }
         StatusChange::Other
     }

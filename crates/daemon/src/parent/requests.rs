@@ -79,7 +79,8 @@ impl<R: Transfer + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> 
 impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
     type Result = ResponseFuture<Report>;
 
-    fn handle(&mut self, status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, status: GetStatus, ctx: &mut Self::Context) -> Self::Result {
+        self.sweep_scoreboard(ctx);
         let report = self.report();
         match status {
             GetStatus::Board => Box::pin(ready(report)),

@@ -9,6 +9,7 @@ mod reports;
 mod size;
 mod state;
 mod stopping;
+mod unconfirmed;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::dispatching::SharedRequestFactory;
 use crate::messages::CommandError;
 use crate::model::Rules;
 use crate::status::Counters;
+use unconfirmed::Unconfirmed;
 
 /// The time between QUIT and KILL in an immediate stop.
 const QUIT_GRACE: Duration = Duration::from_millis(500);
@@ -74,6 +76,7 @@ pub(crate) struct Supervisor<R> {
     grace: Duration,
     slots: u32,
     recheck_at: Option<MonotonicTime>,
+    unconfirmed: Unconfirmed,
     retry: Option<MonotonicTime>,
     /// The end of the backoff delay that was last reported.
     backoff_reported_until: MonotonicTime,
@@ -134,6 +137,7 @@ impl<R: 'static> Supervisor<R> {
             grace: times.grace,
             slots,
             recheck_at: None,
+            unconfirmed: Unconfirmed::default(),
             retry: None,
             backoff_reported_until: MonotonicTime::ZERO,
             max_children_reported: false,
@@ -192,6 +196,7 @@ impl<R: 'static> Supervisor<R> {
         match self.phase {
             Phase::Starting | Phase::Running => {
                 self.adjust_pool(processes, now);
+                self.confirm_statuses(processes, now);
                 self.check_boot(now);
             }
             Phase::Stopping => {

@@ -27,11 +27,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
             phase: self.phase(),
         };
         let now = now();
-        let mut entries = Vec::new();
-        if let Some(supervision) = &self.supervision {
-            let scoreboard = supervision.processes.fork_server.scoreboard();
-            scoreboard.sweep(now, |entry| entries.push(*entry));
-        }
+        let entries: Vec<_> =
+            board.map(|board| board.observe_all(now).collect()).unwrap_or_default();
         let mut report = Report::of(view, board, &entries, now);
         report.up = now.saturating_since(self.started);
         if let Some(supervision) = &self.supervision {

@@ -31,6 +31,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn handle_child_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         supervision.processes.fork_server.wakeup().clear();
+        self.is_wakeup_scheduled = false;
         match self.read_status_changes(ctx) {
             Changes::Some => self.handle_child_wakeup_later(ctx),
             Changes::None => self.arm_wakeup(ctx),
@@ -39,10 +40,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
 
     fn handle_child_wakeup_later(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &self.supervision else { return };
-        ctx.run_later(supervision.supervisor.wakeup_delay(), Self::handle_child_wakeup);
+        if !std::mem::replace(&mut self.is_wakeup_scheduled, true) {
+            ctx.run_later(supervision.supervisor.wakeup_delay(), Self::handle_child_wakeup);
+        }
     }
 
-    pub(in crate::parent) fn arm_wakeup(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn arm_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) =
             self.supervision.as_ref().filter(|supervision| supervision.supervisor.uses_statuses())
         else {
@@ -83,6 +86,21 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 processes.lost.get_or_insert(error);
             }
         });
+        // A child can disarm the wakeup without waking the parent, so arm it again.
+        self.arm_wakeup(ctx);
+    }
+
+    /// Reads the whole scoreboard, and repairs what other code has damaged.
+    pub(in crate::parent) fn sweep_scoreboard(&mut self, ctx: &mut Context<Self>) {
+        self.with_supervisor(ctx, |supervisor, processes, now| {
+            processes.fork_server.scoreboard().sweep(now, |entry| {
+                if supervisor.uses_statuses() {
+                    supervisor.on_status_change(entry);
+                }
+            });
+            supervisor.reconcile(processes, now);
+        });
+        self.arm_wakeup(ctx);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use daemon_core::{
     BackoffRules, Death, Exit, ExitCause, FailureReason, FaultCount, MonotonicTime, Phase,
-    SlotEntry,
+    SlotEntry, SlotFault,
 };
 use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
@@ -122,10 +122,18 @@ impl<R: 'static> Supervisor<R> {
 
     /// Handles a changed slot of the scoreboard.
     pub(crate) fn on_status_change(&mut self, entry: &SlotEntry) {
-        if self.registry.update_status(entry) == StatusChange::BecameReady {
-            self.backoff.child_ready();
-            self.ready += 1;
-            self.boot_failures = 0;
+        let child = ChildId { slot: entry.slot, generation: entry.generation };
+        if entry.fault.is_some_and(SlotFault::is_damage) && self.registry.contains(child) {
+            self.unconfirmed.add_damaged(child);
+        }
+        match self.registry.update_status(entry) {
+            StatusChange::BecameReady => {
+                self.backoff.child_ready();
+                self.ready += 1;
+                self.boot_failures = 0;
+            }
+            StatusChange::StartedLeaving => self.unconfirmed.add_leaving(child, entry.since),
+            StatusChange::Other => {}
         }
     }
 }

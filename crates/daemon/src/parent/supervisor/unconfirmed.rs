@@ -1,0 +1,119 @@
+//! Children whose status on the scoreboard may be wrong, and that are asked to report it again.
+//!
+//! Other code can write a wrong status to a child's line. If it is impossible, the parent sees that
+//! the line is damaged, and restores the last status that it knows. If it is *leaving*, it is
+//! plausible, but a child that does not leave would stay in addition to its replacement.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use daemon_core::MonotonicTime;
+use daemon_forkserver::ChildId;
+use daemon_sys::Signal;
+
+use super::Supervisor;
+use crate::parent::process_control::ProcessControl;
+
+/// How long a child that was not asked to stop may be leaving before it is asked whether it is.
+const LEAVING_CHECK: Duration = Duration::from_secs(1);
+/// The minimum time between two rounds of questions, so that a child that damages the scoreboard
+/// all the time does not keep the parent busy.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The children that are asked to report their status again.
+#[derive(Debug, Default)]
+pub(super) struct Unconfirmed {
+    damaged: HashSet<ChildId>,
+    /// Children that report that they leave, and when they are asked whether they do.
+    leaving: VecDeque<(MonotonicTime, ChildId)>,
+    next_round: MonotonicTime,
+}
+
+impl Unconfirmed {
+    /// Adds a child whose line was damaged.
+    pub(super) fn add_damaged(&mut self, child: ChildId) {
+        self.damaged.insert(child);
+    }
+
+    /// Adds a child that is leaving since this time, although it was not asked to.
+    pub(super) fn add_leaving(&mut self, child: ChildId, since: MonotonicTime) {
+        self.leaving.push_back((since + LEAVING_CHECK, child));
+    }
+
+    /// Removes and returns the children to ask now.
+    fn due(&mut self, now: MonotonicTime) -> Vec<ChildId> {
+        if now < self.next_round {
+            return Vec::new();
+        }
+        let mut due: Vec<ChildId> = self.damaged.drain().collect();
+        while let Some((_, child)) = self.leaving.pop_front_if(|(time, _child)| *time <= now) {
+            due.push(child);
+        }
+        if !due.is_empty() {
+            self.next_round = now + ASK_INTERVAL;
+        }
+        due
+    }
+
+    /// Returns when the next child is to be asked.
+    fn next(&self) -> Option<MonotonicTime> {
+        let damaged = (!self.damaged.is_empty()).then_some(self.next_round);
+        let leaving = self.leaving.front().map(|(time, _child)| (*time).max(self.next_round));
+        damaged.into_iter().chain(leaving).min()
+    }
+}
+
+impl<R: 'static> Supervisor<R> {
+    /// Asks the children whose status may be wrong to report it again. CONT makes a child read the
+    /// operator's pause again and write its own status.
+    pub(super) fn confirm_statuses(
+        &mut self,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        for child in self.unconfirmed.due(now) {
+            if self.registry.contains(child) {
+                processes.signal(child, Signal::Cont);
+            }
+        }
+        self.recheck_at = [self.recheck_at, self.unconfirmed.next()].into_iter().flatten().min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon_core::{Generation, SlotNumber};
+
+    use super::*;
+
+    fn at(millis: u64) -> MonotonicTime {
+        MonotonicTime::from_since_boot(Duration::from_millis(10_000 + millis))
+    }
+
+    fn child(slot: u32) -> ChildId {
+        ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) }
+    }
+
+    #[test]
+    fn a_child_with_a_damaged_line_is_asked_once_and_at_most_every_100_ms() {
+        let mut unconfirmed = Unconfirmed::default();
+        unconfirmed.add_damaged(child(1));
+        unconfirmed.add_damaged(child(1));
+        assert_eq!(unconfirmed.due(at(0)), [child(1)]);
+        assert_eq!((unconfirmed.due(at(0)), unconfirmed.next()), (vec![], None));
+        unconfirmed.add_damaged(child(1));
+        assert_eq!((unconfirmed.due(at(99)), unconfirmed.next()), (vec![], Some(at(100))));
+        assert_eq!(unconfirmed.due(at(100)), [child(1)]);
+    }
+
+    #[test]
+    fn a_child_that_leaves_is_asked_after_one_second() {
+        let mut unconfirmed = Unconfirmed::default();
+        unconfirmed.add_leaving(child(2), at(0));
+        unconfirmed.add_leaving(child(3), at(500));
+        assert_eq!((unconfirmed.due(at(999)), unconfirmed.next()), (vec![], Some(at(1000))));
+        assert_eq!(unconfirmed.due(at(1000)), [child(2)]);
+        assert_eq!(unconfirmed.due(at(2000)), [child(3)]);
+        assert_eq!(unconfirmed.next(), None);
+    }
+}
