@@ -46,8 +46,11 @@ impl Unconfirmed {
             return Vec::new();
         }
         let mut due: Vec<ChildId> = self.damaged.drain().collect();
-        while let Some((_, child)) = self.leaving.pop_front_if(|(time, _child)| *time <= now) {
-            due.push(child);
+        while let Some((time, child)) = self.leaving.front()
+            && *time <= now
+        {
+            due.push(*child);
+            self.leaving.pop_front();
         }
         if !due.is_empty() {
             self.next_round = now + ASK_INTERVAL;
