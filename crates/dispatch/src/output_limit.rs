@@ -28,6 +28,10 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 /// faster finds its pipe full, and waits.
 const READS_PER_SECOND: u64 = 256;
 
+/// The pipes of all workers together are read this many times as often as those of one worker, which
+/// bounds the parent's processor time.
+const READS_ALL_WORKERS: u64 = 2;
+
 /// The number of reads that are not delayed.
 const READS_BURST: u64 = 256;
 
@@ -48,22 +52,22 @@ pub(crate) struct OutputBudget {
 impl OutputBudget {
     /// Returns the limits of one worker.
     pub(crate) fn of_worker(bytes_per_second: u64) -> OutputBudget {
-        OutputBudget::new(bytes_per_second, 1)
+        OutputBudget::new(bytes_per_second, 1, 1)
     }
 
     /// Returns the limits of all workers together.
     pub(crate) fn of_all_workers(bytes_per_second: u64) -> OutputBudget {
-        OutputBudget::new(bytes_per_second, ALL_WORKERS)
+        OutputBudget::new(bytes_per_second, ALL_WORKERS, READS_ALL_WORKERS)
     }
 
-    fn new(bytes_per_second: u64, workers: u64) -> OutputBudget {
+    fn new(bytes_per_second: u64, workers: u64, readers: u64) -> OutputBudget {
         let rate = bytes_per_second.saturating_mul(workers);
         let burst = rate.saturating_mul(BURST_SECONDS).max(BURST_MIN);
         // A limit that is higher than the default allows faster reading, too: at least four times
         // as many bytes are read as are reported.
-        let reads = READS_PER_SECOND.saturating_mul(workers).max(4 * (rate / CHUNK as u64));
+        let reads = READS_PER_SECOND.saturating_mul(readers).max(4 * (rate / CHUNK as u64));
         OutputBudget {
-            reads: TokenBucket::new(reads, READS_BURST * workers),
+            reads: TokenBucket::new(reads, READS_BURST * readers),
             bytes: TokenBucket::new(rate, burst),
         }
     }
