@@ -94,7 +94,8 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 
 /// Accepts one pending connection. Returns `None` if no connection is pending.
 ///
-/// The listener must be nonblocking; otherwise the call waits for a connection or a signal. The new
+/// The listener is made nonblocking first if it is not: all processes that share it share this flag,
+/// so another process may have changed it, and the call would then wait for a connection. The new
 /// descriptor is nonblocking and close-on-exec.
 ///
 /// # Errors
@@ -103,6 +104,10 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 /// `ECONNABORTED` if the client has aborted it, is not returned; the next connection is accepted
 /// instead.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::from_bits_retain(fcntl(listener, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
     loop {
         match platform::accept(listener) {
             Ok(connection) => return Ok(Some(connection)),
@@ -131,6 +136,13 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn accept_does_not_wait_although_the_listener_was_made_blocking() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        set_nonblocking(listener.as_fd(), false).expect("changed");
+        assert!(accept(listener.as_fd()).expect("no error").is_none());
+    }
 
     #[test]
     fn a_listener_that_was_shut_down_listens_again_on_its_port() {
