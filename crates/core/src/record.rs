@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::line::{Generation, SlotNumber, SlotState, WORDS};
 use crate::monotonic::MonotonicTime;
 use crate::reader::{SlotEntry, SlotFault};
-use crate::status::{Status, StatusKind};
+use crate::status::Status;
 
 /// The maximum time by which a child can extend the deadline of its current request at once.
 ///
@@ -42,6 +42,19 @@ pub(crate) struct SlotRecord {
 }
 
 impl SlotRecord {
+    /// Returns the record of a slot that has just been opened or closed.
+    pub(crate) fn new(status: Status, generation: Generation, now: MonotonicTime) -> SlotRecord {
+        SlotRecord {
+            status,
+            generation,
+            pid: 0,
+            started_at: now,
+            since: now,
+            requests: 0,
+            heartbeat: None,
+        }
+    }
+
     pub(crate) fn state(&self) -> SlotState {
         // A child that has not taken its seat has not written its pid.
         let pid = if self.status.is_seated() { self.pid } else { 0 };
@@ -114,16 +127,12 @@ impl SlotRecord {
     /// Returns the pid that the fork server has reported. Until then, the pid on the line is all
     /// that is known. Signals are never sent by it.
     fn known_pid(&self, line: &SlotEntry) -> u32 {
-        match (self.status.kind(), self.pid) {
-            (StatusKind::Vacant, _) => 0,
-            (
-                StatusKind::Starting | StatusKind::Idle | StatusKind::Busy | StatusKind::Leaving,
-                0,
-            ) => line.pid,
-            (
-                StatusKind::Starting | StatusKind::Idle | StatusKind::Busy | StatusKind::Leaving,
-                pid,
-            ) => pid,
+        if self.status == Status::Empty {
+            0
+        } else if self.pid == 0 {
+            line.pid
+        } else {
+            self.pid
         }
     }
 

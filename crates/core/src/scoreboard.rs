@@ -141,15 +141,7 @@ impl Scoreboard {
         self.note_fault(&last);
         let generation = last.generation.next();
         wipe(line, now);
-        let opened = SlotRecord {
-            status: Status::Forking,
-            generation,
-            pid: 0,
-            started_at: now,
-            since: now,
-            requests: 0,
-            heartbeat: None,
-        };
+        let opened = SlotRecord::new(Status::Forking, generation, now);
         self.record.set(slot, opened);
         // Release: a reader that sees the new generation sees the cleared fields.
         line.words[slot_word::STATE].store(opened.state().pack(), Ordering::Release);
@@ -197,15 +189,7 @@ impl Scoreboard {
         generation: Generation,
         now: MonotonicTime,
     ) {
-        let freed = SlotRecord {
-            status: Status::Empty,
-            generation,
-            pid: 0,
-            started_at: now,
-            since: now,
-            requests: 0,
-            heartbeat: None,
-        };
+        let freed = SlotRecord::new(Status::Empty, generation, now);
         self.record.set(slot, freed);
         line.words[slot_word::STATE].store(freed.state().pack(), Ordering::Release);
         // Pairs with the fence in `ScoreboardReader::read`: a reader that sees a word that is
