@@ -1,7 +1,9 @@
-//! Formats durations and sizes in the same way for all screens, logs and reports.
+//! Formats durations and sizes, and text of other processes, in the same way for all screens, logs
+//! and reports.
 //!
 //! [`duration`] and [`size`] return [`Display`](fmt::Display) newtypes, which allocate nothing and
-//! honour the width and alignment of a format string.
+//! honour the width and alignment of a format string. [`clean`], [`clean_lines`] and [`escaped`] keep
+//! the text of other processes from controlling a terminal.
 //!
 //! # Examples
 //!
@@ -82,6 +84,60 @@ impl fmt::Display for FormattedSize {
     }
 }
 
+/// Returns whether a character could control a terminal, or changes the direction of the text after
+/// it.
+#[must_use]
+pub fn is_control(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Replaces each [control character](is_control) with `?`, so that the text takes one line and cannot
+/// control a terminal.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.replace(is_control, "?")
+}
+
+/// Replaces each [control character](is_control) with `?`, but keeps line breaks, and replaces each
+/// tab with four blanks.
+#[must_use]
+pub fn clean_lines(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => clean.push('\n'),
+            '\t' => clean.push_str("    "),
+            character if is_control(character) => clean.push('?'),
+            character => clean.push(character),
+        }
+    }
+    clean
+}
+
+/// A text whose control characters are escaped; see [`escaped`].
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EscapedText<'a>(&'a str);
+
+/// Escapes each [control character](is_control) as in Rust's source code, so that the text takes one
+/// line and no information is lost: `\n`, `\u{1b}`.
+#[must_use]
+pub const fn escaped(text: &str) -> EscapedText<'_> {
+    EscapedText(text)
+}
+
+impl fmt::Display for EscapedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if is_control(character) {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A text of at most 32 bytes. The text is written completely first, and then padded to the width
 /// that the format string requests.
 #[derive(Default)]
@@ -158,6 +214,17 @@ mod tests {
         for (bytes, shown) in table {
             assert_eq!(size(bytes).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        assert_eq!(clean("a\x1b[2Jb\nc\u{202e}d\u{7f}"), "a?[2Jb?c?d?");
+        assert_eq!(clean_lines("a\tb\nc\rd"), "a    b\nc?d");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(escaped("é\x1b[2J\n\u{2066}").to_string(), r"é\u{1b}[2J\n\u{2066}");
     }
 
     #[test]

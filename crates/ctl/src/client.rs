@@ -11,12 +11,12 @@ use actix_daemon::control::protocol::{
     ControlCommand, ControlError, ControlErrorKind, ControlEvent, ControlMessage, ControlReply,
     ControlRequest, ResponseBody, VERSION,
 };
+use daemon_core::format;
 use serde::Deserialize;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::CtlError;
-use crate::text;
 
 /// The maximum length of a line in bytes: twice the length of the status of a daemon with the
 /// largest scoreboard.
@@ -109,7 +109,7 @@ impl DaemonClient {
     pub(crate) fn execute(&mut self, command: ControlCommand) -> Result<String, CtlError> {
         let action = action(&command);
         match self.ask(command)? {
-            ControlReply::Done { text } => Ok(text::clean(&text)),
+            ControlReply::Done { text } => Ok(format::clean(&text)),
             other => Err(self.other_reply(&action, &other)),
         }
     }
@@ -127,7 +127,7 @@ impl DaemonClient {
         let command = ControlCommand::Peek { verbose };
         let action = action(&command);
         match self.ask(command)? {
-            ControlReply::Peek { text } => Ok(text::clean_lines(&text)),
+            ControlReply::Peek { text } => Ok(format::clean_lines(&text)),
             other => Err(self.other_reply(&action, &other)),
         }
     }
@@ -137,7 +137,7 @@ impl DaemonClient {
         let command = ControlCommand::Trace { pid };
         let action = action(&command);
         match self.ask(command)? {
-            ControlReply::Trace { text, evidence } => Ok((text::clean_lines(&text), evidence)),
+            ControlReply::Trace { text, evidence } => Ok((format::clean_lines(&text), evidence)),
             other => Err(self.other_reply(&action, &other)),
         }
     }
@@ -331,7 +331,7 @@ fn is_end(error: &io::Error) -> bool {
 fn excerpt(line: &[u8]) -> String {
     const SHOWN: usize = 60;
     let line = String::from_utf8_lossy(line);
-    let mut shown: String = text::clean(&line).chars().take(SHOWN).collect();
+    let mut shown: String = format::clean(&line).chars().take(SHOWN).collect();
     if line.chars().count() > SHOWN {
         shown.push('…');
     }

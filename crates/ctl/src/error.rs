@@ -8,8 +8,6 @@ use actix_daemon::control::protocol::{ControlError, ControlErrorKind, VERSION};
 use actix_daemon::format;
 use daemon_core::ScoreboardError;
 
-use crate::text;
-
 /// The exit codes, which scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -199,7 +197,7 @@ impl CtlError {
 /// Returns the daemon's message. Puts the action before the message unless the message already
 /// names an action.
 fn refusal(action: &str, message: &str) -> String {
-    let message = text::clean(message);
+    let message = format::clean(message);
     if message.starts_with("cannot ") { message } else { format!("cannot {action}: {message}") }
 }
 

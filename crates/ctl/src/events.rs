@@ -6,7 +6,6 @@ use daemon_core::format;
 use jiff::Zoned;
 
 use crate::client::ReceivedEvent;
-use crate::text;
 
 const GOOD: &str = "32";
 const NEUTRAL: &str = "36";
@@ -37,7 +36,7 @@ pub(crate) fn json(event: &ReceivedEvent) -> serde_json::Result<String> {
 pub(crate) fn line(event: &ReceivedEvent, at: &Zoned, color_mode: ColorMode) -> String {
     let (word, colour, rest) = match event {
         ReceivedEvent::Known(event) => parts(event),
-        ReceivedEvent::Unknown(value) => ("other", NEUTRAL, text::clean(&value.to_string())),
+        ReceivedEvent::Unknown(value) => ("other", NEUTRAL, format::clean(&value.to_string())),
     };
     let word = match color_mode {
         ColorMode::Color => format!("\x1b[{colour}m{word:<7}\x1b[0m"),
@@ -51,13 +50,13 @@ fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
         ControlEvent::Forked { slot, pid } => ("forked", GOOD, format!("slot {slot} pid {pid}")),
         ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
             let colour = if cause.is_expected() { NEUTRAL } else { BAD };
-            let text = text::clean(text);
+            let text = format::clean(text);
             let lifetime = format::duration(*lifetime);
             let rest = format!("slot {slot} pid {pid}: {text}; {requests} requests in {lifetime}");
             ("exited", colour, rest)
         }
         ControlEvent::Rogue { slot, pid, step, text } => {
-            let (step, text) = (text::clean(step), text::clean(text));
+            let (step, text) = (format::clean(step), format::clean(text));
             ("rogue", BAD, format!("slot {slot} pid {pid}: {step}: {text}"))
         }
         ControlEvent::Accepting { state: AcceptState::Accepting } => {
@@ -79,7 +78,7 @@ fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
         // Events that a later version of the protocol adds.
         added_later => {
             let event = serde_json::to_string(added_later).unwrap_or_default();
-            ("other", NEUTRAL, text::clean(&event))
+            ("other", NEUTRAL, format::clean(&event))
         }
     }
 }

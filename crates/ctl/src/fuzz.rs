@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use actix_daemon::Report;
-use daemon_core::MonotonicTime;
 use daemon_core::fuzz::damaged_board;
+use daemon_core::{MonotonicTime, format};
 use jiff::Zoned;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -33,7 +33,7 @@ fn lines(bytes: &[u8]) {
     let mut client = DaemonClient::over(client);
     while let Ok(Some(event)) = client.event() {
         let line = events::line(&event, &Zoned::default(), ColorMode::Plain);
-        assert!(!line.contains(char::is_control), "no control characters: {line:?}");
+        assert!(!line.contains(format::is_control), "no control characters: {line:?}");
         let _json = events::json(&event).expect("an event can be encoded");
     }
 }
@@ -41,9 +41,11 @@ fn lines(bytes: &[u8]) {
 /// Reads bytes as the status of a daemon, and shows it as a text and on the live screen.
 fn status_report(bytes: &[u8]) {
     let Ok(report) = serde_json::from_slice::<Report>(bytes) else { return };
-    let _table = (status::table(&report), status::metrics(&report));
+    let _metrics = status::metrics(&report);
     let snapshot = Snapshot::from(&report);
-    let _table = status::scoreboard_table(&snapshot);
+    for text in [status::table(&report), status::scoreboard_table(&snapshot)] {
+        assert_printable(&text);
+    }
     let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, NOW);
     screen.on_report(&report, NOW);
     screen.on_report(&report, NOW + Duration::from_secs(1));
@@ -53,12 +55,15 @@ fn status_report(bytes: &[u8]) {
 /// Shows a scoreboard file with arbitrary contents.
 fn board_file(bytes: &[u8]) {
     let snapshot = Snapshot::of_board(&damaged_board(bytes), NOW);
-    let table = status::scoreboard_table(&snapshot);
-    let is_control = |letter: char| letter.is_control() && letter != '\n';
-    assert!(!table.contains(is_control), "no control characters: {table:?}");
+    assert_printable(&status::scoreboard_table(&snapshot));
     let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, NOW);
     screen.on_board(snapshot, NOW);
     draw(&mut screen);
+}
+
+fn assert_printable(text: &str) {
+    let is_control = |character| format::is_control(character) && character != '\n';
+    assert!(!text.contains(is_control), "no control characters: {text:?}");
 }
 
 fn draw(screen: &mut Screen) {

@@ -44,7 +44,6 @@ mod manual;
 mod sentences;
 mod snapshot;
 mod status;
-mod text;
 mod top;
 
 use std::io::Write;

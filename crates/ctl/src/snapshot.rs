@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use actix_daemon::{AcceptState, ChildReport, Counters, ModelKind, OperatorPause, Report};
-use daemon_core::{ExitCause, Label, MonotonicTime, Phase, ScoreboardReader, SlotNumber, Status};
+use daemon_core::{
+    ExitCause, Label, MonotonicTime, Phase, ScoreboardReader, SlotNumber, Status, format,
+};
 use serde::{Serialize, Serializer};
-
-use crate::text;
 
 /// The state of a daemon at one moment. The fields that only the daemon knows are `None` in a
 /// snapshot of its scoreboard file.
@@ -86,14 +86,14 @@ impl Child {
 impl From<&Report> for Snapshot {
     fn from(report: &Report) -> Snapshot {
         Snapshot {
-            alias: Some(text::clean(&report.alias)),
+            alias: Some(format::clean(&report.alias)),
             model: Some(report.model),
             parent: Some(report.parent),
             phase: report.phase,
             accepting: report.accepting,
             operator_pause: report.operator_pause,
             up: report.up,
-            board: text::clean(&report.board),
+            board: format::clean(&report.board),
             max_children: report.max_children,
             waiting: Some(report.waiting),
             children: report.children.iter().map(Child::from).collect(),
@@ -108,7 +108,7 @@ impl From<&ChildReport> for Child {
             slot: child.slot,
             generation: child.generation,
             pid: child.pid,
-            letter: child.letter,
+            letter: if format::is_control(child.letter) { '?' } else { child.letter },
             age: child.age,
             since: child.since,
             requests: child.requests,
@@ -116,7 +116,7 @@ impl From<&ChildReport> for Child {
             rss: child.rss,
             pss: child.pss,
             causes: child.causes.clone(),
-            label: text::clean(child.label.as_deref().unwrap_or_default()),
+            label: format::clean(child.label.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Snapshot {
             pss: None,
             causes: board.exit_causes(entry.slot),
             label: match entry.label {
-                Label::Text(text) => text::clean(&text.to_string()),
+                Label::Text(text) => format::clean(&text.to_string()),
                 Label::BeingWritten => String::new(),
             },
         };

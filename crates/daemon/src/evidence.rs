@@ -1,7 +1,7 @@
 //! Evidence: the state of a child. It is recorded before the first step against a rogue, for a slow
 //! request, and when the message `TraceChild` asks for it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use daemon_core::{Generation, SlotNumber, Status, format};
@@ -193,8 +193,10 @@ impl Evidence {
     fn kernel_facts(&self) -> Vec<String> {
         let known = [
             self.state.map(|state| format!("state {}", state.escape_debug())),
-            self.wchan.as_ref().map(|wchan| format!("waiting in {}", OneLine(wchan))),
-            self.syscall.as_ref().map(|syscall| format!("system call {}", OneLine(syscall))),
+            self.wchan.as_ref().map(|wchan| format!("waiting in {}", format::escaped(wchan))),
+            self.syscall
+                .as_ref()
+                .map(|syscall| format!("system call {}", format::escaped(syscall))),
         ];
         known.into_iter().flatten().collect()
     }
@@ -214,7 +216,7 @@ impl fmt::Display for Evidence {
         }
         write!(f, " for {}", format::duration(self.since))?;
         if let Some(label) = &self.label {
-            write!(f, ": {}", OneLine(label))?;
+            write!(f, ": {}", format::escaped(label))?;
         }
         writeln!(f)?;
         writeln!(f, "    age {}, {} requests", format::duration(self.age), self.requests)?;
@@ -227,7 +229,7 @@ impl fmt::Display for Evidence {
             writeln!(f, "    kernel stack")?;
         }
         for (number, place) in self.kernel_stack.iter().enumerate() {
-            writeln!(f, "        #{number} {}", OneLine(place))?;
+            writeln!(f, "        #{number} {}", format::escaped(place))?;
         }
         self.backtrace.fmt(f)
     }
@@ -256,31 +258,14 @@ impl fmt::Display for Frame {
     /// leaves out an unknown file or line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
-            Some(function) => OneLine(function).fmt(f)?,
+            Some(function) => format::escaped(function).fmt(f)?,
             None => write!(f, "{:#x}", self.address)?,
         }
         match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, " at {}:{line}", OneLine(file)),
-            (Some(file), None) => write!(f, " at {}", OneLine(file)),
+            (Some(file), Some(line)) => write!(f, " at {}:{line}", format::escaped(file)),
+            (Some(file), None) => write!(f, " at {}", format::escaped(file)),
             (None, _) => Ok(()),
         }
-    }
-}
-
-/// Prints a text on one line, with control characters escaped, because a label can contain input of
-/// a client.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        Ok(())
     }
 }
 

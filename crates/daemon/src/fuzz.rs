@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use daemon_core::fuzz::damaged_board;
-use daemon_core::{MonotonicTime, Phase};
+use daemon_core::{MonotonicTime, Phase, format};
 
 use crate::control;
 use crate::control::protocol::{ControlMessage, ControlReply, ResponseBody};
@@ -58,10 +58,10 @@ pub fn proc_files(bytes: &[u8]) {
 }
 
 fn show(report: &Report) {
-    let _original = report.to_string();
-    let table = report.table().to_string();
-    let is_control = |letter: char| letter.is_control() && letter != '\n';
-    assert!(!table.contains(is_control), "no control characters reach the terminal: {table:?}");
+    for text in [report.to_string(), report.table().to_string()] {
+        let is_control = |character| format::is_control(character) && character != '\n';
+        assert!(!text.contains(is_control), "no control characters reach the terminal: {text:?}");
+    }
     let _metrics = report.open_metrics();
     let _words = report.accepting_words();
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use daemon_core::{
     AcceptState, ExitCause, Label, MonotonicTime, OperatorPause, Phase, ScoreboardReader,
-    SlotEntry, SlotNumber, Status, StatusKind,
+    SlotEntry, SlotNumber, Status, StatusKind, format,
 };
 use serde::{Deserialize, Serialize};
 
@@ -321,7 +321,7 @@ impl fmt::Display for Report {
             Reporter::Parent => "parent",
             Reporter::Child { .. } => "child",
         };
-        writeln!(f, "{}", self.alias)?;
+        writeln!(f, "{}", format::clean(&self.alias))?;
         match self.model {
             ModelKind::Solo => return writeln!(f, "    {} server", self.model.original_word()),
             ModelKind::PostFork | ModelKind::PreFork => {
@@ -332,12 +332,12 @@ impl fmt::Display for Report {
             writeln!(f, "    {} children:", self.children.len())?;
             for child in &self.children {
                 let pid = child.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-                writeln!(f, "        {pid}: {}", child.letter)?;
+                writeln!(f, "        {pid}: {}", format::clean(&child.letter.to_string()))?;
             }
         }
         writeln!(f, "Scoreboard")?;
         writeln!(f, "    {} slots in the scoreboard", self.slots)?;
-        writeln!(f, "    Slots [{}]", self.board)?;
+        writeln!(f, "    Slots [{}]", format::clean(&self.board))?;
         writeln!(f, "    {} slots free", self.free)
     }
 }

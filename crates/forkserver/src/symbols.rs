@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use daemon_core::MonotonicTime;
+use daemon_core::{MonotonicTime, format};
 use daemon_sys::limits::{self, Resource};
 use daemon_sys::listen::set_nonblocking;
 use daemon_sys::process::{self, Pid, Signal};
@@ -180,15 +180,8 @@ fn decode(mut bytes: &[u8], addresses: &[usize]) -> HashMap<usize, Vec<FrameReco
 
 /// Escapes control characters, and cuts a name after [`NAME_MAX`] characters.
 fn printable(name: &str) -> String {
-    let mut text = String::new();
-    for character in name.chars().take(NAME_MAX) {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text
+    let end = name.char_indices().nth(NAME_MAX).map_or(name.len(), |(end, _)| end);
+    format::escaped(&name[..end]).to_string()
 }
 
 /// The lookup that runs in a child process of the fork server. The fork server starts one at a time.

@@ -6,9 +6,8 @@ use daemon_core::{
     Exit, ExitCause, KillReason, RecycleReason, Status, Violation, format, signal_name,
 };
 
-use super::rates::Rates;
+use super::rates::{Rates, format_rate};
 use crate::snapshot::Child;
-use crate::text;
 
 /// A column of the table of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +225,7 @@ impl Column {
             Column::Since => format::duration(child.since).to_string(),
             Column::Age => format::duration(child.age).to_string(),
             Column::Requests => child.requests.to_string(),
-            Column::Cpu => rates.cpu(child.key()).map_or_else(dash, text::rate),
+            Column::Cpu => rates.cpu(child.key()).map_or_else(dash, format_rate),
             Column::Rss => child.rss.map_or_else(dash, |bytes| format::size(bytes).to_string()),
             Column::Pss => child.pss.map_or_else(dash, |bytes| format::size(bytes).to_string()),
             Column::Label => child.label.clone(),

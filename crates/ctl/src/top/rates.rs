@@ -93,3 +93,23 @@ fn requests_started(last: &Snapshot, snapshot: &Snapshot) -> Option<u64> {
         (Some(_), None) | (None, Some(_)) => None,
     }
 }
+
+/// Returns a rate in at most six characters: `0.4`, `12`, `1234`, `123k`.
+pub(crate) fn format_rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate >= 99_999.5 => format!("{:.0}k", rate / 1000.0),
+        rate if rate >= 9.95 => format!("{rate:.0}"),
+        rate => format!("{rate:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_below_10_have_one_decimal_and_large_rates_are_in_thousands() {
+        let rates = [0.0, 0.04, 9.94, 9.96, 1234.4, 99_999.4, 123_456.0].map(format_rate);
+        assert_eq!(rates, ["0.0", "0.0", "9.9", "10", "1234", "99999", "123k"]);
+    }
+}

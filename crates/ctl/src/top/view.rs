@@ -18,7 +18,7 @@ use super::screen::{
     CommandResult, ConnectionState, FallbackView, InputMode, Screen, SourceKind, UpdateMode,
 };
 use crate::events::ColorMode;
-use crate::{status, text};
+use crate::status;
 
 const KEYS: &str = "? help  / filter  s sort  R retire  t trace  K kill  p freeze  q quit";
 
@@ -119,16 +119,16 @@ impl Screen {
     fn view_foot(&self, frame: &mut Frame<'_>, area: Rect) {
         let line = match (&self.mode, &self.status_message) {
             (InputMode::Filter, _) => Line::from(vec![
-                Span::raw(format!("/{}", text::clean(&self.filter))),
+                Span::raw(format!("/{}", format::clean(&self.filter))),
                 Span::styled(" ", Style::new().add_modifier(Modifier::REVERSED)),
                 Span::raw("  Enter keeps the filter, Esc clears it"),
             ]),
             (_, Some(status_message)) => match &status_message.result {
                 CommandResult::Done(text) | CommandResult::Text { text, .. } => {
-                    Line::raw(text::clean(text))
+                    Line::raw(format::clean(text))
                 }
                 CommandResult::Failed(reason) => {
-                    Line::styled(text::clean(reason), self.colour(Color::Red))
+                    Line::styled(format::clean(reason), self.colour(Color::Red))
                 }
             },
             (_, None) if self.filter.is_empty() => {
@@ -136,7 +136,7 @@ impl Screen {
             }
             (_, None) => {
                 let all = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.children.len());
-                let (shown, filter) = (self.rows().len(), text::clean(&self.filter));
+                let (shown, filter) = (self.rows().len(), format::clean(&self.filter));
                 Line::raw(format!("/{filter}  {shown} of {all} children, Esc clears the filter"))
             }
         };

@@ -63,7 +63,7 @@ impl fmt::Display for ReportTable<'_> {
 
 fn header(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (model, phase) = (report.model.word(), report.phase.word());
-    write!(f, "{}: {model} server, {phase}", report.alias)?;
+    write!(f, "{}: {model} server, {phase}", format::clean(&report.alias))?;
     if let Some(words) = report.accepting_words() {
         write!(f, ", {words}")?;
     }
@@ -100,7 +100,7 @@ fn child(child: &ChildReport) -> TableRow {
     [
         child.slot.to_string(),
         child.pid.map_or_else(unknown, |pid| pid.to_string()),
-        child.letter.to_string(),
+        format::clean(&child.letter.to_string()),
         duration(child.since),
         duration(child.age),
         child.requests.to_string(),
@@ -108,7 +108,7 @@ fn child(child: &ChildReport) -> TableRow {
         child.rss.map_or_else(unknown, size),
         child.pss.map_or_else(unknown, size),
         // A child can set any label, so replace control characters before they reach the terminal.
-        child.label.as_deref().unwrap_or_default().replace(char::is_control, "?"),
+        format::clean(child.label.as_deref().unwrap_or_default()),
     ]
 }
 

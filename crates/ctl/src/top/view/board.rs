@@ -8,12 +8,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline};
 
 use crate::snapshot::{self, Snapshot};
-use crate::text;
+use crate::top::rates::format_rate;
 use crate::top::screen::Screen;
 
 impl Screen {
     pub(super) fn view_rate(&self, frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect) {
-        let rate = self.rates.per_second().map_or_else(|| "-".to_owned(), text::rate);
+        let rate = self.rates.per_second().map_or_else(|| "-".to_owned(), format_rate);
         let words = format!("{} requests, {rate}/s ", snapshot.requests());
         let width = u16::try_from(words.len()).unwrap_or(u16::MAX).min(area.width);
         let [left, right] =

@@ -1,14 +1,14 @@
 //! Draws the boxes over the screen: a question, a text, the help.
 
-use daemon_core::Status;
+use daemon_core::{Status, format};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
+use crate::snapshot;
 use crate::top::screen::{ChildCommand, InputMode, Screen};
-use crate::{snapshot, text};
 
 const KEYS: [&str; 12] = [
     "arrows PgUp PgDn Home End   select a child",
@@ -60,7 +60,7 @@ impl Screen {
             }
             InputMode::Text { title, lines, top } => {
                 let lines = lines.iter().map(|line| Line::raw(line.as_str())).collect();
-                let title = format!(" {} ", text::clean(title));
+                let title = format!(" {} ", format::clean(title));
                 popup(frame, area, &title, lines, *top, " arrows scroll, q closes ");
             }
             InputMode::Help => {
