@@ -16,6 +16,7 @@ use crate::line::{Generation, ScoreboardLine, SlotNumber, WORDS};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::reader::{HEADER_LINES, ScoreboardReader, lines_for};
+use crate::record::Record;
 use crate::scoreboard::Scoreboard;
 use crate::seat::{Seat, WakeParent};
 use crate::status::Status;
@@ -29,6 +30,9 @@ const SLOTS: [u32; 4] = [1, 16, 70, 1030];
 
 /// A time after the start of every daemon.
 const NOW: MonotonicTime = MonotonicTime::from_nanos(1 << 40);
+
+/// The memory of a scoreboard, and the parent's record of it.
+type BoardMemory = (&'static [ScoreboardLine], &'static Record);
 
 struct FuzzWakeup;
 
@@ -67,16 +71,20 @@ pub fn damaged_board(bytes: &[u8]) -> ScoreboardReader {
 /// byte), which word (two bytes), and a value (eight bytes).
 pub fn board(bytes: &[u8]) {
     thread_local! {
-        static LINES: RefCell<[Option<&'static [ScoreboardLine]>; SLOTS.len()]> =
+        static BOARDS: RefCell<[Option<BoardMemory>; SLOTS.len()]> =
             const { RefCell::new([None; SLOTS.len()]) };
     }
     let Some((size, steps)) = bytes.split_first() else { return };
     let nth = usize::from(*size) % SLOTS.len();
     let slots = SLOTS[nth];
-    let lines = LINES.with_borrow_mut(|all| {
-        *all[nth].get_or_insert_with(|| lines(lines_for(slots).expect("the number is valid")))
+    // Scoreboards live as long as the program, so they are reused.
+    let (lines, record) = BOARDS.with_borrow_mut(|all| {
+        *all[nth].get_or_insert_with(|| {
+            let lines = lines(lines_for(slots).expect("the number is valid"));
+            (lines, Box::leak(Box::new(Record::new(slots))))
+        })
     });
-    let board = Scoreboard::format(lines, slots, NOW).expect("there are enough lines");
+    let board = Scoreboard::format_with(lines, slots, record, NOW).expect("there are enough lines");
     let mut seats = Vec::new();
     for step in steps.chunks_exact(11) {
         let [action, low, high, value @ ..] = step else { return };

@@ -193,12 +193,26 @@ struct RecordWords {
     exit_causes: AtomicU64,
 }
 
+impl RecordWords {
+    fn all(&self) -> [&AtomicU64; 6] {
+        let RecordWords { state, started_at, since, requests, heartbeat, exit_causes } = self;
+        [state, started_at, since, requests, heartbeat, exit_causes]
+    }
+}
+
 impl Record {
     pub(crate) fn new(slots: u32) -> Record {
         Record {
             header: std::array::from_fn(|_word| AtomicU64::new(0)),
             slots: (0..slots).map(|_slot| RecordWords::default()).collect(),
         }
+    }
+
+    /// Forgets everything, as if no child had ever been forked.
+    pub(crate) fn clear(&self) {
+        let Record { header, slots } = self;
+        let words = slots.iter().flat_map(RecordWords::all);
+        header.iter().chain(words).for_each(|word| word.store(0, Relaxed));
     }
 
     /// Returns a word of the header.

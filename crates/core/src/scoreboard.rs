@@ -90,13 +90,27 @@ impl Scoreboard {
         slots: u32,
         now: MonotonicTime,
     ) -> Result<Scoreboard, ScoreboardError> {
+        Scoreboard::format_with(lines, slots, Box::leak(Box::new(Record::new(slots))), now)
+    }
+
+    /// Creates an empty scoreboard, and reuses the record of an earlier one with as many slots.
+    ///
+    /// # Errors
+    ///
+    /// See [`format`](Scoreboard::format).
+    pub(crate) fn format_with(
+        lines: &'static [ScoreboardLine],
+        slots: u32,
+        record: &'static Record,
+        now: MonotonicTime,
+    ) -> Result<Scoreboard, ScoreboardError> {
         let board = ScoreboardReader::over(lines, slots)?;
+        record.clear();
         let header = board.header();
         header.words[header_word::MAGIC].store(0, Ordering::Relaxed);
         for word in lines.iter().flat_map(|line| &line.words) {
             word.store(0, Ordering::Relaxed);
         }
-        let record: &'static Record = Box::leak(Box::new(Record::new(slots)));
         let view = board.with_record(record);
         let numbers = Cell::new(0);
         let scoreboard =
