@@ -1,15 +1,14 @@
 //! A daemon that is attacked, and the checks of what must be as before an attack.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use live_tests::Attack;
 use serde_json::Value;
 
-use super::bound::within_bound;
+use super::bound::{BOUND, within_bound};
 use super::{Model, Row};
 use crate::harness::{ControlClient, DaemonProcess, Process, Signal, until};
 
@@ -272,15 +271,14 @@ impl Target {
 
     /// Checks that the daemon recovers completely.
     pub(super) fn recover(&self, generations: &BTreeMap<Process, u64>) -> Result<(), String> {
-        let has_served = Cell::new(false);
+        self.end_stopped();
+        // Only if this is needed, because a pool grows while all its children serve.
+        if self.check_population().is_err() {
+            self.let_each_child_serve();
+        }
         within_bound("the number of children", || {
             self.end_stopped();
-            self.check_population().inspect_err(|_wrong| {
-                // Once, because a pool grows while all its children serve.
-                if !has_served.replace(true) {
-                    self.let_each_child_serve();
-                }
-            })
+            self.check_population()
         })?;
         if self.has_control() {
             within_bound("the status", || self.check_status())?;
@@ -324,13 +322,22 @@ impl Target {
     /// Sends a request to each child, as clients do in the life of a daemon. A plausible lie about a
     /// child, for example that it is busy, is believed until the child reports something itself.
     fn let_each_child_serve(&self) {
-        let mut clients = Vec::new();
-        for _child in self.children() {
-            // A client that is not served fails the other checks.
+        let mut others = self.children();
+        // Connections that stay open keep the children busy that have served.
+        let mut open = Vec::new();
+        // A child that is not reached in this time fails the other checks.
+        let deadline = Instant::now() + BOUND / 2;
+        while !others.is_empty() && Instant::now() < deadline {
             if let Ok(mut client) = self.client()
-                && client.pid().is_ok()
+                && let Ok(pid) = client.pid()
             {
-                clients.push(client);
+                others.remove(&pid);
+                open.push(client);
+            }
+            let children = self.children();
+            others.retain(|child| children.contains(child));
+            if open.len() >= children.len() {
+                open.clear();
             }
         }
     }
