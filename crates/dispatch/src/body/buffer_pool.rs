@@ -201,6 +201,13 @@ pub(super) fn put(segment: Segment) {
     }
 }
 
+/// Releases all files.
+#[cfg(test)]
+pub(super) fn clear() {
+    let old = process_pool().buffers.trim(MonotonicTime::from_nanos(u64::MAX));
+    drop(old);
+}
+
 /// Releases files that have not been used for [`IDLE_MAX`]. Never completes. Wakes up only while
 /// the pool is not empty.
 pub(crate) async fn trim() {

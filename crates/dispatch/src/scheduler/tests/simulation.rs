@@ -55,6 +55,9 @@ pub(super) struct SimulatedWorker {
     pub(super) running: Option<SimulatedTask>,
     /// The worker found that its task was aborted, and does nothing more.
     pub(super) is_stopped: bool,
+    /// The worker claims that it has not started its task. The task then counts as not started, so
+    /// it may run once more than it has attempts.
+    pub(super) denies_task: bool,
 }
 
 /// Something that a worker must not do.
@@ -116,7 +119,7 @@ pub(super) struct Simulation {
     pub(super) answers: HashMap<RequestId, Outcome>,
     /// The started requests, in the order in which they were started.
     pub(super) started: Vec<RequestId>,
-    /// For each request, the number of workers that exited while they ran it.
+    /// For each request, the number of workers that exited while they ran it, and did not deny it.
     pub(super) exits_during: HashMap<RequestId, u32>,
     pub(super) killed: HashSet<i32>,
     next_id: u64,
@@ -177,8 +180,14 @@ impl Simulation {
         let child = ChildId { slot: SlotNumber::new(slot as u32), generation };
         let inbox = VecDeque::new();
         let number = 1000 + self.generation as i32;
-        self.workers[slot] =
-            Some(SimulatedWorker { child, pid: number, inbox, running: None, is_stopped: false });
+        self.workers[slot] = Some(SimulatedWorker {
+            child,
+            pid: number,
+            inbox,
+            running: None,
+            is_stopped: false,
+            denies_task: false,
+        });
         let pid = Pid::from_raw(number).unwrap();
         let ready_by = self.now + Duration::from_secs(30);
         self.scheduler.worker_forked(child, pid, ready_by, self.now);
@@ -237,6 +246,7 @@ impl Simulation {
             }
         };
         worker.is_stopped = true;
+        worker.denies_task = matches!(misdeed, Misdeed::OfferAgain | Misdeed::DamageClaim);
         match misdeed {
             Misdeed::Stop => {}
             Misdeed::StopBeforeAnswer => change(worker.running, &|cell, turn| {
@@ -316,7 +326,7 @@ impl Simulation {
     /// Simulates the exit of the worker.
     pub(super) fn exit(&mut self, slot: usize) {
         let Some(worker) = self.workers[slot].take() else { return };
-        if let Some(task) = worker.running {
+        if let Some(task) = worker.running.filter(|_task| !worker.denies_task) {
             *self.exits_during.entry(task.id).or_default() += 1;
         }
         let cause = ExitCause::Killed { signal: 9, core: false };
