@@ -289,7 +289,11 @@ impl Target {
 
     /// Checks that clients are served, by whichever child.
     pub(super) fn check_serves(&self, when: &str) -> Result<(), String> {
-        within_bound(&format!("a client is served {when}"), || self.client()?.pid().map(drop))
+        within_bound(&format!("a client is served {when}"), || {
+            // All children can be stopped, also those that have just been forked.
+            self.end_stopped();
+            self.client()?.pid().map(drop)
+        })
     }
 
     /// Checks that the clients that send requests are served again.
