@@ -66,15 +66,17 @@ impl SlotRecord {
     ///
     /// Limits the times to `now`.
     pub(crate) fn check(&self, line: SlotEntry, now: MonotonicTime) -> SlotEntry {
-        let fault = self.state_fault(&line).or_else(|| self.requests_fault(&line));
+        let (requests, requests_fault) = self.check_requests(&line);
+        let fault = self.state_fault(&line);
         if self.status == Status::Empty {
+            let fault = fault.or(requests_fault);
             return SlotEntry { fault, ..self.entry(&line, now) };
         }
         let known = self.entry(&line, now);
         let Some(status) = line.status.filter(|_status| fault.is_none()) else {
             return SlotEntry { fault, ..known };
         };
-        let has_changed = (status, line.requests) != (self.status, self.requests);
+        let has_changed = (status, requests) != (self.status, self.requests);
         let took_seat = status.is_seated() && !self.status.is_seated();
         let plausible = |time: MonotonicTime, earliest: MonotonicTime| time.min(now).max(earliest);
         SlotEntry {
@@ -86,12 +88,12 @@ impl SlotRecord {
                 self.started_at
             },
             since: if has_changed { plausible(line.since, self.since) } else { self.since },
-            requests: line.requests,
+            requests,
             heartbeat: line
                 .heartbeat
                 .filter(|beat| *beat <= now && Some(*beat) >= self.heartbeat)
                 .or(self.heartbeat),
-            fault: line.fault,
+            fault: requests_fault.or(line.fault),
             ..known
         }
     }
@@ -152,10 +154,16 @@ impl SlotRecord {
         (line.pid != expected && !is_unknown).then_some(SlotFault::WrongPid { found: line.pid })
     }
 
-    fn requests_fault(&self, line: &SlotEntry) -> Option<SlotFault> {
-        let more = line.requests.checked_sub(self.requests);
-        let is_plausible = more.is_some_and(|more| more <= REQUESTS_MAX);
-        (!is_plausible).then_some(SlotFault::ImpossibleRequests(line.requests))
+    /// Returns the number of requests that the parent can rely on. A child writes its own number with
+    /// each report, so a smaller number is believed, too: if the larger one was damage, nothing else
+    /// would correct it, and if the smaller one is, the next report does.
+    fn check_requests(&self, line: &SlotEntry) -> (u64, Option<SlotFault>) {
+        let found = line.requests;
+        match found.checked_sub(self.requests) {
+            Some(more) if more <= REQUESTS_MAX => (found, None),
+            Some(_too_many) => (self.requests, Some(SlotFault::ImpossibleRequests(found))),
+            None => (found, Some(SlotFault::ImpossibleRequests(found))),
+        }
     }
 }
 

@@ -480,6 +480,11 @@ impl Target {
         for process in self.daemon.processes() {
             text.push_str(&format!("{} {:?} {}\n", process.0, process.state(), process.title()));
         }
+        if self.has_control() {
+            let status = self.report().map_or_else(|reason| reason, |report| report.to_string());
+            text.push_str(&status);
+            text.push('\n');
+        }
         let log = self.daemon.log();
         let lines: Vec<&str> = log.lines().collect();
         for line in lines.iter().skip(lines.len().saturating_sub(20)) {

@@ -53,6 +53,23 @@ fn a_damaged_line_is_shown_reported_and_repaired() {
 }
 
 #[test]
+fn a_plausible_wrong_number_of_requests_is_corrected_by_the_next_report() {
+    for wrong in [65_536, 0] {
+        let scoreboard = scoreboard(1);
+        let seat = take_seat(&scoreboard, 0, counter());
+        seat.report(Status::Serving, at(3)).unwrap();
+        assert_eq!(scoreboard.observe_slot(slot(0), at(4)).requests, 1);
+        damage(&scoreboard, 0, slot_word::REQUESTS, wrong);
+        assert_eq!(scoreboard.observe_slot(slot(0), at(5)).requests, wrong);
+        seat.report(Status::Waiting, at(6)).unwrap();
+        let corrected = scoreboard.observe_slot(slot(0), at(7));
+        assert_eq!((corrected.status, corrected.requests), (Some(Status::Waiting), 1));
+        assert_eq!(scoreboard.observe_slot(slot(0), at(8)).fault, None);
+        assert_eq!(scoreboard.take_faults().lines, 1, "the smaller number is damage");
+    }
+}
+
+#[test]
 fn damage_of_a_free_slot_is_repaired_and_costs_no_slot() {
     let scoreboard = scoreboard(2);
     let (first, second) = (slot(0), slot(1));
@@ -217,10 +234,14 @@ proptest! {
             let entry = scoreboard.observe_slot(seat.slot(), at(6));
             prop_assert_eq!((entry.pid, entry.generation), (700 + seat.slot().get(), seat.generation()));
             prop_assert!(entry.since >= at(3) && entry.since <= at(6));
-            prop_assert!(entry.requests >= 1);
-            // A line may plausibly show that the child leaves. Its next report corrects that.
+            // A line may plausibly show that the child leaves, or a wrong number of requests. Its
+            // next report corrects that, also for the parent.
             seat.report(Status::Long, at(7)).unwrap();
             prop_assert_eq!(scoreboard.reader().read(seat.slot()).status, Some(Status::Long));
+            let _corrected = scoreboard.observe_slot(seat.slot(), at(7));
+            let entry = scoreboard.observe_slot(seat.slot(), at(7));
+            prop_assert_eq!((entry.status, entry.requests), (Some(Status::Long), seat.requests()));
+            prop_assert_eq!(entry.fault.filter(|fault| fault.is_damage()), None);
         }
         for seat in &seats {
             let _last = scoreboard.close_slot(seat.slot(), at(8));
