@@ -62,7 +62,8 @@ impl SlotRecord {
     }
 
     /// Compares a line with this record. Returns the entry that the parent can rely on: what is
-    /// not plausible is replaced by what the record says, and the entry has a fault.
+    /// not plausible is replaced by what the record says, and the entry has a fault. An implausible
+    /// number of requests has no effect on the rest of the line.
     ///
     /// Limits the times to `now`.
     pub(crate) fn check(&self, line: SlotEntry, now: MonotonicTime) -> SlotEntry {
@@ -154,9 +155,12 @@ impl SlotRecord {
         (line.pid != expected && !is_unknown).then_some(SlotFault::WrongPid { found: line.pid })
     }
 
-    /// Returns the number of requests that the parent can rely on. A child writes its own number with
-    /// each report, so a smaller number is believed, too: if the larger one was damage, nothing else
-    /// would correct it, and if the smaller one is, the next report does.
+    /// Returns the number of requests that the parent can rely on, and the fault if the number on the
+    /// line is damage, or corrects damage.
+    ///
+    /// A smaller number than before is believed. If it is right, the number before was damage, and
+    /// must not make all later reports of the child implausible. If it is wrong, the next report
+    /// corrects it, because a child writes its own number with each report.
     fn check_requests(&self, line: &SlotEntry) -> (u64, Option<SlotFault>) {
         let found = line.requests;
         match found.checked_sub(self.requests) {
