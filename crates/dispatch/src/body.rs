@@ -358,7 +358,10 @@ mod tests {
         // leave no space for it.
         let reused = (0..100).find_map(|byte| {
             buffer_pool::clear();
-            let used = file(&Body::of(&value(byte)).unwrap());
+            let body = Body::of(&value(byte)).unwrap();
+            let (handle, used) = (body.clone(), file(&body));
+            drop(body);
+            drop(handle);
             let next = Body::of(&value(byte + 1)).unwrap();
             assert_eq!(next.decode::<Bytes>().unwrap(), value(byte + 1));
             (file(&next) == used).then_some(next)
