@@ -8,6 +8,8 @@ mod live {
     pub(crate) mod launch;
     pub(crate) mod sharing;
     pub(crate) mod traces;
+    #[cfg(feature = "tokio")]
+    pub(crate) mod watching;
 }
 #[path = "../../../tests/scenarios.rs"]
 mod scenarios;
@@ -17,5 +19,12 @@ use std::process::ExitCode;
 use live::{children, launch, sharing, traces};
 
 fn main() -> ExitCode {
-    scenarios::run(&[children::SCENARIOS, sharing::SCENARIOS, launch::SCENARIOS, traces::SCENARIOS])
+    scenarios::run(&[
+        children::SCENARIOS,
+        sharing::SCENARIOS,
+        launch::SCENARIOS,
+        traces::SCENARIOS,
+        #[cfg(feature = "tokio")]
+        live::watching::SCENARIOS,
+    ])
 }

@@ -301,7 +301,7 @@ fn frequent_requests() {
 }
 
 /// Returns the state of a process from `/proc/PID/stat`.
-fn state(pid: Pid) -> char {
+pub(crate) fn state(pid: Pid) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
     rest.chars().next().unwrap_or('?')
