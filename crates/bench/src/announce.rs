@@ -3,13 +3,13 @@
 
 use std::io::Write;
 
-use daemon_sys::process::{Pid, Signal, die_with_parent};
+use daemon_sys::process::{Signal, die_with_parent, parent_pid};
 
 use crate::Measured;
 
 /// Makes the kernel send TERM to this process when its parent, the benchmark, ends.
 pub(crate) fn die_with_benchmark() -> Measured<()> {
-    if let Some(parent) = Pid::parent() {
+    if let Some(parent) = parent_pid() {
         die_with_parent(Signal::Term, parent)?;
     }
     Ok(())

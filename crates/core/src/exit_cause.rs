@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::{Status, StatusKind};
 
-/// How a process ended, as waitpid(2) reports it.
+/// How a process exited, as waitpid(2) reports it.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// The process exited with this code.
+    /// The process exited with this code; 0 means success.
     Code(i32),
-    /// The process was killed by a signal.
+    /// The process was killed by a signal. The signal is a number, because
+    /// [`Signal`](crate::Signal) does not contain all signals.
     Signal {
         /// The number of the signal.
         number: i32,

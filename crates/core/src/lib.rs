@@ -102,6 +102,7 @@
 //! | limit on a rate | [`TokenBucket`] |
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
+//! | processes, children | [`Pid`], [`ChildId`] |
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
 //! | how often a condition is logged | [`LogThrottle`] |
 //! | durations and sizes on screens | [`mod@format`] |
@@ -140,6 +141,7 @@ mod log_throttle;
 mod monotonic;
 mod phase;
 mod pool;
+mod process;
 mod quota;
 mod reader;
 mod record;
@@ -169,6 +171,7 @@ pub use log_throttle::LogThrottle;
 pub use monotonic::MonotonicTime;
 pub use phase::{IllegalPhaseChange, Phase};
 pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
+pub use process::{ChildId, Pid};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
 pub use reader::{
     HEADER_LINES, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for,

@@ -1,28 +1,53 @@
 //! The meaning of each signal for the parent and for a child. This module does not handle signals.
 
-/// The signals that have a meaning for a daemon.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A signal that a daemon sends or handles.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Signal {
-    /// Terminate: sent by init systems.
-    Term,
-    /// Interrupt: Ctrl-C.
-    Int,
-    /// Quit: Ctrl-\.
-    Quit,
-    /// Hangup: reopen the logs or reload.
+    /// `SIGHUP`, hangup: reopen the logs or reload.
     Hup,
-    /// User-defined signal 2: write the internal state of the process to the log ("peek").
+    /// `SIGINT`, interrupt: Ctrl-C.
+    Int,
+    /// `SIGQUIT`, quit: Ctrl-\.
+    Quit,
+    /// `SIGABRT`: abort with a core dump.
+    Abort,
+    /// `SIGKILL`: kill; cannot be caught.
+    Kill,
+    /// `SIGUSR1`: not used by the daemon.
+    Usr1,
+    /// `SIGUSR2`: write the internal state of the process to the log ("peek").
     Usr2,
-    /// Continue: resume after a pause. The parent also sends this signal to its children, which
-    /// then check whether the daemon is paused. By default, the signal has no effect on a running
-    /// process.
+    /// `SIGPIPE`: a write to a closed pipe or socket.
+    Pipe,
+    /// `SIGALRM`: a timer of alarm(2).
+    Alarm,
+    /// `SIGTERM`, terminate: sent by init systems.
+    Term,
+    /// `SIGCHLD`: a child exited.
+    Child,
+    /// `SIGCONT`, continue: resume after a pause. The parent also sends this signal to its
+    /// children, which then check whether the daemon is paused. By default, the signal has no
+    /// effect on a running process.
     Cont,
-    /// Stop from the terminal (Ctrl-Z): pause the daemon.
+    /// `SIGSTOP`: suspend; cannot be caught.
+    Stop,
+    /// `SIGTSTP`, stop from the terminal (Ctrl-Z): pause the daemon.
     Tstp,
-    /// Background read of the terminal. By convention of pre-forking servers: one more child.
+    /// `SIGTTIN`, background read of the terminal. By convention of pre-forking servers: one more
+    /// child.
     Ttin,
-    /// Background write to the terminal. By convention of pre-forking servers: one child fewer.
+    /// `SIGTTOU`, background write to the terminal. By convention of pre-forking servers: one child
+    /// fewer.
     Ttou,
+    /// `SIGURG`: a request for a backtrace. Ignored by default.
+    Urg,
+    /// `SIGWINCH`: the size of the terminal has changed.
+    Winch,
 }
 
 /// How a daemon or a child stops.
@@ -51,7 +76,8 @@ pub enum ParentAction {
     Pause,
     /// Accept requests again.
     Resume,
-    /// Do nothing: a daemon that is stopping can be neither paused nor resumed.
+    /// Do nothing: the parent does not handle the signal, or the daemon is stopping and can be
+    /// neither paused nor resumed.
     Ignore,
 }
 
@@ -72,7 +98,29 @@ pub enum ChildAction {
 
 impl Signal {
     /// All signals.
-    pub const ALL: [Signal; 9] = [
+    pub const ALL: [Signal; 18] = [
+        Signal::Hup,
+        Signal::Int,
+        Signal::Quit,
+        Signal::Abort,
+        Signal::Kill,
+        Signal::Usr1,
+        Signal::Usr2,
+        Signal::Pipe,
+        Signal::Alarm,
+        Signal::Term,
+        Signal::Child,
+        Signal::Cont,
+        Signal::Stop,
+        Signal::Tstp,
+        Signal::Ttin,
+        Signal::Ttou,
+        Signal::Urg,
+        Signal::Winch,
+    ];
+
+    /// The signals that the parent handles.
+    pub const PARENT_SIGNALS: [Signal; 9] = [
         Signal::Term,
         Signal::Int,
         Signal::Quit,
@@ -84,7 +132,8 @@ impl Signal {
         Signal::Ttou,
     ];
 
-    /// The signals that a child handles. It leaves the others to the parent.
+    /// The signals that a child handles, in the order in which it carries them out if several
+    /// arrive at once. It leaves the others to the parent.
     pub const CHILD_SIGNALS: [Signal; 6] =
         [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2, Signal::Cont];
 
@@ -92,16 +141,31 @@ impl Signal {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Signal::Term => "TERM",
+            Signal::Hup => "HUP",
             Signal::Int => "INT",
             Signal::Quit => "QUIT",
-            Signal::Hup => "HUP",
+            Signal::Abort => "ABRT",
+            Signal::Kill => "KILL",
+            Signal::Usr1 => "USR1",
             Signal::Usr2 => "USR2",
+            Signal::Pipe => "PIPE",
+            Signal::Alarm => "ALRM",
+            Signal::Term => "TERM",
+            Signal::Child => "CHLD",
             Signal::Cont => "CONT",
+            Signal::Stop => "STOP",
             Signal::Tstp => "TSTP",
             Signal::Ttin => "TTIN",
             Signal::Ttou => "TTOU",
+            Signal::Urg => "URG",
+            Signal::Winch => "WINCH",
         }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -143,6 +207,18 @@ pub const fn parent_action(signal: Signal, stopping: Option<StopMode>) -> Parent
         (Signal::Ttou, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
             ParentAction::RemoveChild
         }
+        (
+            Signal::Abort
+            | Signal::Kill
+            | Signal::Usr1
+            | Signal::Pipe
+            | Signal::Alarm
+            | Signal::Child
+            | Signal::Stop
+            | Signal::Urg
+            | Signal::Winch,
+            None | Some(StopMode::Graceful | StopMode::Immediate),
+        ) => ParentAction::Ignore,
     }
 }
 
@@ -158,7 +234,18 @@ pub const fn child_action(signal: Signal) -> ChildAction {
         Signal::Hup => ChildAction::Hangup,
         Signal::Usr2 => ChildAction::Peek,
         Signal::Cont => ChildAction::CheckPause,
-        Signal::Tstp | Signal::Ttin | Signal::Ttou => ChildAction::Ignore,
+        Signal::Tstp
+        | Signal::Ttin
+        | Signal::Ttou
+        | Signal::Abort
+        | Signal::Kill
+        | Signal::Usr1
+        | Signal::Pipe
+        | Signal::Alarm
+        | Signal::Child
+        | Signal::Stop
+        | Signal::Urg
+        | Signal::Winch => ChildAction::Ignore,
     }
 }
 
@@ -181,7 +268,7 @@ mod tests {
             (Signal::Ttin, AddChild, AddChild, ChildAction::Ignore),
             (Signal::Ttou, RemoveChild, RemoveChild, ChildAction::Ignore),
         ];
-        assert_eq!(table.map(|row| row.0), Signal::ALL);
+        assert_eq!(table.map(|row| row.0), Signal::PARENT_SIGNALS);
         for (signal, first, again, child) in table {
             assert_eq!(parent_action(signal, None), first, "{}", signal.name());
             for mode in [Graceful, Immediate] {
@@ -192,11 +279,25 @@ mod tests {
     }
 
     #[test]
-    fn child_signals_contains_exactly_the_signals_that_a_child_does_not_ignore() {
-        let handled = Signal::ALL
-            .into_iter()
-            .filter(|signal| child_action(*signal) != ChildAction::Ignore)
-            .collect::<Vec<_>>();
-        assert_eq!(handled, Signal::CHILD_SIGNALS);
+    fn each_process_handles_exactly_the_signals_that_it_does_not_ignore() {
+        let ignored = |signal: &Signal| {
+            (
+                parent_action(*signal, None) == ParentAction::Ignore,
+                child_action(*signal) == ChildAction::Ignore,
+            )
+        };
+        for signal in Signal::ALL {
+            let listed =
+                (Signal::PARENT_SIGNALS.contains(&signal), Signal::CHILD_SIGNALS.contains(&signal));
+            let (by_parent, by_child) = ignored(&signal);
+            assert_eq!((!by_parent, !by_child), listed, "{signal}");
+        }
+    }
+
+    #[test]
+    fn all_contains_each_signal_once() {
+        assert!(Signal::ALL.is_sorted_by(|one, other| one < other));
+        assert_eq!(Signal::ALL.last(), Some(&Signal::Winch));
+        assert_eq!(Signal::ALL.len(), Signal::Winch as usize + 1);
     }
 }

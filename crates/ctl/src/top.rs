@@ -24,6 +24,7 @@ use actix_daemon::Report;
 use actix_daemon::control::protocol::ControlCommand;
 use daemon_sys::Signal;
 use daemon_sys::poll::{self, Interest};
+use daemon_sys::process::number_of;
 use daemon_sys::signals::SignalQueue;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
@@ -196,7 +197,7 @@ fn run_screen(
             ScreenEvent::Resized => screen.on_tick(now),
             ScreenEvent::Signal(signal) => {
                 // A shell returns this exit code for a program that was ended by a signal.
-                return Ok(ExitCode::from(u8::try_from(128 + signal.number()).unwrap_or(128)));
+                return Ok(ExitCode::from(u8::try_from(128 + number_of(signal)).unwrap_or(128)));
             }
             ScreenEvent::InputFailed(source) => return Err(CtlError::Terminal { source }),
             ScreenEvent::Key(key) => match screen.on_key(key, now) {

@@ -18,7 +18,7 @@ use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
-use daemon_sys::process::Pid;
+use daemon_sys::process::this_pid;
 use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
@@ -277,7 +277,7 @@ fn set_up_process(
     settings.environment().apply(privileges)?;
     let closed = settings.inherited_descriptors().apply(&files.service_fds)?;
     if let Some(pidfile) = &mut own.pidfile {
-        pidfile.write(Pid::this())?;
+        pidfile.write(this_pid())?;
     }
     if let Some(mode) = settings.umask {
         limits::umask(mode);
@@ -469,7 +469,7 @@ impl<P: Program> Launched<P> {
             }
             return Err(error);
         }
-        let signals = SignalListener::open(&Signal::ALL)
+        let signals = SignalListener::open(&Signal::PARENT_SIGNALS)
             .map_err(|source| DaemonError::Runtime { action: "listen for signals", source })?;
         let control = control
             .map(ControlSocket::open)

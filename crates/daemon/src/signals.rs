@@ -5,6 +5,7 @@ use std::io;
 
 use actix::{Message, Recipient};
 use daemon_core::Signal;
+use daemon_sys::process::number_of;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Installed signal handlers. From the installation on, none of these signals has its default
@@ -15,7 +16,7 @@ impl SignalListener {
     pub(crate) fn open(signals: &[Signal]) -> io::Result<Self> {
         signals
             .iter()
-            .map(|known| Ok((*known, signal(kind(*known))?)))
+            .map(|known| Ok((*known, signal(SignalKind::from_raw(number_of(*known)))?)))
             .collect::<io::Result<_>>()
             .map(SignalListener)
     }
@@ -33,19 +34,5 @@ impl SignalListener {
                 }
             });
         }
-    }
-}
-
-fn kind(signal: Signal) -> SignalKind {
-    match signal {
-        Signal::Term => SignalKind::terminate(),
-        Signal::Int => SignalKind::interrupt(),
-        Signal::Quit => SignalKind::quit(),
-        Signal::Hup => SignalKind::hangup(),
-        Signal::Usr2 => SignalKind::user_defined2(),
-        Signal::Cont => SignalKind::from_raw(daemon_sys::Signal::Cont.number()),
-        Signal::Tstp => SignalKind::from_raw(daemon_sys::Signal::Tstp.number()),
-        Signal::Ttin => SignalKind::from_raw(daemon_sys::Signal::Ttin.number()),
-        Signal::Ttou => SignalKind::from_raw(daemon_sys::Signal::Ttou.number()),
     }
 }

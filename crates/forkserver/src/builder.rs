@@ -10,7 +10,7 @@ use std::time::Duration;
 use daemon_core::{HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::link;
-use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::process::{self, Pid, Signal, this_pid};
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
 use daemon_sys::title::Title;
@@ -59,7 +59,7 @@ impl ForkServerBuilder {
             settings: ServerSettings {
                 grace: Duration::from_secs(30),
                 title: None,
-                fork_server: Pid::this(),
+                fork_server: this_pid(),
             },
         }
     }
@@ -132,7 +132,7 @@ impl ForkServerBuilder {
             }
             ForkResult::Child => {
                 drop(near);
-                self.settings.fork_server = Pid::this();
+                self.settings.fork_server = this_pid();
                 let wakeup = ParentWakeup { waker: wakeup.into_waker() };
                 let resources = SlotResources { board: scoreboard.reader(), wakeup };
                 let run = AssertUnwindSafe(|| {

@@ -1,7 +1,6 @@
 //! The parent's handle of the fork server: sends commands, returns events, and keeps each request
 //! until its child is forked.
 
-mod child;
 mod error;
 mod event;
 mod orphaned;
@@ -12,7 +11,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use daemon_core::{Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
+use daemon_core::{ChildId, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::wakeup::Wakeup;
@@ -24,7 +23,6 @@ use crate::symbols::SymbolLookup;
 use crate::transfer::{Encoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
 
-pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
 pub use event::ForkServerEvent;
 
@@ -154,8 +152,7 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), ForkServerError> {
-        let (slot, generation) = (child.slot.get(), child.generation.get());
-        self.order(&ForkServerCommand::Signal { slot, generation, signal: signal.number() })
+        self.order(&ForkServerCommand::Signal { child, signal })
     }
 
     /// Sends a signal to all children.
@@ -164,7 +161,7 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn signal_all(&mut self, signal: Signal) -> Result<(), ForkServerError> {
-        self.order(&ForkServerCommand::SignalAll { signal: signal.number() })
+        self.order(&ForkServerCommand::SignalAll { signal })
     }
 
     /// Makes the fork server check whether a child still exists. If other code in the fork server
@@ -175,8 +172,7 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn check_child(&mut self, child: ChildId) -> Result<(), ForkServerError> {
-        let (slot, generation) = (child.slot.get(), child.generation.get());
-        self.order(&ForkServerCommand::CheckChild { slot, generation })
+        self.order(&ForkServerCommand::CheckChild { child })
     }
 
     /// Makes the fork server look up the functions at the addresses of backtraces, in a short-lived
@@ -364,15 +360,14 @@ fn send_fork(
     child: ChildId,
     encoder: &Encoder<'_>,
 ) -> Result<(), SendError> {
-    let (slot, generation) = (child.slot.get(), child.generation.get());
     let bytes = encoder.bytes();
     if bytes.len() <= INLINE_MAX {
         let request = RequestBody::Inline(bytes.to_vec());
-        let order = ForkServerCommand::Fork { slot, generation, request };
+        let order = ForkServerCommand::Fork { child, request };
         return wire.send(&order, encoder.descriptors()).map_err(SendError::Link);
     }
     let memory = memfd::memfd_with("request", bytes).map_err(SendError::Memory)?;
-    let order = ForkServerCommand::Fork { slot, generation, request: RequestBody::MemoryFile };
+    let order = ForkServerCommand::Fork { child, request: RequestBody::MemoryFile };
     let descriptors: Vec<BorrowedFd<'_>> =
         std::iter::once(memory.as_fd()).chain(encoder.descriptors().iter().copied()).collect();
     wire.send(&order, &descriptors).map_err(SendError::Link)

@@ -117,7 +117,8 @@ mod wire;
 
 pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
 pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup, now};
-pub use fork_server::{ChildId, ForkError, ForkServer, ForkServerError, ForkServerEvent};
+pub use daemon_core::ChildId;
+pub use fork_server::{ForkError, ForkServer, ForkServerError, ForkServerEvent};
 pub use protocol::ForkRefusal;
 pub use symbols::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 pub use transfer::{DESCRIPTORS_MAX, Decoder, Encoder, Serde, Transfer, TransferError};

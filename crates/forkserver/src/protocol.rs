@@ -1,20 +1,19 @@
 //! Messages between parent and fork server: commands to the fork server, reports to the parent.
 
-use daemon_core::Exit;
-use daemon_sys::reap;
+use daemon_core::{ChildId, Exit, Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 /// A command from the parent to the fork server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForkServerCommand {
     /// Fork a child into this slot. The frame of this command carries the request's descriptors.
-    Fork { slot: u32, generation: u32, request: RequestBody },
+    Fork { child: ChildId, request: RequestBody },
     /// Send a signal to one child, if it still exists.
-    Signal { slot: u32, generation: u32, signal: i32 },
+    Signal { child: ChildId, signal: Signal },
     /// Send a signal to all children.
-    SignalAll { signal: i32 },
+    SignalAll { signal: Signal },
     /// Check whether this child still exists, and report its exit if not.
-    CheckChild { slot: u32, generation: u32 },
+    CheckChild { child: ChildId },
     /// Fork a process that looks up these addresses. The frame of this command carries the end of
     /// a pipe to which the process writes. There is no report: the pipe is closed when the lookup
     /// ends, or if it cannot be started.
@@ -44,11 +43,11 @@ pub(crate) enum Report {
     /// The preload step failed; the fork server exits.
     PreloadFailed { error: String },
     /// A fork succeeded.
-    ChildForked { slot: u32, generation: u32, pid: i32 },
+    ChildForked { child: ChildId, pid: Pid },
     /// A fork failed.
-    ForkFailed { slot: u32, generation: u32, error: ForkRefusal },
+    ForkFailed { child: ChildId, error: ForkRefusal },
     /// A child has been reaped.
-    ChildExited { slot: u32, generation: u32, pid: i32, exit: Exit },
+    ChildExited { child: ChildId, pid: Pid, exit: Exit },
     /// The logs could not be reopened.
     ReopenLogsFailed { error: String },
 }
@@ -82,14 +81,6 @@ impl From<daemon_sys::Error> for ForkRefusal {
             Some(errno) => ForkRefusal::System(errno),
             None => ForkRefusal::OtherThreads(error.to_string()),
         }
-    }
-}
-
-/// Converts an exit status of `daemon_sys` into the type of `daemon_core`.
-pub(crate) fn to_core_exit(exit: reap::Exit) -> Exit {
-    match exit {
-        reap::Exit::Code(code) => Exit::Code(code),
-        reap::Exit::Signal { number, core } => Exit::Signal { number, core },
     }
 }
 

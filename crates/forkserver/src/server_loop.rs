@@ -7,17 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{Exit, Generation, MonotonicTime, Seat, SlotNumber};
+use daemon_core::{ChildId, Exit, MonotonicTime, Seat};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
-use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::process::{self, Pid, Signal, this_pid};
 use daemon_sys::reap::{peek_exit, reap, reap_any};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
 use crate::builder::ServerSettings;
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
-use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_core_exit};
+use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody};
 use crate::symbols::{LookupProcess, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
@@ -33,16 +33,10 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     wire: Wire<Report, ForkServerCommand>,
     child_exits: SignalQueue,
     mask: SignalBlockGuard,
-    seats: HashMap<u32, ChildEntry>,
-    pids: HashMap<Pid, u32>,
+    children: HashMap<ChildId, Pid>,
+    pids: HashMap<Pid, ChildId>,
     lookup: LookupProcess,
     shutdown_phase: ShutdownPhase,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ChildEntry {
-    pid: Pid,
-    generation: u32,
 }
 
 /// The state of the shutdown.
@@ -101,7 +95,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             wire,
             child_exits,
             mask,
-            seats: HashMap::new(),
+            children: HashMap::new(),
             pids: HashMap::new(),
             lookup: LookupProcess::default(),
             shutdown_phase: ShutdownPhase::Running,
@@ -191,25 +185,18 @@ impl<B: ChildProgram> ServerLoop<B> {
         descriptors: VecDeque<OwnedFd>,
     ) -> AfterCommand {
         match order {
-            ForkServerCommand::Fork { slot, generation, request } => {
-                return self.fork(ForkedChild { slot, generation, request, descriptors });
+            ForkServerCommand::Fork { child, request } => {
+                return self.fork(ForkedChild { child, request, descriptors });
             }
-            ForkServerCommand::Signal { slot, generation, signal } => {
-                let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
-                if let (Some(entry), Some(signal)) = (found.copied(), Signal::from_number(signal))
-                    && send(entry.pid, signal) == SignalTarget::NotAChild
+            ForkServerCommand::Signal { child, signal } => {
+                if let Some(pid) = self.children.get(&child)
+                    && send(*pid, signal) == SignalTarget::NotAChild
                 {
-                    self.check_child(slot, generation);
+                    self.check_child(child);
                 }
             }
-            ForkServerCommand::SignalAll { signal } => {
-                if let Some(signal) = Signal::from_number(signal) {
-                    self.signal_all(signal);
-                }
-            }
-            ForkServerCommand::CheckChild { slot, generation } => {
-                self.check_child(slot, generation);
-            }
+            ForkServerCommand::SignalAll { signal } => self.signal_all(signal),
+            ForkServerCommand::CheckChild { child } => self.check_child(child),
             ForkServerCommand::LookUpSymbols { addresses } => {
                 self.look_up_symbols(&addresses, descriptors);
             }
@@ -225,9 +212,9 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     fn fork(&mut self, forked: ForkedChild) -> AfterCommand {
-        let (slot, generation) = (forked.slot, forked.generation);
+        let child = forked.child;
         if self.program.is_none() {
-            self.report(&Report::ForkFailed { slot, generation, error: ForkRefusal::Released });
+            self.report(&Report::ForkFailed { child, error: ForkRefusal::Released });
             return AfterCommand::Continue;
         }
         let time = now();
@@ -235,13 +222,13 @@ impl<B: ChildProgram> ServerLoop<B> {
             Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
                 self.wire.close(forked.descriptors);
-                self.seats.insert(slot, ChildEntry { pid, generation });
-                self.pids.insert(pid, slot);
-                self.report(&Report::ChildForked { slot, generation, pid: pid.as_raw() });
+                self.children.insert(child, pid);
+                self.pids.insert(pid, child);
+                self.report(&Report::ChildForked { child, pid });
             }
             Err(error) => {
                 let error = ForkRefusal::from(error);
-                self.report(&Report::ForkFailed { slot, generation, error });
+                self.report(&Report::ForkFailed { child, error });
             }
         }
         AfterCommand::Continue
@@ -266,13 +253,11 @@ impl<B: ChildProgram> ServerLoop<B> {
         while let Some((pid, exit)) = reap_any()? {
             self.lookup.reaped(pid);
             // A child without a slot was started by the preload step.
-            let Some(slot) = self.pids.remove(&pid) else {
+            let Some(child) = self.pids.remove(&pid) else {
                 continue;
             };
-            let Some(entry) = self.seats.remove(&slot) else {
-                continue;
-            };
-            self.report_gone(slot, entry, to_core_exit(exit));
+            self.children.remove(&child);
+            self.report(&Report::ChildExited { child, pid, exit });
             if self.pids.is_empty() && !self.lookup.exists() {
                 break;
             }
@@ -283,24 +268,17 @@ impl<B: ChildProgram> ServerLoop<B> {
     /// Checks whether one child still exists, and reports its exit if not. [`reap`](Self::reap)
     /// never finds a child that other code (for example a library that the preload step uses) has
     /// reaped.
-    fn check_child(&mut self, slot: u32, generation: u32) {
-        let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
-        let Some(entry) = found.copied() else {
+    fn check_child(&mut self, child: ChildId) {
+        let Some(&pid) = self.children.get(&child) else {
             return;
         };
-        let exit = match reap(entry.pid) {
-            Ok(None) => return,
-            Ok(Some(exit)) => to_core_exit(exit),
-            Err(_reaped_by_other_code) => Exit::Unknown,
+        // An error means that other code has reaped the child.
+        let Some(exit) = reap(pid).unwrap_or(Some(Exit::Unknown)) else {
+            return;
         };
-        self.seats.remove(&slot);
-        self.pids.remove(&entry.pid);
-        self.report_gone(slot, entry, exit);
-    }
-
-    fn report_gone(&mut self, slot: u32, entry: ChildEntry, exit: Exit) {
-        let ChildEntry { pid, generation } = entry;
-        self.report(&Report::ChildExited { slot, generation, pid: pid.as_raw(), exit });
+        self.children.remove(&child);
+        self.pids.remove(&pid);
+        self.report(&Report::ChildExited { child, pid, exit });
     }
 
     fn begin_shutdown(&mut self) {
@@ -320,10 +298,9 @@ impl<B: ChildProgram> ServerLoop<B> {
             }
             // Do not wait for children that other code has reaped.
             ShutdownPhase::Killed => {
-                let entries: Vec<_> =
-                    self.seats.iter().map(|(s, at)| (*s, at.generation)).collect();
-                for (slot, generation) in entries {
-                    self.check_child(slot, generation);
+                let children: Vec<_> = self.children.keys().copied().collect();
+                for child in children {
+                    self.check_child(child);
                 }
             }
         }
@@ -358,7 +335,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             wire,
             child_exits,
             mask,
-            seats,
+            children,
             pids,
             lookup: _,
             shutdown_phase: _,
@@ -366,14 +343,13 @@ impl<B: ChildProgram> ServerLoop<B> {
         wire.close_without_freeing();
         drop(child_exits);
         // Freeing memory would write to pages that are still shared with the fork server.
-        std::mem::forget((seats, pids));
+        std::mem::forget((children, pids));
         let Some(program) = program else {
             return Err(ChildStartError::Released);
         };
         process::die_with_parent(Signal::Term, settings.fork_server)?;
-        let slot = SlotNumber::new(forked.slot);
-        let generation = Generation::new(forked.generation);
-        let pid = Pid::this().as_raw().unsigned_abs();
+        let ChildId { slot, generation } = forked.child;
+        let pid = this_pid().as_u32();
         let SlotResources { board, wakeup } = resources;
         let seat = Seat::take(board, slot, generation, pid, time, wakeup)?;
         let start = ChildStart {
@@ -390,8 +366,7 @@ impl<B: ChildProgram> ServerLoop<B> {
 /// The contents of a `Fork` command, which the forked child uses.
 #[derive(Debug)]
 struct ForkedChild {
-    slot: u32,
-    generation: u32,
+    child: ChildId,
     request: RequestBody,
     descriptors: VecDeque<OwnedFd>,
 }

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::{ExitCause, SlotNumber};
-use daemon_sys::Pid;
-use daemon_sys::reap::Exit;
+use daemon_core::{Exit, ExitCause, Pid, SlotNumber};
 
 /// The state of the manager, passed to hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +31,8 @@ pub struct Reaped {
     pub slot: SlotNumber,
     /// The generation in which the worker was forked.
     pub generation: u32,
-    /// How the worker exited; `None` if other code has reaped it.
-    pub exit: Option<Exit>,
+    /// How the worker exited; [`Exit::Unknown`] if other code has reaped it.
+    pub exit: Exit,
     /// Why the worker exited.
     pub cause: ExitCause,
     /// The time between the worker's fork and its exit.

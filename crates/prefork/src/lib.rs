@@ -128,6 +128,4 @@ pub use signal_forward::SignalForward;
 pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker};
 pub use worker_result::WorkerResult;
 
-pub use daemon_core::{ExitCause, ScoreboardReader, SlotNumber};
-pub use daemon_sys::reap::Exit;
-pub use daemon_sys::{Pid, Signal};
+pub use daemon_core::{Exit, ExitCause, Pid, ScoreboardReader, Signal, SlotNumber};

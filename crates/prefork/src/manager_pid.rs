@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
 use daemon_sys::Pid;
+use daemon_sys::process::this_pid;
 
 use crate::error::ConfigError;
 
@@ -18,7 +19,7 @@ impl ManagerPid {
     /// Acquires the right for this process. Fails if this process already has a manager or is a
     /// worker.
     pub(crate) fn acquire() -> Result<ManagerPid, ConfigError> {
-        let this = Pid::this();
+        let this = this_pid();
         let previous = MANAGER.load(SeqCst);
         let is_acquired = previous != this.as_raw()
             && MANAGER.compare_exchange(previous, this.as_raw(), SeqCst, SeqCst).is_ok();
@@ -32,14 +33,14 @@ impl ManagerPid {
 
     /// Acquires the right for the current process again, because daemonizing changes the pid.
     pub(crate) fn update(&mut self) {
-        self.0 = Pid::this();
+        self.0 = this_pid();
         MANAGER.store(self.0.as_raw(), SeqCst);
     }
 
     /// Keeps the right until this process, which is a new worker, exits. A worker can therefore not
     /// create a manager.
     pub(crate) fn transfer_to_worker(self) {
-        MANAGER.store(Pid::this().as_raw(), SeqCst);
+        MANAGER.store(this_pid().as_raw(), SeqCst);
         std::mem::forget(self);
     }
 }
@@ -47,6 +48,6 @@ impl ManagerPid {
 impl Drop for ManagerPid {
     fn drop(&mut self) {
         // In a forked process the stored pid does not match, so nothing changes.
-        let _ = MANAGER.compare_exchange(Pid::this().as_raw(), 0, SeqCst, SeqCst);
+        let _ = MANAGER.compare_exchange(this_pid().as_raw(), 0, SeqCst, SeqCst);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::fork::other_threads;
+use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
 
@@ -65,7 +66,7 @@ impl Prefork {
         let manager = PreforkManager::new(builder, size, board, memory, manager_pid)?;
         Ok(Prefork {
             role: ProcessRole::Manager(Box::new(manager)),
-            manager_pid: Pid::this(),
+            manager_pid: this_pid(),
             signal_received: None,
         })
     }
@@ -130,7 +131,7 @@ impl Prefork {
             return Err(Error::System(SystemError::OtherThreads(other_threads)));
         }
         self.signal_received = None;
-        self.manager_pid = Pid::this();
+        self.manager_pid = this_pid();
         match manager.maintain_workers()? {
             MaintainResult::Signal(signal) => {
                 self.signal_received = Some(signal);

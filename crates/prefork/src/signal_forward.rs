@@ -125,21 +125,20 @@ pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Sign
 
 /// Returns the more severe of two received signals; the later one if neither is TERM, INT or QUIT.
 pub(crate) fn more_severe(earlier: Option<Signal>, later: Signal) -> Signal {
-    earlier
-        .filter(|earlier| severity_rank(*earlier) < NON_TERMINATING.min(severity_rank(later)))
-        .unwrap_or(later)
+    let rank = |signal| severity_rank(signal).0;
+    earlier.filter(|earlier| rank(*earlier) < rank(later)).unwrap_or(later)
 }
 
-/// The ranks of TERM, INT and QUIT are below this value. The ranks of all other signals are above.
-const NON_TERMINATING: i32 = 100;
-
-fn severity_rank(signal: Signal) -> i32 {
-    match signal {
+/// Returns a smaller value for a more severe signal. The first number is the same for all signals
+/// other than TERM, INT and QUIT.
+fn severity_rank(signal: Signal) -> (u8, Signal) {
+    let rank = match signal {
         Signal::Term => 0,
         Signal::Int => 1,
         Signal::Quit => 2,
-        other => NON_TERMINATING + other.number(),
-    }
+        _other => 3,
+    };
+    (rank, signal)
 }
 
 #[cfg(test)]

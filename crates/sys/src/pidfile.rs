@@ -165,6 +165,7 @@ pub(crate) fn parse_pid(bytes: &[u8]) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::this_pid;
 
     fn pid_path() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -178,9 +179,9 @@ mod tests {
         let mut first = PidFile::claim(&path).expect("claimed");
         let early = PidFile::claim(&path).expect_err("refused");
         assert!(matches!(early, Error::AlreadyRunning { pid: None, .. }), "{early}");
-        first.write(Pid::this()).expect("written");
+        first.write(this_pid()).expect("written");
         let error = PidFile::claim(&path).expect_err("refused").to_string();
-        let (pid, file) = (Pid::this(), path.display());
+        let (pid, file) = (this_pid(), path.display());
         assert_eq!(error, format!("already running as process {pid}: pid file {file} is locked"));
     }
 
@@ -191,10 +192,10 @@ mod tests {
         let mut claimed = PidFile::claim(&path).expect("claimed");
         let error = PidFile::claim(&path).expect_err("refused");
         assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
-        claimed.write(Pid::this()).expect("written");
+        claimed.write(this_pid()).expect("written");
         assert_eq!(
             fs::read_to_string(&path).expect("the file exists"),
-            format!("{}\n", Pid::this())
+            format!("{}\n", this_pid())
         );
         drop(claimed);
         assert!(path.exists());

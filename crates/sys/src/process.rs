@@ -3,10 +3,9 @@
 //! The module [`reap`](crate::reap) waits for children. The module [`signals`](crate::signals)
 //! receives signals.
 
-use std::fmt;
-use std::num::NonZeroI32;
 use std::time::Duration;
 
+pub use daemon_core::{Pid, Signal};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Raw;
 use nix::unistd;
@@ -22,170 +21,57 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A process id. It is always positive, so that kill(2) cannot take it for "all processes" or "my
-/// process group".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pid(NonZeroI32);
-
-impl Pid {
-    /// Creates a pid from a number; returns `None` if the number is not positive.
-    #[must_use]
-    pub fn from_raw(number: i32) -> Option<Pid> {
-        if number > 0 { NonZeroI32::new(number).map(Pid) } else { None }
-    }
-
-    /// Returns the number.
-    #[must_use]
-    pub fn as_raw(self) -> i32 {
-        self.0.get()
-    }
-
-    /// Returns the pid of this process.
-    ///
-    /// # Panics
-    ///
-    /// Never, because getpid(2) always returns a positive number.
-    #[must_use]
-    #[inline]
-    pub fn this() -> Pid {
-        Pid::from_raw(unistd::getpid().as_raw()).expect("getpid returns a positive number")
-    }
-
-    /// Returns the pid of this process's parent; `None` if the parent is outside this process's pid
-    /// namespace, because getppid(2) then returns 0.
-    #[must_use]
-    #[inline]
-    pub fn parent() -> Option<Pid> {
-        Pid::from_raw(unistd::getppid().as_raw())
-    }
-
-    pub(crate) fn nix(self) -> unistd::Pid {
-        unistd::Pid::from_raw(self.as_raw())
-    }
+/// Returns the pid of this process.
+///
+/// # Panics
+///
+/// Never, because getpid(2) always returns a positive number.
+#[must_use]
+#[inline]
+pub fn this_pid() -> Pid {
+    Pid::from_raw(unistd::getpid().as_raw()).expect("getpid returns a positive number")
 }
 
-impl fmt::Display for Pid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+/// Returns the pid of this process's parent; `None` if the parent is outside this process's pid
+/// namespace, because getppid(2) then returns 0.
+#[must_use]
+#[inline]
+pub fn parent_pid() -> Option<Pid> {
+    Pid::from_raw(unistd::getppid().as_raw())
 }
 
-/// The signals that a daemon sends or handles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Signal {
-    /// `SIGHUP`: reopen the logs or reload.
-    Hup,
-    /// `SIGINT`: stop, sent by the terminal.
-    Int,
-    /// `SIGQUIT`: stop immediately.
-    Quit,
-    /// `SIGABRT`: abort with a core dump.
-    Abort,
-    /// `SIGKILL`: kill; cannot be caught.
-    Kill,
-    /// `SIGUSR1`: not used by the daemon.
-    Usr1,
-    /// `SIGUSR2`: log a verbose status report (a peek).
-    Usr2,
-    /// `SIGPIPE`: a write to a closed pipe or socket.
-    Pipe,
-    /// `SIGALRM`: a timer of alarm(2).
-    Alarm,
-    /// `SIGTERM`: stop gracefully.
-    Term,
-    /// `SIGCHLD`: a child exited.
-    Child,
-    /// `SIGCONT`: continue after a stop.
-    Cont,
-    /// `SIGSTOP`: suspend; cannot be caught.
-    Stop,
-    /// `SIGTSTP`: suspend, sent by the terminal.
-    Tstp,
-    /// `SIGTTIN`: add a child.
-    Ttin,
-    /// `SIGTTOU`: remove a child.
-    Ttou,
-    /// `SIGWINCH`: the terminal's size changed.
-    Winch,
-    /// `SIGURG`: a request for a backtrace, see [`trace`](crate::trace). Ignored by default.
-    Urg,
+/// Returns the signal's number on this system.
+#[must_use]
+#[inline]
+pub fn number_of(signal: Signal) -> i32 {
+    raw_signal(signal) as i32
 }
 
-impl Signal {
-    /// Every signal of this enum.
-    pub const ALL: [Signal; 18] = [
-        Signal::Hup,
-        Signal::Int,
-        Signal::Quit,
-        Signal::Abort,
-        Signal::Kill,
-        Signal::Usr1,
-        Signal::Usr2,
-        Signal::Pipe,
-        Signal::Alarm,
-        Signal::Term,
-        Signal::Child,
-        Signal::Cont,
-        Signal::Stop,
-        Signal::Tstp,
-        Signal::Ttin,
-        Signal::Ttou,
-        Signal::Winch,
-        Signal::Urg,
-    ];
-
-    #[inline]
-    pub(crate) fn nix(self) -> Raw {
-        match self {
-            Signal::Hup => Raw::SIGHUP,
-            Signal::Int => Raw::SIGINT,
-            Signal::Quit => Raw::SIGQUIT,
-            Signal::Abort => Raw::SIGABRT,
-            Signal::Kill => Raw::SIGKILL,
-            Signal::Usr1 => Raw::SIGUSR1,
-            Signal::Usr2 => Raw::SIGUSR2,
-            Signal::Pipe => Raw::SIGPIPE,
-            Signal::Alarm => Raw::SIGALRM,
-            Signal::Term => Raw::SIGTERM,
-            Signal::Child => Raw::SIGCHLD,
-            Signal::Cont => Raw::SIGCONT,
-            Signal::Stop => Raw::SIGSTOP,
-            Signal::Tstp => Raw::SIGTSTP,
-            Signal::Ttin => Raw::SIGTTIN,
-            Signal::Ttou => Raw::SIGTTOU,
-            Signal::Winch => Raw::SIGWINCH,
-            Signal::Urg => Raw::SIGURG,
-        }
-    }
-
-    /// Returns the signal's name without `SIG`, for example `TERM`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        name_of(self.nix())
-    }
-
-    /// Returns the signal's number on this system.
-    #[must_use]
-    #[inline]
-    pub fn number(self) -> i32 {
-        self.nix() as i32
-    }
-
-    /// Returns the signal with this number; `None` for signals that are not in this enum.
-    #[must_use]
-    pub fn from_number(number: i32) -> Option<Signal> {
-        Signal::ALL.into_iter().find(|signal| signal.number() == number)
-    }
+pub(crate) fn raw_pid(pid: Pid) -> unistd::Pid {
+    unistd::Pid::from_raw(pid.as_raw())
 }
 
-/// Returns the name of a signal without `SIG`.
-pub(crate) fn name_of(signal: Raw) -> &'static str {
-    signal.as_str().trim_start_matches("SIG")
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+#[inline]
+pub(crate) fn raw_signal(signal: Signal) -> Raw {
+    match signal {
+        Signal::Hup => Raw::SIGHUP,
+        Signal::Int => Raw::SIGINT,
+        Signal::Quit => Raw::SIGQUIT,
+        Signal::Abort => Raw::SIGABRT,
+        Signal::Kill => Raw::SIGKILL,
+        Signal::Usr1 => Raw::SIGUSR1,
+        Signal::Usr2 => Raw::SIGUSR2,
+        Signal::Pipe => Raw::SIGPIPE,
+        Signal::Alarm => Raw::SIGALRM,
+        Signal::Term => Raw::SIGTERM,
+        Signal::Child => Raw::SIGCHLD,
+        Signal::Cont => Raw::SIGCONT,
+        Signal::Stop => Raw::SIGSTOP,
+        Signal::Tstp => Raw::SIGTSTP,
+        Signal::Ttin => Raw::SIGTTIN,
+        Signal::Ttou => Raw::SIGTTOU,
+        Signal::Urg => Raw::SIGURG,
+        Signal::Winch => Raw::SIGWINCH,
     }
 }
 
@@ -212,7 +98,7 @@ pub enum SignalOutcome {
 /// belongs to another user. If the process does not exist any more, the result is
 /// [`SignalOutcome::NoSuchProcess`], not an error.
 pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
-    outcome(nix::sys::signal::kill(pid.nix(), signal.nix()))
+    outcome(nix::sys::signal::kill(raw_pid(pid), raw_signal(signal)))
         .map_err(|errno| Error::os(format!("send {signal} to process {pid}"), errno))
 }
 
@@ -222,7 +108,7 @@ pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
 ///
 /// If this process is permitted to signal none of the processes of the group.
 pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
-    outcome(nix::sys::signal::killpg(leader.nix(), signal.nix()))
+    outcome(nix::sys::signal::killpg(raw_pid(leader), raw_signal(signal)))
         .map_err(|errno| Error::os(format!("send {signal} to process group {leader}"), errno))
 }
 
@@ -237,7 +123,7 @@ pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
 ///
 /// If kill(2) fails with an error other than `ESRCH` or `EPERM`.
 pub fn group_is_empty(leader: Pid) -> Result<bool> {
-    match nix::sys::signal::killpg(leader.nix(), None) {
+    match nix::sys::signal::killpg(raw_pid(leader), None) {
         Ok(()) | Err(Errno::EPERM) => Ok(false),
         Err(Errno::ESRCH) => Ok(true),
         Err(errno) => Err(Error::os(format!("check process group {leader}"), errno)),
@@ -255,14 +141,14 @@ fn outcome(result: nix::Result<()>) -> nix::Result<SignalOutcome> {
 /// Returns whether a process with this pid exists, including zombies and processes of other users.
 #[must_use]
 pub fn exists(pid: Pid) -> bool {
-    !matches!(nix::sys::signal::kill(pid.nix(), None), Err(Errno::ESRCH))
+    !matches!(nix::sys::signal::kill(raw_pid(pid), None), Err(Errno::ESRCH))
 }
 
 /// Returns the process group of a process, as the pid of the group's leader. Returns `None` if
 /// there is no such process, or if the process is in a session that this process cannot query.
 #[must_use]
 pub fn group_of(pid: Pid) -> Option<Pid> {
-    let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw()))).ok()?;
+    let group = unistd::getpgid(Some(raw_pid(pid))).ok()?;
     Pid::from_raw(group.as_raw())
 }
 
@@ -282,7 +168,7 @@ pub fn become_group_leader() -> Result<()> {
 /// the alarm is never early.
 pub fn terminate_after(time: Duration) {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-    nix::unistd::alarm::set(seconds);
+    unistd::alarm::set(seconds);
 }
 
 /// Exits this process immediately, without running destructors or `atexit` functions and without
@@ -312,7 +198,7 @@ pub fn exit_now(code: i32) -> ! {
 #[inline]
 pub fn die_with_parent(signal: Signal, expected: Pid) -> Result<()> {
     platform::set_parent_death_signal(signal)?;
-    if Pid::parent() == Some(expected) { Ok(()) } else { Err(Error::ParentExited { expected }) }
+    if parent_pid() == Some(expected) { Ok(()) } else { Err(Error::ParentExited { expected }) }
 }
 
 #[cfg(test)]
@@ -320,20 +206,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_is_positive() {
-        assert_eq!(Pid::from_raw(0), None);
-        assert_eq!(Pid::from_raw(-1), None);
-        assert_eq!(Pid::from_raw(7).map(Pid::as_raw), Some(7));
-        assert_eq!(size_of::<Option<Pid>>(), 4);
-    }
-
-    #[test]
-    fn every_signal_is_found_by_its_number() {
+    fn a_signal_has_the_name_that_the_system_gives_its_number() {
         for signal in Signal::ALL {
-            assert_eq!(Signal::from_number(signal.number()), Some(signal));
+            let raw = Raw::try_from(number_of(signal)).expect("a signal");
+            assert_eq!(raw.as_str(), format!("SIG{signal}"));
         }
-        assert_eq!(Signal::from_number(0), None);
-        assert_eq!(Signal::Term.name(), "TERM");
     }
 
     #[test]

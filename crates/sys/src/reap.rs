@@ -1,54 +1,22 @@
 //! Waits for children and returns how they exited.
 
-use std::fmt;
 use std::io;
 
+pub use daemon_core::Exit;
 use libc::c_int;
 
 use crate::error::{Error, Result};
-use crate::process::{Pid, Signal, name_of};
+use crate::process::Pid;
 
 mod children;
 
 pub use children::{ChildSet, ExitedChild};
 
-/// How a process exited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Exit {
-    /// The process exited with this code; 0 means success.
-    Code(i32),
-    /// A signal killed the process. The signal is a number, because [`Signal`] does not contain all
-    /// signals.
-    Signal {
-        /// The signal's number.
-        number: i32,
-        /// Whether the process dumped core.
-        core: bool,
-    },
-}
-
-impl Exit {
-    fn from_status(status: c_int) -> Exit {
-        if libc::WIFEXITED(status) {
-            Exit::Code(libc::WEXITSTATUS(status))
-        } else {
-            Exit::Signal { number: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Exit::Code(code) => write!(f, "exited with code {code}"),
-            Exit::Signal { number, core } => {
-                match nix::sys::signal::Signal::try_from(number) {
-                    Ok(signal) => write!(f, "killed by signal {}", name_of(signal))?,
-                    Err(_) => write!(f, "killed by signal {number}")?,
-                }
-                f.write_str(if core { ", core dumped" } else { "" })
-            }
-        }
+fn from_status(status: c_int) -> Exit {
+    if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal { number: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
     }
 }
 
@@ -103,7 +71,7 @@ fn wait(pid: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
         // SAFETY: waitpid accepts any number, and writes one int to a pointer that is valid for it.
         let result = unsafe { libc::waitpid(pid, &raw mut status, options) };
         if result >= 0 {
-            return Ok(Pid::from_raw(result).map(|pid| (pid, Exit::from_status(status))));
+            return Ok(Pid::from_raw(result).map(|pid| (pid, from_status(status))));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -145,27 +113,9 @@ pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     }))
 }
 
-/// Compares an exit with a signal. They are equal if this signal killed the process.
-impl PartialEq<Signal> for Exit {
-    fn eq(&self, signal: &Signal) -> bool {
-        matches!(self, Exit::Signal { number, .. } if *number == signal.number())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_exit_displays_its_code_or_its_signal() {
-        assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
-        let killed = Exit::Signal { number: libc::SIGKILL, core: false };
-        assert_eq!(killed.to_string(), "killed by signal KILL");
-        assert_eq!(killed, Signal::Kill);
-        let dumped = Exit::Signal { number: libc::SIGSEGV, core: true };
-        assert_eq!(dumped.to_string(), "killed by signal SEGV, core dumped");
-        assert_eq!(Exit::Signal { number: 50, core: false }.to_string(), "killed by signal 50");
-    }
 
     #[test]
     fn waiting_for_a_process_that_is_not_a_child_is_refused() {

@@ -16,7 +16,7 @@ use libc::c_int;
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Result};
-use crate::process::Pid;
+use crate::process::this_pid;
 
 #[cfg(any(not(target_os = "linux"), fallback))]
 mod fallback;
@@ -254,7 +254,7 @@ fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<(File, Fil
 
 fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", Pid::this()));
+    name.push(format!(".{}.new", this_pid()));
     PathBuf::from(name)
 }
 

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 
 use daemon_sys::fork::{ForkResult, fork};
-use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
+use daemon_sys::process::{Signal, die_with_parent, exit_now, this_pid};
 use daemon_sys::reap::{reap_any, wait_for};
 
 use crate::{Measured, echo, listen, report_running, touch};
@@ -26,7 +26,7 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
 /// Forks this many children. Each child accepts one connection after another and echoes a line.
 pub(super) fn pool(children: usize) -> Measured<()> {
     let listener = listen()?;
-    let parent = Pid::this();
+    let parent = this_pid();
     let mut pids = Vec::new();
     for _child in 0..children {
         match fork()? {

@@ -11,7 +11,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action};
 use daemon_forkserver::{EXIT_SOFTWARE, now};
-use daemon_sys::process::{Pid, terminate_after};
+use daemon_sys::process::{Pid, parent_pid, terminate_after};
 use daemon_sys::signals::SignalListener;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -30,17 +30,6 @@ use crate::watch::Watch;
 
 use shutdown::ShutdownAcknowledged;
 pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
-
-/// The signals that a child handles, each as `daemon_sys::Signal` and as the `daemon_core::Signal`
-/// that [`child_action`] takes.
-pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
-    (daemon_sys::Signal::Term, Signal::Term),
-    (daemon_sys::Signal::Int, Signal::Int),
-    (daemon_sys::Signal::Quit, Signal::Quit),
-    (daemon_sys::Signal::Hup, Signal::Hup),
-    (daemon_sys::Signal::Usr2, Signal::Usr2),
-    (daemon_sys::Signal::Cont, Signal::Cont),
-];
 
 /// The daemon in a child process.
 ///
@@ -94,7 +83,7 @@ impl ChildActor {
         ChildActor {
             state,
             signals,
-            fork_server: Pid::parent(),
+            fork_server: parent_pid(),
             context,
             sessions: Sessions::default(),
             retained: RetainedEvents::default(),
@@ -266,9 +255,7 @@ struct SignalReady;
 impl StreamHandler<SignalReady> for ChildActor {
     fn handle(&mut self, _ready: SignalReady, ctx: &mut Self::Context) {
         let received = self.signals.drain();
-        for (_, signal) in
-            HANDLED_SIGNALS.into_iter().filter(|(system, _)| received.contains(system))
-        {
+        for signal in Signal::CHILD_SIGNALS.into_iter().filter(|one| received.contains(one)) {
             self.handle(child_action(signal), ctx);
         }
     }
@@ -286,7 +273,7 @@ impl ChildActor {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
-                if Pid::parent() != self.fork_server {
+                if parent_pid() != self.fork_server {
                     // The fork server, which kills children after the grace period, is gone.
                     // Therefore the child sets an alarm that ends the child after the grace period.
                     terminate_after(self.context.grace);

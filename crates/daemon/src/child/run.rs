@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
-use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit};
+use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit, Signal};
 use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE};
 use daemon_sys::signals::SignalListener;
 use daemon_sys::stdio::LogFile;
@@ -16,7 +16,7 @@ use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
-use super::actor::{ChildActor, HANDLED_SIGNALS, SessionPanicked};
+use super::actor::{ChildActor, SessionPanicked};
 use super::confinement::Confinement;
 use super::handle::ChildHandle;
 use super::state::ChildState;
@@ -91,7 +91,7 @@ pub(crate) fn run_child<P: Program>(
     // handle, dropping it would wake the System's arbiter, whose waker has been destroyed by then.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
-        let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {
+        let listener = match SignalListener::open(&Signal::CHILD_SIGNALS) {
             // The leak costs nothing, because the process exits without destroying the runtime.
             Ok(listener) => &*Box::leak(Box::new(listener)),
             Err(error) => {

@@ -1,9 +1,9 @@
 //! Events of the fork server, made from its reports.
 
-use daemon_core::{Exit, Generation, SlotEntry, SlotNumber, Status};
+use daemon_core::{ChildId, Exit, SlotEntry, Status};
 use daemon_sys::process::Pid;
 
-use super::{ChildId, ForkServer};
+use super::ForkServer;
 use crate::protocol::{ForkRefusal, Report};
 use crate::transfer::Transfer;
 
@@ -49,36 +49,34 @@ impl<R: Transfer> ForkServer<R> {
     /// preload step, and if the slot no longer belongs to the child that the report names.
     pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
-            Report::ChildForked { slot, generation, pid } => {
-                let child = self.child_in_slot(slot, generation)?;
+            Report::ChildForked { child, pid } => {
+                self.check_slot(child)?;
                 self.pending.get_mut(child.slot.index())?.take()?;
-                let pid = Pid::from_raw(pid)?;
-                self.scoreboard.set_pid(child.slot, pid.as_raw().unsigned_abs());
+                self.scoreboard.set_pid(child.slot, pid.as_u32());
                 Some(ForkServerEvent::Forked { child, pid })
             }
-            Report::ForkFailed { slot, generation, error } => {
-                let child = self.child_in_slot(slot, generation)?;
+            Report::ForkFailed { child, error } => {
+                self.check_slot(child)?;
                 let request = self.pending.get_mut(child.slot.index())?.take()?;
                 self.free_slot(child.slot);
                 Some(ForkServerEvent::ForkFailed { child, request, refusal: error })
             }
-            Report::ChildExited { slot, generation, pid, exit } => {
-                let child = self.child_in_slot(slot, generation)?;
+            Report::ChildExited { child, pid, exit } => {
+                self.check_slot(child)?;
                 let last = self.free_slot(child.slot);
-                Some(ForkServerEvent::Exited { child, pid: Pid::from_raw(pid)?, exit, last })
+                Some(ForkServerEvent::Exited { child, pid, exit, last })
             }
             Report::ReopenLogsFailed { error } => Some(ForkServerEvent::ReopenLogsFailed { error }),
             Report::Ready | Report::PreloadFailed { .. } => None,
         }
     }
 
-    fn child_in_slot(&self, slot: u32, generation: u32) -> Option<ChildId> {
-        let child =
-            ChildId { slot: SlotNumber::new(slot), generation: Generation::new(generation) };
+    /// Returns `None` if the slot does not belong to this child.
+    fn check_slot(&self, child: ChildId) -> Option<()> {
         // The view's generation and the status of a free slot are those that this process has
         // given to the slot, whatever the line of the slot contains.
         let entry = self.scoreboard.view().read(child.slot);
         let is_open = entry.status.is_some_and(|status| status != Status::Empty);
-        (is_open && entry.generation == child.generation).then_some(child)
+        (is_open && entry.generation == child.generation).then_some(())
     }
 }

@@ -1,11 +1,10 @@
 //! What the parent can do after the fork server was lost or has shut down.
 
-use daemon_core::{Exit, SlotNumber};
+use daemon_core::{ChildId, Exit, SlotNumber};
 use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::reap;
 
-use super::{ChildId, ForkServer, ForkServerError};
-use crate::protocol::to_core_exit;
+use super::{ForkServer, ForkServerError};
 use crate::transfer::Transfer;
 
 impl<R: Transfer> ForkServer<R> {
@@ -52,10 +51,7 @@ impl<R: Transfer> ForkServer<R> {
         };
         // A pid that the fork server has not reported is the one on the line. It is only examined
         // here, so a wrong one does no harm.
-        self.scoreboard
-            .entries()
-            .filter_map(|entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw))
-            .all(is_gone)
+        self.scoreboard.entries().filter_map(|entry| Pid::from_u32(entry.pid)).all(is_gone)
     }
 
     /// Reaps the fork server if it has exited, and returns how it exited; `None` if it is running.
@@ -64,6 +60,6 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// If other code has reaped the fork server.
     pub fn reap(&self) -> Result<Option<Exit>, ForkServerError> {
-        Ok(reap::reap(self.pid)?.map(to_core_exit))
+        Ok(reap::reap(self.pid)?)
     }
 }

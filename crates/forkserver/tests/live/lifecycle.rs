@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use daemon_forkserver::core::{
     Exit, Label, Phase, ScoreboardLine, ScoreboardReader, SlotFault, Status, lines_for,
 };
-use daemon_forkserver::sys::process::{Pid, Signal, group_of};
+use daemon_forkserver::sys::process::{Signal, group_of, parent_pid, this_pid};
 use daemon_forkserver::sys::shared;
 use daemon_forkserver::{ChildStart, ForkServerBuilder, ForkServerEvent, now};
 
@@ -84,14 +84,14 @@ fn parent_and_process_group() {
     let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<()>| {
-            let mine = Pid::parent() == Some(start.fork_server);
-            let grouped = group_of(Pid::this()) == Some(start.fork_server);
+            let mine = parent_pid() == Some(start.fork_server);
+            let grouped = group_of(this_pid()) == Some(start.fork_server);
             i32::from(!(mine && grouped))
         }),
     );
     let fork_server = server.fork_server.pid();
     assert_eq!(group_of(fork_server), Some(fork_server));
-    assert_ne!(group_of(Pid::this()), Some(fork_server));
+    assert_ne!(group_of(this_pid()), Some(fork_server));
     server.fork(());
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     server.shut_down();

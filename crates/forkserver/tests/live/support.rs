@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use daemon_forkserver::core::{Exit, SlotEntry};
 use daemon_forkserver::sys::fork::{ForkResult, fork};
-use daemon_forkserver::sys::process::{Pid, Signal, exit_now};
+use daemon_forkserver::sys::process::{Pid, Signal, exit_now, number_of};
 use daemon_forkserver::{
     ChildId, ChildProgram, ChildStart, ForkServer, ForkServerBuilder, ForkServerEvent, Transfer,
 };
@@ -133,7 +133,7 @@ pub(crate) const fn exit_by_number(signal: i32) -> Exit {
 
 /// Returns the exit status of a process that this signal has terminated.
 pub(crate) fn exit_by(signal: Signal) -> Exit {
-    exit_by_number(signal.number())
+    exit_by_number(number_of(signal))
 }
 
 /// Waits until a signal ends this process. After a minute the process exits by itself, so that a

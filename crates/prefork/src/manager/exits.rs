@@ -3,7 +3,8 @@
 use daemon_core::{
     ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, classify_exit, format,
 };
-use daemon_sys::reap::{self, ExitedChild};
+use daemon_sys::process::number_of;
+use daemon_sys::reap::ExitedChild;
 use daemon_sys::{Pid, Signal};
 use slog::{debug, warn};
 
@@ -26,23 +27,19 @@ impl PreforkManager {
         Ok(())
     }
 
-    fn record_exit(
-        &mut self,
-        slot: SlotNumber,
-        entry: WorkerEntry,
-        pid: Pid,
-        exit: Option<reap::Exit>,
-    ) {
+    fn record_exit(&mut self, slot: SlotNumber, entry: WorkerEntry, pid: Pid, exit: Exit) {
         let time = now();
         let last = self.board.close_slot(slot, time);
         // Exit code 0 counts as success in every case, as in `Parallel::Prefork`.
         let last = match exit {
-            Some(reap::Exit::Code(0)) => Status::Leaving,
-            Some(_) | None => last.status.unwrap_or(Status::Empty),
+            Exit::Code(0) => Status::Leaving,
+            Exit::Code(_) | Exit::Signal { .. } | Exit::Unknown => {
+                last.status.unwrap_or(Status::Empty)
+            }
         };
         let stop_reason = entry.stop_request.map(|request| request.reason);
-        let core_exit = to_core_exit(exit, entry.stop_request);
-        let cause = classify_exit(core_exit, last, stop_reason, ChildKind::OneRequest);
+        let exit_to_classify = stopped_by_term(exit, entry.stop_request);
+        let cause = classify_exit(exit_to_classify, last, stop_reason, ChildKind::OneRequest);
         self.board.record_exit(slot, cause);
         let is_regular =
             cause.is_expected() || stop_reason.is_some() || entry.generation != self.generation;
@@ -128,21 +125,17 @@ impl PreforkManager {
     }
 }
 
-/// Converts an exit into the type of `daemon_core`. The rules of `daemon_core` know only TERM and
-/// QUIT as stop signals. A worker can have another stop signal, so an exit by its stop signal is
-/// converted to an exit by TERM, unless the stop signal is KILL or the worker dumped core.
-fn to_core_exit(exit: Option<reap::Exit>, stop_request: Option<StopRequest>) -> Exit {
-    match exit {
-        Some(reap::Exit::Code(code)) => Exit::Code(code),
-        Some(reap::Exit::Signal { number, core: false })
-            if stop_request.is_some_and(|request| {
-                request.signal != Signal::Kill && request.signal.number() == number
-            }) =>
+/// Returns the exit, or an exit by TERM if the worker was ended by its stop signal. The rules of
+/// `daemon_core` know only TERM and QUIT as stop signals, but a worker can have another one. KILL
+/// and a core dump stay what they are.
+fn stopped_by_term(exit: Exit, stop_request: Option<StopRequest>) -> Exit {
+    match (exit, stop_request) {
+        (Exit::Signal { number, core: false }, Some(StopRequest { signal, .. }))
+            if signal != Signal::Kill && number_of(signal) == number =>
         {
-            Exit::Signal { number: Signal::Term.number(), core: false }
+            Exit::Signal { number: number_of(Signal::Term), core: false }
         }
-        Some(reap::Exit::Signal { number, core }) => Exit::Signal { number, core },
-        None => Exit::Unknown,
+        _another => exit,
     }
 }
 
@@ -153,20 +146,18 @@ mod tests {
     #[test]
     fn an_exit_by_the_stop_signal_is_converted_to_an_exit_by_term() {
         let stop_request = |signal| Some(StopRequest { reason: StopReason::Stopping, signal });
-        let exit =
-            |signal: Signal| Some(reap::Exit::Signal { number: signal.number(), core: false });
-        let core_exit = |signal: Signal| Exit::Signal { number: signal.number(), core: false };
+        let exit = |signal| Exit::Signal { number: number_of(signal), core: false };
         let table = [
-            (exit(Signal::Int), stop_request(Signal::Int), core_exit(Signal::Term)),
-            (exit(Signal::Usr1), stop_request(Signal::Usr1), core_exit(Signal::Term)),
-            (exit(Signal::Int), stop_request(Signal::Term), core_exit(Signal::Int)),
-            (exit(Signal::Kill), stop_request(Signal::Kill), core_exit(Signal::Kill)),
-            (exit(Signal::Int), None, core_exit(Signal::Int)),
-            (Some(reap::Exit::Code(3)), stop_request(Signal::Term), Exit::Code(3)),
-            (None, None, Exit::Unknown),
+            (exit(Signal::Int), stop_request(Signal::Int), exit(Signal::Term)),
+            (exit(Signal::Usr1), stop_request(Signal::Usr1), exit(Signal::Term)),
+            (exit(Signal::Int), stop_request(Signal::Term), exit(Signal::Int)),
+            (exit(Signal::Kill), stop_request(Signal::Kill), exit(Signal::Kill)),
+            (exit(Signal::Int), None, exit(Signal::Int)),
+            (Exit::Code(3), stop_request(Signal::Term), Exit::Code(3)),
+            (Exit::Unknown, None, Exit::Unknown),
         ];
         for (exit, request, expected) in table {
-            assert_eq!(to_core_exit(exit, request), expected, "{exit:?}, {request:?}");
+            assert_eq!(stopped_by_term(exit, request), expected, "{exit:?}, {request:?}");
         }
     }
 }

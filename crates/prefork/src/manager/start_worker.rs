@@ -1,9 +1,9 @@
 //! The worker's side of a fork.
 
 use daemon_core::{Generation, HEADER_LINES, Seat, SlotNumber, Status};
-use daemon_sys::process::{die_with_parent, exit_now};
+use daemon_sys::Signal;
+use daemon_sys::process::{die_with_parent, exit_now, this_pid};
 use daemon_sys::signals::{SignalBlockGuard, SignalListener, restore_default, unblock};
-use daemon_sys::{Pid, Signal};
 use slog::error;
 
 use super::PreforkManager;
@@ -50,7 +50,7 @@ impl PreforkManager {
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             die_with_parent(death_signal, manager)?;
             memory.make_read_only(HEADER_LINES)?;
-            let pid = Pid::this().as_raw().unsigned_abs();
+            let pid = this_pid().as_u32();
             let wakeup = ManagerWakeup(wakeup.into_waker());
             let seat = Seat::take(board.reader(), slot, owner, pid, now(), wakeup)?;
             let signals = SignalListener::new()?;

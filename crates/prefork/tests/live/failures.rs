@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{Prefork, Signal};
+use daemon_sys::process::this_pid;
 use nix::sys::resource::{getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
@@ -139,7 +140,7 @@ fn killed() {
             // The first four workers have run longer than a millisecond when they are killed.
             1..=4 => {
                 std::thread::sleep(Duration::from_millis(5));
-                send(daemon_prefork::Pid::this(), Signal::Kill);
+                send(this_pid(), Signal::Kill);
             }
             8 => send(worker.manager_pid(), Signal::Term),
             _later => {}

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use daemon_core::Status;
 use daemon_prefork::SignalForward::{Nothing, OneByOne, ToAll};
-use daemon_prefork::{Pid, Prefork, STATUS_IDLE, Signal, StartResult};
+use daemon_prefork::{Prefork, STATUS_IDLE, Signal, StartResult};
 use daemon_sys::poll::{Interest, wait};
+use daemon_sys::process::this_pid;
 use daemon_sys::signals::SignalQueue;
 
 use super::support::{
@@ -82,7 +83,7 @@ fn spare_workers() {
     let counters = Counters::new();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
-    let manager = Pid::this();
+    let manager = this_pid();
     let driver = run_in_process(|| {
         let board = board(&file);
         let count = |is: fn(Status) -> bool| {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::{OneByOne, ToAll};
-use daemon_prefork::{ExitCause, Pid, Prefork, Signal};
+use daemon_prefork::{ExitCause, Prefork, Signal};
+use daemon_sys::process::this_pid;
 use daemon_sys::signals::ignore;
 
 use super::support::{
@@ -35,7 +36,7 @@ fn continues() {
         .logger(discard_logs())
         .build()
         .expect("valid settings");
-    let manager = Pid::this();
+    let manager = this_pid();
     let driver = run_in_process(|| {
         counters.until(0, 3);
         send(manager, Signal::Hup);
@@ -66,7 +67,7 @@ fn repeated() {
         .logger(discard_logs())
         .build()
         .expect("valid settings");
-    let manager = Pid::this();
+    let manager = this_pid();
     const ALL: usize = 10;
     let driver = run_in_process(|| {
         counters.until(ALL, 3);

@@ -9,8 +9,8 @@ use daemon_sys::reap::wait_for;
 use daemon_sys::signals::ignore;
 
 use super::support::{
-    Counters, board, has_death_signal, pids, run_in_process, send, sleep_until_killed, until_gone,
-    wait_for_stop, workers,
+    Counters, board, has_death_signal, killed_by, pids, run_in_process, send, sleep_until_killed,
+    until_gone, wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
 
@@ -100,7 +100,7 @@ fn orphaned(death_signal: Option<Signal>, work: impl FnOnce(&Worker) + Copy) {
     });
     let orphans: Vec<Pid> = pids(board);
     send(manager, Signal::Kill);
-    assert_eq!(wait_for(manager).expect("a child of this process"), Signal::Kill);
+    assert_eq!(wait_for(manager).expect("a child of this process"), killed_by(Signal::Kill));
     until_gone(&orphans);
 }
 

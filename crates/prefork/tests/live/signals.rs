@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::{Nothing, ToAll};
-use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
-use daemon_sys::process::{SignalOutcome, exists, signal_group};
+use daemon_prefork::{ExitCause, Prefork, Signal, Worker};
+use daemon_sys::process::{SignalOutcome, exists, parent_pid, signal_group, this_pid};
 use daemon_sys::signals::{SignalBlockGuard, ignore, restore_default};
 
 use super::support::{
-    Counters, assert_success, discard_logs, reaped_by, run_in_process, send, sleep_until_killed,
-    until_term, wait_for_stop,
+    Counters, assert_success, discard_logs, killed_by, reaped_by, run_in_process, send,
+    sleep_until_killed, until_term, wait_for_stop,
 };
 use crate::scenarios::{Scenario, eventually};
 
@@ -39,7 +39,7 @@ fn before_the_start() {
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Term))])
         .build()
         .expect("valid settings");
-    send(Pid::this(), Signal::Hup);
+    send(this_pid(), Signal::Hup);
     let never = |_: &Worker| -> i32 { unreachable!("no worker is forked") };
     assert_eq!(pm.start(never).expect("start succeeds"), Signal::Hup);
     assert_eq!((pm.signal_received(), pm.num_workers()), (Some(Signal::Hup), 0));
@@ -49,7 +49,7 @@ fn term_first() {
     let traps = [Signal::Hup, Signal::Usr1, Signal::Term].map(|signal| (signal, Nothing));
     let mut pm = Prefork::builder().trap_signals(traps).build().expect("valid settings");
     for signal in [Signal::Hup, Signal::Usr1, Signal::Term] {
-        send(Pid::this(), signal);
+        send(this_pid(), signal);
     }
     let never = |_: &Worker| -> i32 { unreachable!("no worker is forked") };
     let mut received = [0; 3].map(|_| pm.start(never).expect("start succeeds"));
@@ -64,16 +64,16 @@ fn no_longer_trapped() {
     let mut pm = Prefork::builder().build().expect("valid settings");
     pm.set_trap_signals([(Signal::Usr2, Nothing)]).expect("the signal can be trapped");
     let killed = run_in_process(|| {
-        send(Pid::this(), Signal::Term);
+        send(this_pid(), Signal::Term);
     });
     let exit = daemon_sys::reap::wait_for(killed).expect("a child of this process");
-    assert_eq!(exit, Signal::Term);
-    send(Pid::this(), Signal::Usr2);
+    assert_eq!(exit, killed_by(Signal::Term));
+    send(this_pid(), Signal::Usr2);
     assert_eq!(pm.start(|_worker| ()).expect("start succeeds"), Signal::Usr2);
 }
 
 fn many_hups() {
-    let manager = Pid::this();
+    let manager = this_pid();
     let counters = Counters::new();
     let (builder, reaped) = reaped_by(
         Prefork::builder()
@@ -111,7 +111,7 @@ fn many_hups() {
 }
 
 fn many_terms() {
-    let manager = Pid::this();
+    let manager = this_pid();
     let counters = Counters::new();
     let (builder, reaped) = reaped_by(Prefork::builder().max_workers(20).logger(discard_logs()));
     let mut pm = builder.build().expect("valid settings");
@@ -146,7 +146,7 @@ fn not_checked() {
     assert_eq!(reaped.len(), 3);
     for worker in reaped {
         assert_eq!(worker.cause, ExitCause::Shutdown);
-        assert!(worker.exit.is_some_and(|exit| exit == Signal::Term));
+        assert_eq!(worker.exit, killed_by(Signal::Term));
         assert!(!exists(worker.pid));
     }
 }
@@ -227,8 +227,8 @@ fn two_during_the_wait() {
         sleep_until_killed()
     });
     assert_eq!(signal.expect("start succeeds"), Signal::Usr1);
-    send(Pid::this(), Signal::Int);
-    send(Pid::this(), Signal::Quit);
+    send(this_pid(), Signal::Int);
+    send(this_pid(), Signal::Quit);
     assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
     assert_eq!(pm.signal_received(), Some(Signal::Int));
 }
@@ -253,8 +253,8 @@ fn term_and_hup_during_the_wait() {
         wait_for_stop(worker);
     });
     assert_eq!(signal.expect("start succeeds"), Signal::Usr1);
-    send(Pid::this(), Signal::Term);
-    send(Pid::this(), Signal::Hup);
+    send(this_pid(), Signal::Term);
+    send(this_pid(), Signal::Hup);
     assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
     assert_eq!(pm.signal_received(), Some(Signal::Term));
 }
@@ -266,12 +266,12 @@ fn daemonized() {
     let daemonized = run_in_process(|| {
         until_term(&mut pm, |worker| {
             assert!(!worker.should_stop());
-            assert_eq!(Pid::parent(), Some(worker.manager_pid()));
+            assert_eq!(parent_pid(), Some(worker.manager_pid()));
             counters.add(0);
             send(worker.manager_pid(), Signal::Term);
             wait_for_stop(worker);
         });
-        assert_eq!(pm.manager_pid(), Pid::this());
+        assert_eq!(pm.manager_pid(), this_pid());
     });
     assert_success(daemonized);
     assert_eq!(counters.get(0), 1);

@@ -5,9 +5,10 @@ use std::time::Duration;
 use daemon_core::{Phase, Status};
 use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{Pid, Prefork, STATUS_IDLE, STATUS_NEXIST, Signal};
+use daemon_sys::process::this_pid;
 
 use super::support::{
-    Counters, assert_success, board, has_death_signal, pids, run_in_process, send,
+    Counters, assert_success, board, has_death_signal, killed_by, pids, run_in_process, send,
     sleep_until_killed, until_gone, until_term, wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
@@ -66,7 +67,7 @@ fn shown() {
         if signal.expect("start succeeds") == Signal::Usr1 {
             seen = pm.statuses();
             assert_eq!(pm.num_active_workers(), 2);
-            send(Pid::this(), Signal::Term);
+            send(this_pid(), Signal::Term);
         }
     }
     pm.wait_all_children().expect("the wait succeeds");
@@ -105,7 +106,10 @@ fn after_kill() {
     eventually("all workers are busy", || busy(old_board));
     let orphans = pids(old_board);
     send(first, Signal::Kill);
-    assert_eq!(daemon_sys::reap::wait_for(first).expect("a child of this process"), Signal::Kill);
+    assert_eq!(
+        daemon_sys::reap::wait_for(first).expect("a child of this process"),
+        killed_by(Signal::Kill)
+    );
     until_gone(&orphans);
     // The file keeps its last contents until a new manager replaces it.
     assert_eq!(pids(board(&file)), orphans);
@@ -126,7 +130,7 @@ fn refilled() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
     let counters = Counters::new();
-    let manager = Pid::this();
+    let manager = this_pid();
     let driver = run_in_process(|| {
         let board = board(&file);
         for _round in 0..3 {

@@ -10,7 +10,7 @@ use daemon_core::{ScoreboardLine, ScoreboardReader, SlotEntry, Status};
 use daemon_prefork::{Pid, Prefork, PreforkBuilder, Reaped, Signal, Worker};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{SignalOutcome, exists, exit_now, signal};
+use daemon_sys::process::{SignalOutcome, exists, exit_now, number_of, signal};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared;
 
@@ -74,6 +74,11 @@ pub(crate) fn assert_success(pid: Pid) {
     assert_eq!(wait_for(pid).expect("a child of this process"), Exit::Code(0));
 }
 
+/// Returns the exit of a process that this signal has killed, without a core dump.
+pub(crate) fn killed_by(signal: Signal) -> Exit {
+    Exit::Signal { number: number_of(signal), core: false }
+}
+
 pub(crate) fn send(pid: Pid, what: Signal) {
     assert_eq!(signal(pid, what).expect("a child of this process"), SignalOutcome::Delivered);
 }
@@ -118,7 +123,7 @@ pub(crate) fn workers(board: ScoreboardReader) -> Vec<SlotEntry> {
 }
 
 pub(crate) fn pids(board: ScoreboardReader) -> Vec<Pid> {
-    let pid = |entry: SlotEntry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
+    let pid = |entry: SlotEntry| Pid::from_u32(entry.pid);
     workers(board).into_iter().filter_map(pid).collect()
 }
 

@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::{Nothing, ToAll};
-use daemon_prefork::{ConfigError, Exit, ExitCause, Pid, Prefork, Reaped, Signal, StartResult};
+use daemon_prefork::{ConfigError, Exit, ExitCause, Prefork, Reaped, Signal, StartResult};
+use daemon_sys::process::this_pid;
 
 use super::support::{
     Counters, assert_success, board, run_in_process, send, until_term, wait_for_stop, workers,
@@ -47,7 +48,7 @@ fn other_threads() {
     assert_eq!(pm.num_workers(), 0);
     drop(go);
     assert!(other.join().expect("the thread has not panicked"));
-    send(Pid::this(), Signal::Term);
+    send(this_pid(), Signal::Term);
     assert_eq!(pm.start(|_worker| ()).expect("start succeeds without other threads"), Signal::Term);
 }
 
@@ -70,7 +71,7 @@ fn change_number() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
     let counters = Counters::new();
-    let manager = Pid::this();
+    let manager = this_pid();
     let driver = run_in_process(|| {
         let board = board(&file);
         for (number, wanted) in [(1, 3), (2, 7), (3, 2)] {
@@ -136,7 +137,7 @@ fn settings() {
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
         .expect("valid settings");
-    let manager = Pid::this();
+    let manager = this_pid();
     let mut seen = Vec::new();
     for wanted in [2, 4, 1] {
         pm.set_spare_workers(wanted, wanted).expect("the setting is changed");
@@ -231,7 +232,7 @@ fn causes() {
                 (1, 1) => Err("no disk"),
                 (2, 1) => panic!("bad luck"),
                 (3, 1) => {
-                    send(Pid::this(), Signal::Kill);
+                    send(this_pid(), Signal::Kill);
                     Ok(0)
                 }
                 (4, 1) => std::process::exit(3),
@@ -258,7 +259,7 @@ fn causes() {
             ExitCause::Shutdown,
         ]
     );
-    assert_eq!(reaped[0].exit, Some(Exit::Code(7)));
+    assert_eq!(reaped[0].exit, Exit::Code(7));
     assert!(reaped.iter().all(|worker| worker.generation == 1));
 }
 

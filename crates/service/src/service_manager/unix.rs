@@ -1,6 +1,7 @@
 //! The service manager on Unix: systemd, or another service manager that understands sd_notify(3).
 //! Controls arrive as signals.
 
+use daemon_sys::process::{self, number_of};
 use std::io;
 use std::time::Duration;
 
@@ -51,8 +52,8 @@ impl ServiceManager {
             (SignalKind::terminate(), Control::Stop),
             (SignalKind::interrupt(), Control::Stop),
             (SignalKind::hangup(), Control::ParamChange),
-            (SignalKind::from_raw(daemon_sys::Signal::Tstp.number()), Control::Pause),
-            (SignalKind::from_raw(daemon_sys::Signal::Cont.number()), Control::Continue),
+            (SignalKind::from_raw(number_of(process::Signal::Tstp)), Control::Pause),
+            (SignalKind::from_raw(number_of(process::Signal::Cont)), Control::Continue),
         ];
         let signals = controls.into_iter().map(|(kind, control)| Ok((control, signal(kind)?)));
         let signals = signals.collect::<io::Result<_>>();

@@ -4,10 +4,10 @@ use std::mem::MaybeUninit;
 
 use super::Thread;
 use crate::error::{Error, Result};
-use crate::process::Pid;
+use crate::process::{Pid, this_pid};
 
 pub(super) fn is_alone() -> Result<bool> {
-    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, Pid::this().as_raw()];
+    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, this_pid().as_raw()];
     let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut length = size_of::<libc::kinfo_proc>();
     // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no new

@@ -5,12 +5,12 @@ use std::mem::MaybeUninit;
 
 use super::Thread;
 use crate::error::{Error, Result};
-use crate::process::Pid;
+use crate::process::{Pid, this_pid};
 
 pub(super) fn is_alone() -> Result<bool> {
     let mut info = MaybeUninit::<libc::proc_taskinfo>::zeroed();
     let length = size_of::<libc::proc_taskinfo>() as libc::c_int;
-    let this = Pid::this().as_raw();
+    let this = this_pid().as_raw();
     // SAFETY: `info` has the stated number of bytes.
     let result = unsafe {
         libc::proc_pidinfo(this, libc::PROC_PIDTASKINFO, 0, info.as_mut_ptr().cast(), length)

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::process::Pid;
+use crate::process::this_pid;
 
 static CREATED: AtomicU32 = AtomicU32::new(0);
 
@@ -22,7 +22,7 @@ pub(super) fn empty(name: &str) -> io::Result<OwnedFd> {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     let number = CREATED.fetch_add(1, Ordering::Relaxed);
-    let path = env::temp_dir().join(format!(".{name}.{}.{number}", Pid::this()));
+    let path = env::temp_dir().join(format!(".{name}.{}.{number}", this_pid()));
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     fs::remove_file(&path)?;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 
 use crate::error::{Error, Result};
-use crate::process::{self, Pid, Signal, SignalOutcome};
+use crate::process::{self, Pid, Signal, SignalOutcome, raw_pid};
 
 #[derive(Debug)]
 pub(super) struct ProcessHandle {
@@ -38,7 +38,7 @@ impl ProcessHandle {
 }
 
 fn has_exited(pid: Pid) -> bool {
-    kill(pid.nix(), None) == Err(Errno::ESRCH)
+    kill(raw_pid(pid), None) == Err(Errno::ESRCH)
 }
 
 impl AsFd for ProcessHandle {

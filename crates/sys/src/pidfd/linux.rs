@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::poll::{Interest, wait};
-use crate::process::{Pid, Signal, SignalOutcome};
+use crate::process::{Pid, Signal, SignalOutcome, number_of};
 
 #[derive(Debug)]
 pub(super) struct ProcessHandle(OwnedFd);
@@ -26,7 +26,7 @@ impl ProcessHandle {
 
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         let siginfo = std::ptr::null::<libc::siginfo_t>();
-        let (fd, number) = (self.0.as_raw_fd(), signal.number());
+        let (fd, number) = (self.0.as_raw_fd(), number_of(signal));
         // SAFETY: the descriptor is a pidfd; for a null siginfo, the kernel sends the same siginfo
         // as for kill(2), see pidfd_send_signal(2).
         let result =

@@ -46,7 +46,7 @@ use linux as platform;
 /// while exited.is_empty() {
 ///     exited = children.reap_exited()?;
 /// }
-/// assert!(matches!(exited[..], [ExitedChild { exit: Some(Exit::Code(7)), .. }]));
+/// assert!(matches!(exited[..], [ExitedChild { exit: Exit::Code(7), .. }]));
 /// # Ok(())
 /// # }
 /// ```
@@ -62,8 +62,8 @@ pub struct ChildSet {
 pub struct ExitedChild {
     /// The child's pid.
     pub pid: Pid,
-    /// How the child exited; `None` if other code has reaped the child.
-    pub exit: Option<Exit>,
+    /// How the child exited; [`Exit::Unknown`] if other code has reaped the child.
+    pub exit: Exit,
 }
 
 impl ChildSet {
@@ -132,9 +132,6 @@ impl ChildSet {
 
 /// Reaps a child if it has exited. A process that is not a child any more counts as exited.
 fn reap_one(pid: Pid) -> Option<ExitedChild> {
-    match reap(pid) {
-        Ok(None) => None,
-        Ok(exit) => Some(ExitedChild { pid, exit }),
-        Err(_not_a_child) => Some(ExitedChild { pid, exit: None }),
-    }
+    let exit = reap(pid).unwrap_or(Some(Exit::Unknown))?;
+    Some(ExitedChild { pid, exit })
 }

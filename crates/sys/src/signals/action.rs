@@ -6,7 +6,7 @@ use std::io;
 use libc::{c_int, siginfo_t};
 
 use crate::error::{Error, Result};
-use crate::process::Signal;
+use crate::process::{Signal, number_of};
 
 /// Signals whose disposition Rust's runtime sets. The runtime ignores `SIGPIPE`, so that a write to
 /// a closed pipe returns an error instead of killing the process. It handles the other two signals
@@ -26,7 +26,7 @@ const MAX_SIGNAL: c_int = 128;
 ///
 /// For [`Signal::Kill`] and [`Signal::Stop`], which cannot be ignored.
 pub fn ignore(signal: Signal) -> Result<()> {
-    set(signal.number(), libc::SIG_IGN)
+    set(number_of(signal), libc::SIG_IGN)
         .map_err(|error| Error::os(format!("ignore {signal}"), error))
 }
 
@@ -36,7 +36,7 @@ pub fn ignore(signal: Signal) -> Result<()> {
 ///
 /// For [`Signal::Kill`] and [`Signal::Stop`], whose action cannot be changed.
 pub fn restore_default(signal: Signal) -> Result<()> {
-    set(signal.number(), libc::SIG_DFL)
+    set(number_of(signal), libc::SIG_DFL)
         .map_err(|error| Error::os(format!("restore the default of {signal}"), error))
 }
 
@@ -57,7 +57,7 @@ pub fn restore_all_defaults() {
 
 /// Installs a handler that restarts interrupted system calls.
 pub(super) fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
-    set(signal.number(), handler as *const () as libc::sighandler_t)
+    set(number_of(signal), handler as *const () as libc::sighandler_t)
 }
 
 /// Installs a handler that receives the interrupted context and restarts interrupted system calls.
@@ -66,7 +66,7 @@ pub(crate) fn handle_with_context(
     handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
 ) -> io::Result<()> {
     let handler = handler as *const () as libc::sighandler_t;
-    set_with(signal.number(), handler, libc::SA_RESTART | libc::SA_SIGINFO)
+    set_with(number_of(signal), handler, libc::SA_RESTART | libc::SA_SIGINFO)
 }
 
 fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {

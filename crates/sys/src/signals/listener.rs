@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::action::{handle, restore_default};
 use crate::error::{Error, Result};
-use crate::process::Signal;
+use crate::process::{Signal, number_of};
 use crate::wakeup::Wakeup;
 
 /// The signals that have arrived, with one bit for each signal number.
@@ -60,10 +60,10 @@ impl SignalListener {
     /// For [`Signal::Kill`] and [`Signal::Stop`], which cannot be handled.
     pub fn handle(&self, signals: &[Signal]) -> Result<()> {
         WAKEUP_FD.store(self.wakeup.writer(), Ordering::SeqCst);
-        for signal in signals {
-            handle(*signal, on_signal)
+        for &signal in signals {
+            handle(signal, on_signal)
                 .map_err(|error| Error::os(format!("handle {signal}"), error))?;
-            self.handled.fetch_or(bit(signal.number()), Ordering::SeqCst);
+            self.handled.fetch_or(bit(number_of(signal)), Ordering::SeqCst);
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl SignalListener {
         for signal in self.handled().filter(|handled| signals.contains(handled)) {
             // The signal's action was changed before, so this change cannot fail.
             let _ = restore_default(signal);
-            self.handled.fetch_and(!bit(signal.number()), Ordering::SeqCst);
+            self.handled.fetch_and(!bit(number_of(signal)), Ordering::SeqCst);
         }
     }
 
@@ -83,7 +83,7 @@ impl SignalListener {
     pub fn drain(&self) -> Vec<Signal> {
         self.wakeup.clear();
         let pending = PENDING.swap(0, Ordering::SeqCst);
-        self.handled().filter(|signal| pending & bit(signal.number()) != 0).collect()
+        self.handled().filter(|signal| pending & bit(number_of(*signal)) != 0).collect()
     }
 
     /// Returns whether a signal has arrived that [`drain`](SignalListener::drain) has not returned
@@ -95,7 +95,7 @@ impl SignalListener {
 
     fn handled(&self) -> impl Iterator<Item = Signal> + use<> {
         let handled = self.handled.load(Ordering::SeqCst);
-        Signal::ALL.into_iter().filter(move |signal| handled & bit(signal.number()) != 0)
+        Signal::ALL.into_iter().filter(move |signal| handled & bit(number_of(*signal)) != 0)
     }
 }
 

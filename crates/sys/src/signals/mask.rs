@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use nix::sys::signal::SigSet;
 
 use crate::error::{Error, Result};
-use crate::process::Signal;
+use crate::process::{Signal, raw_signal};
 use crate::signals::queue::{has_reserved, is_reserved, release};
 
 /// Blocks signals until the guard is dropped. Dropping the guard restores the previous mask.
@@ -45,7 +45,7 @@ impl SignalBlockGuard {
     /// when the guard is dropped.
     #[must_use]
     pub fn was_blocked(&self, signal: Signal) -> bool {
-        self.previous.contains(signal.nix())
+        self.previous.contains(raw_signal(signal))
     }
 
     /// Restores the previous mask for all signals, including these signals of a
@@ -68,7 +68,7 @@ impl Drop for SignalBlockGuard {
         let mut mask = self.previous;
         if has_reserved() {
             let reserved = Signal::ALL.into_iter().filter(|signal| is_reserved(*signal));
-            mask.extend(reserved.map(Signal::nix));
+            mask.extend(reserved.map(raw_signal));
         }
         // pthread_sigmask fails only for an invalid operation, and this operation is valid.
         let _ = mask.thread_set_mask();
@@ -107,7 +107,7 @@ pub fn unblock_all() -> Result<()> {
 }
 
 pub(super) fn set_of(signals: &[Signal]) -> SigSet {
-    signals.iter().map(|signal| signal.nix()).collect()
+    signals.iter().map(|signal| raw_signal(*signal)).collect()
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn dropping_the_guard_restores_the_previous_mask() {
         let is_blocked =
-            |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(signal.nix());
+            |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(raw_signal(signal));
         let outer = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocked");
         assert!(!outer.was_blocked(Signal::Usr1));
         {
@@ -142,8 +142,8 @@ mod tests {
     fn leave_blocked_keeps_the_signals_blocked_until_they_are_unblocked() {
         SignalBlockGuard::block(&[Signal::Winch]).expect("blocked").leave_blocked();
         let mask = || SigSet::thread_get_mask().expect("mask");
-        assert!(mask().contains(Signal::Winch.nix()));
+        assert!(mask().contains(raw_signal(Signal::Winch)));
         unblock(&[Signal::Winch]).expect("unblocked");
-        assert!(!mask().contains(Signal::Winch.nix()));
+        assert!(!mask().contains(raw_signal(Signal::Winch)));
     }
 }

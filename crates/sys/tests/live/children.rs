@@ -12,7 +12,7 @@ use daemon_sys::fork::{fork, other_threads};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{
     SignalOutcome, become_group_leader, die_with_parent, exit_now, group_is_empty, signal,
-    signal_group,
+    signal_group, this_pid,
 };
 use daemon_sys::reap::{ChildSet, Exit, ExitedChild, peek_exit, reap, reap_any, wait_for};
 use daemon_sys::signals::{
@@ -22,7 +22,7 @@ use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Error, Pid, Signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::helpers::{child, sleep_until_killed};
+use super::helpers::{child, killed_by, sleep_until_killed};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -98,7 +98,7 @@ fn a_peeked_exit_can_still_be_reaped() {
     assert_eq!(peek_exit(sleeper).expect("a result"), None);
     assert_eq!(reap(sleeper).expect("a result"), None);
     assert_eq!(signal(sleeper, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
-    let killed = Exit::Signal { number: Signal::Kill.number(), core: false };
+    let killed = killed_by(Signal::Kill);
     eventually("the child is dead", || peek_exit(sleeper).expect("a result") == Some(killed));
     assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), SignalOutcome::Delivered);
     assert_eq!(reap(sleeper).expect("a result"), Some(killed));
@@ -132,7 +132,7 @@ fn only_exited_children_are_reaped() {
     let mut exited = reap_some(&mut children, 70);
     exited.sort_by_key(|child| child.pid);
     assert!(exited.iter().map(|child| child.pid).eq(pids[..70].iter().copied()));
-    assert!(exited.iter().all(|child| child.exit.is_some_and(|exit| exit == Signal::Kill)));
+    assert!(exited.iter().all(|child| child.exit == killed_by(Signal::Kill)));
     assert_eq!(children.reap_exited().expect("reaped"), []);
     assert_eq!(
         children.signal(pids[0], Signal::Kill).expect("a result"),
@@ -151,7 +151,7 @@ fn reaped_by_other_code() {
     let pid = child(|| 3);
     children.add(pid);
     wait_for(pid).expect("reaped");
-    assert_eq!(reap_some(&mut children, 1), [ExitedChild { pid, exit: None }]);
+    assert_eq!(reap_some(&mut children, 1), [ExitedChild { pid, exit: Exit::Unknown }]);
     assert_eq!(children.reap_exited().expect("reaped"), []);
 }
 
@@ -168,7 +168,7 @@ fn without_a_descriptor() {
     assert_eq!(children.reap_exited().expect("reaped"), []);
     assert_eq!(children.signal(pid, Signal::Term).expect("permitted"), SignalOutcome::Delivered);
     let exited = reap_some(&mut children, 1);
-    assert!(exited[0].pid == pid && exited[0].exit.is_some_and(|exit| exit == Signal::Term));
+    assert!(exited[0].pid == pid && exited[0].exit == killed_by(Signal::Term));
 }
 
 fn a_group_is_empty() {
@@ -194,7 +194,7 @@ fn a_child_dies_with_its_parent() {
     let (end, open) = io::pipe().expect("a pipe");
     let (mut reader, mut writer) = io::pipe().expect("a pipe");
     let parent = child(|| {
-        let parent = Pid::this();
+        let parent = this_pid();
         child(|| {
             die_with_parent(Signal::Kill, parent).expect("set");
             writer.write_all(b".").expect("transferred");
@@ -208,7 +208,7 @@ fn a_child_dies_with_its_parent() {
     let limit = Some(Duration::from_secs(10));
     let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("polled");
     assert!(ends[0].is_closed(), "all copies of the writing end are closed");
-    assert_eq!(wait_for(parent).expect("reaped"), Signal::Kill);
+    assert_eq!(wait_for(parent).expect("reaped"), killed_by(Signal::Kill));
 }
 
 fn an_exited_parent_is_an_error() {
@@ -237,14 +237,14 @@ fn no_signal_is_lost() {
         sleep_until_killed()
     });
     assert_eq!(signal(masked, Signal::Term).expect("permitted"), SignalOutcome::Delivered);
-    assert_eq!(wait_for(masked).expect("reaped"), Signal::Term);
+    assert_eq!(wait_for(masked).expect("reaped"), killed_by(Signal::Term));
 }
 
 fn signals_are_read_from_the_queue() {
     let queue = SignalQueue::new(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opened");
     assert_eq!(queue.drain().expect("read"), []);
     for _ in 0..3 {
-        assert_eq!(signal(Pid::this(), Signal::Hup).expect("permitted"), SignalOutcome::Delivered);
+        assert_eq!(signal(this_pid(), Signal::Hup).expect("permitted"), SignalOutcome::Delivered);
     }
     let exiting = child(|| 0);
     let mut received = Vec::new();
@@ -262,15 +262,15 @@ fn a_guard_keeps_queue_signals_blocked() {
     let blocked = block_all().expect("blocked");
     let queue = SignalQueue::new(&[Signal::Term]).expect("opened");
     drop(blocked);
-    assert_eq!(signal(Pid::this(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
+    assert_eq!(signal(this_pid(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
     assert_eq!(queue.drain().expect("read"), [Signal::Term]);
     let killed = child(|| {
         restore_default(Signal::Term).expect("restored");
         unblock(&[Signal::Term]).expect("unblocked");
-        assert_eq!(signal(Pid::this(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
+        assert_eq!(signal(this_pid(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
         exit_now(0)
     });
-    assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
+    assert_eq!(wait_for(killed).expect("reaped"), killed_by(Signal::Term));
 }
 
 fn reported_once() {
@@ -278,7 +278,7 @@ fn reported_once() {
     assert!(error.starts_with("cannot handle KILL"), "{error}");
     let listener = SignalListener::open(&[Signal::Usr1, Signal::Usr2]).expect("listener");
     for _ in 0..2 {
-        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("permitted"), SignalOutcome::Delivered);
+        assert_eq!(signal(this_pid(), Signal::Usr2).expect("permitted"), SignalOutcome::Delivered);
     }
     let ready = wait(&[(listener.as_fd(), Interest::Read)], None).expect("polled");
     assert!(ready[0].is_readable());
@@ -288,15 +288,15 @@ fn reported_once() {
 
 fn ignored_until_restored() {
     ignore(Signal::Usr1).expect("ignored");
-    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
+    assert_eq!(signal(this_pid(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
     let blocked = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocked");
     let default = child(|| {
         restore_default(Signal::Usr1).expect("restored");
-        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
+        assert_eq!(signal(this_pid(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
         unblock(&[Signal::Usr1]).expect("unblocked");
         exit_now(0)
     });
-    assert_eq!(wait_for(default).expect("reaped"), Signal::Usr1);
+    assert_eq!(wait_for(default).expect("reaped"), killed_by(Signal::Usr1));
     drop(blocked);
 }
 

@@ -1,11 +1,13 @@
-//! Helpers of the live tests: one forks a child, the other sleeps until the process is killed.
+//! Helpers of the live tests: they fork a child, sleep until the process is killed, and name its
+//! exit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use daemon_sys::Pid;
 use daemon_sys::fork::{ForkResult, fork};
-use daemon_sys::process::exit_now;
+use daemon_sys::process::{exit_now, number_of};
+use daemon_sys::reap::Exit;
+use daemon_sys::{Pid, Signal};
 
 /// Forks a child that runs the closure and exits with its result, or with 101 if it panics.
 pub(crate) fn child(run: impl FnOnce() -> i32) -> Pid {
@@ -23,4 +25,9 @@ pub(crate) fn sleep_until_killed() -> ! {
         std::thread::park_timeout(Duration::from_secs(60));
     }
     exit_now(99)
+}
+
+/// Returns the exit of a process that this signal has killed, without a core dump.
+pub(crate) fn killed_by(signal: Signal) -> Exit {
+    Exit::Signal { number: number_of(signal), core: false }
 }

@@ -13,13 +13,13 @@ use daemon_sys::detach::{ReadinessNotifier, detach};
 use daemon_sys::limits::change_dir;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{Group, Privileges, User, drop_to};
-use daemon_sys::process::{exit_now, signal};
+use daemon_sys::process::{exit_now, signal, this_pid};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared::anonymous;
 use daemon_sys::stdio::{LogFile, all_to_null};
 use daemon_sys::{Error, Pid, Signal};
 
-use super::helpers::{child, sleep_until_killed};
+use super::helpers::{child, killed_by, sleep_until_killed};
 use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -63,7 +63,7 @@ fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> 
 
 fn the_launcher_succeeds() {
     let launched = launch("the_launcher_succeeds_when_the_daemon_is_ready", |readiness| {
-        println!("daemon {}", Pid::this());
+        println!("daemon {}", this_pid());
         all_to_null().expect("redirected");
         readiness.notify_ready();
         sleep_until_killed();
@@ -121,7 +121,7 @@ fn an_exit_is_reported_while_a_child_runs() {
             sleep_until_killed()
         });
         eprintln!("{orphan}");
-        signal(Pid::this(), Signal::Kill).map(|_| ()).expect("permitted");
+        signal(this_pid(), Signal::Kill).map(|_| ()).expect("permitted");
         sleep_until_killed();
     });
     let Some(Output { status, stderr, .. }) = launched else {
@@ -146,7 +146,7 @@ fn a_detached_daemon() {
             let stat = fs::read_to_string("/proc/self/stat").expect("found");
             let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
             let (session, terminal) = (fields[3], fields[4]);
-            let is_leader = session == Pid::this().to_string();
+            let is_leader = session == this_pid().to_string();
             if read == 0 && !is_leader && terminal == "0" {
                 readiness.notify_ready();
             } else {
@@ -238,13 +238,13 @@ fn a_stale_pid_file() {
     // `wait_until_claimed_by`.
     let mut claimed = PidFile::claim(&path).expect("claimed");
     let first = child(|| {
-        claimed.write(Pid::this()).expect("written");
+        claimed.write(this_pid()).expect("written");
         sleep_until_killed()
     });
     claimed.close();
     wait_until_claimed_by(&path, first);
     signal(first, Signal::Kill).map(|_| ()).expect("permitted");
-    assert_eq!(wait_for(first).expect("reaped"), Signal::Kill);
+    assert_eq!(wait_for(first).expect("reaped"), killed_by(Signal::Kill));
     assert_eq!(fs::read_to_string(&path).expect("left behind"), format!("{first}\n"));
     PidFile::claim(&path).expect("claimed again").release().expect("removed");
     assert!(!path.exists());
@@ -266,7 +266,7 @@ fn a_child_that_closes_its_copy() {
     drop(claimed);
     PidFile::claim(&path).expect("claimed while the child is running");
     signal(holder, Signal::Kill).map(|_| ()).expect("permitted");
-    assert_eq!(wait_for(holder).expect("reaped"), Signal::Kill);
+    assert_eq!(wait_for(holder).expect("reaped"), killed_by(Signal::Kill));
 }
 
 fn is_root() -> bool {

@@ -13,6 +13,7 @@ use daemon_sys::fds;
 use daemon_sys::link::pair;
 use daemon_sys::memfd::{memfd_with, read_all};
 use daemon_sys::poll::{Interest, wait};
+use daemon_sys::process::this_pid;
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared;
 use daemon_sys::title::{Title, set_comm};
@@ -116,22 +117,22 @@ fn a_long_title_is_shown() {
     for length in (0..arguments + 10).chain([title.capacity()]).rev() {
         let long = "x".repeat(length);
         title.set(&long);
-        let shown = cmdline(Pid::this());
+        let shown = cmdline(this_pid());
         assert_eq!(shown.trim_end_matches('\0'), long, "a title of {length} bytes");
         title.set("short");
-        assert_eq!(cmdline(Pid::this()).trim_end_matches('\0'), "short", "after {length} bytes");
+        assert_eq!(cmdline(this_pid()).trim_end_matches('\0'), "short", "after {length} bytes");
     }
     title.set(&"é".repeat(5000));
-    assert_eq!(cmdline(Pid::this()).trim_matches(['é', '\0']), "");
+    assert_eq!(cmdline(this_pid()).trim_matches(['é', '\0']), "");
     title.set("parent");
     let named = child(|| {
         title.set("child 3");
         set_comm("child-with-a-long-name");
         let comm = fs::read_to_string("/proc/self/comm").expect("the file exists");
-        i32::from(cmdline(Pid::this()) != "child 3\0" || comm != "child-with-a-lo\n")
+        i32::from(cmdline(this_pid()) != "child 3\0" || comm != "child-with-a-lo\n")
     });
     assert_eq!(wait_for(named).expect("reaped"), Exit::Code(0));
-    assert_eq!(cmdline(Pid::this()), "parent\0");
+    assert_eq!(cmdline(this_pid()), "parent\0");
 }
 
 fn arguments_and_environment_stay() {
@@ -149,7 +150,7 @@ fn a_second_title_is_not_shown() {
     let second = Title::claim();
     second.set("second");
     assert_eq!(second.capacity(), 0);
-    assert!(!cmdline(Pid::this()).contains("second"));
+    assert!(!cmdline(this_pid()).contains("second"));
 }
 
 fn the_descriptor_of_the_listing_is_not_listed() {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{SignalOutcome, exit_now, signal, terminate_after};
+use daemon_sys::process::{SignalOutcome, exit_now, number_of, signal, terminate_after};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::signals::SignalBlockGuard;
 use daemon_sys::trace::{BacktraceChannel, BacktraceRequester, MAX_FRAMES, StackFrame, symbolise};
 use daemon_sys::{Pid, Signal, shared};
 
-use super::helpers::{child, sleep_until_killed};
+use super::helpers::{child, killed_by, sleep_until_killed};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -100,7 +100,7 @@ fn matches(frame: &StackFrame, part: &str) -> bool {
 
 fn kill(pid: Pid) {
     assert_eq!(signal(pid, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
-    assert_eq!(wait_for(pid).expect("reaped"), Signal::Kill);
+    assert_eq!(wait_for(pid).expect("reaped"), killed_by(Signal::Kill));
 }
 
 #[inline(never)]
@@ -168,7 +168,7 @@ fn a_handler_is_inherited() {
             channel.install_handler().expect("installed");
             let spinning = child(spin_for_a_minute);
             writer.write_all(&spinning.as_raw().to_ne_bytes()).expect("transferred");
-            exit_now(i32::from(wait_for(spinning).expect("reaped") != Signal::Kill))
+            exit_now(i32::from(wait_for(spinning).expect("reaped") != killed_by(Signal::Kill)))
         }
     };
     let mut number = [0; 4];
@@ -197,7 +197,7 @@ fn a_stopped_child() {
                 writer.write_all(&other.as_raw().to_ne_bytes()).expect("transferred");
             }
             let ends = others.map(|other| wait_for(other).expect("reaped"));
-            exit_now(i32::from(ends.iter().any(|end| *end != Signal::Kill)))
+            exit_now(i32::from(ends.iter().any(|end| *end != killed_by(Signal::Kill))))
         }
     };
     let mut next_pid = || {
@@ -232,7 +232,7 @@ fn a_child_that_blocks_the_signal() {
         SignalBlockGuard::block(&[Signal::Urg]).expect("blocked").leave_blocked();
         spin_for_a_minute()
     });
-    let blocked = format!("{:016x}", 1_u64 << (Signal::Urg.number() - 1));
+    let blocked = format!("{:016x}", 1_u64 << (number_of(Signal::Urg) - 1));
     let is_blocked = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.lines().any(|line| line.starts_with("SigBlk:") && line.ends_with(&blocked))

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::process::Signal;
+use crate::process::{Signal, number_of};
 use crate::signals::mask::set_of;
 
 /// The size of a signalfd record in bytes; the kernel returns only whole records. The first four
@@ -75,13 +75,13 @@ pub(super) fn release(signals: &[Signal]) {
 }
 
 fn bits(signals: &[Signal]) -> u64 {
-    let bit = |signal: &Signal| 1_u64 << signal.number();
-    signals.iter().fold(0, |bits, signal| bits | bit(signal))
+    signals.iter().fold(0, |bits, signal| bits | 1_u64 << number_of(*signal))
 }
 
 fn signal(record: &[u8]) -> Option<Signal> {
     let number = u32::from_ne_bytes(*record.first_chunk()?);
-    Signal::from_number(i32::try_from(number).ok()?)
+    let number = i32::try_from(number).ok()?;
+    Signal::ALL.into_iter().find(|signal| number_of(*signal) == number)
 }
 
 impl AsFd for SignalSource {
