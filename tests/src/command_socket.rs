@@ -14,7 +14,7 @@ use actix_daemon::{
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::commands::exhaust_descriptors;
+use crate::misbehave::exhaust_descriptors;
 
 /// A test program's own commands. The command socket calls this function for each command that is
 /// not built in. The function returns the request to hand over to a child, or `None` if the command

@@ -9,7 +9,7 @@ use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::attempts::attempt;
-use crate::misbehave::misbehave;
+use crate::misbehave::{exhaust_descriptors, misbehave};
 
 /// The interval at which a child checks for a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -112,9 +112,4 @@ async fn wait_for_file(file: &str) {
     while !Path::new(file).exists() {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-}
-
-/// Opens descriptors until the process reaches its limit.
-pub(crate) fn exhaust_descriptors() -> Vec<File> {
-    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }

@@ -144,3 +144,8 @@ fn forge_response(memory: &File, page: u64, round: u64) {
     // A failed write forges nothing.
     let _ = memory.write_all_at(&bytes, page + 8);
 }
+
+/// Opens descriptors until the process reaches its limit.
+pub(crate) fn exhaust_descriptors() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}

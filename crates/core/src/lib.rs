@@ -130,6 +130,7 @@ mod claim;
 mod counts;
 mod demand;
 mod dirty;
+mod entry;
 mod exit_cause;
 pub mod format;
 #[cfg(all(any(test, feature = "fuzz"), not(loom)))]
@@ -161,6 +162,7 @@ pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, Failu
 pub use claim::{AbortResult, Claim, FinishResult, Owner, RevokeResult, StartResult};
 pub use counts::Counts;
 pub use demand::{DemandRules, DemandScaler};
+pub use entry::{SlotEntry, SlotFault};
 pub use exit_cause::{
     ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, classify_exit,
     signal_name,
@@ -173,9 +175,7 @@ pub use phase::{IllegalPhaseChange, Phase};
 pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
 pub use process::{ChildId, Pid};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
-pub use reader::{
-    HEADER_LINES, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for,
-};
+pub use reader::{HEADER_LINES, ScoreboardError, ScoreboardReader, lines_for, slots_for};
 pub use record::MAX_EXTENSION;
 pub use rogue::{
     Action, ActionKind, Assessment, Babysitter, Confirmation, Ladder, LadderError, LadderStep,

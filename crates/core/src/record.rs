@@ -8,9 +8,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::entry::{SlotEntry, SlotFault};
 use crate::line::{Generation, SlotNumber, SlotState, WORDS};
 use crate::monotonic::MonotonicTime;
-use crate::reader::{SlotEntry, SlotFault};
 use crate::status::Status;
 
 /// The maximum time by which a child can extend the deadline of its current request at once.

@@ -7,12 +7,13 @@ use std::ops::Deref;
 
 use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
+use crate::entry::{SlotEntry, SlotFault};
 use crate::exit_cause::ExitCause;
 use crate::label::{self, Guard, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
-use crate::reader::{MAGIC, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, header_word};
+use crate::reader::{MAGIC, ScoreboardError, ScoreboardReader, header_word};
 use crate::record::{Record, SlotRecord};
 use crate::seat::ReportError;
 use crate::status::Status;

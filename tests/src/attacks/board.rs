@@ -25,8 +25,6 @@ pub(super) const BOARD: &[Attack] = attacks![Board:
     marks_changing, board_random, board_ones, board_zeroed, board_changing,
 ];
 
-/// The first word of a scoreboard.
-const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x02");
 /// The number of words in a line.
 const WORDS: u64 = 16;
 
@@ -57,22 +55,6 @@ const EXIT_CAUSES: u64 = 13;
 /// How long a value stays before the attack replaces it: long enough for the parent to read it.
 const SHORT: Duration = Duration::from_micros(100);
 
-/// Returns whether a mapping begins as a scoreboard does.
-fn is_board(mapping: &Mapping) -> bool {
-    mapping.read(0).is_ok_and(|first| first == MAGIC)
-}
-
-/// Returns the mapping of the whole scoreboard: the header, and the rest, which is writable.
-pub(super) fn mapping() -> io::Result<Mapping> {
-    let mut all = Mapping::find(|permissions, _path| permissions.ends_with('s'))?;
-    let board = all.iter().position(is_board).map(|nth| all.swap_remove(nth));
-    let board = board.ok_or_else(|| missing("the scoreboard"))?;
-    Ok(match all.iter().find(|other| board.is_followed_by(other)) {
-        Some(rest) => board.joined_with(rest),
-        None => board,
-    })
-}
-
 /// The scoreboard in this process's memory.
 struct Board {
     memory: Mapping,
@@ -83,7 +65,7 @@ struct Board {
 
 impl Board {
     fn find() -> io::Result<Board> {
-        let memory = mapping()?;
+        let memory = Mapping::board()?;
         let slots = memory.read(SLOTS)?;
         let first = MARKS + slots.div_ceil(1024);
         if (first + slots) * WORDS > memory.words() {

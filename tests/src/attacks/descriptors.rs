@@ -191,7 +191,7 @@ fn all_replaced_by_null(_attacker: &mut Attacker) -> io::Result<()> {
 
 /// Opens descriptors up to its limit.
 fn descriptors_exhausted(_attacker: &mut Attacker) -> io::Result<()> {
-    crate::commands::exhaust_descriptors().into_iter().for_each(|open| {
+    crate::misbehave::exhaust_descriptors().into_iter().for_each(|open| {
         let _open = open.into_raw_fd();
     });
     Ok(())

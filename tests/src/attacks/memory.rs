@@ -16,6 +16,9 @@ pub(super) const MEMORY: &[Attack] = attacks![Memory:
     board_file_truncated, own_heap_random, own_code_zeroed, stack_overflowed, memory_exhausted,
 ];
 
+/// The first word of a scoreboard.
+const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x02");
+
 /// A mapping of this process that it can write to.
 #[derive(Debug)]
 pub(super) struct Mapping {
@@ -51,14 +54,15 @@ impl Mapping {
         Mapping::find(|permissions, _path| permissions == "rw-s")
     }
 
-    /// Returns whether another mapping begins where this one ends.
-    pub(super) fn is_followed_by(&self, other: &Mapping) -> bool {
-        self.start + self.length == other.start
-    }
-
-    /// Returns this mapping and the one that follows it as one.
-    pub(super) fn joined_with(self, next: &Mapping) -> Mapping {
-        Mapping { length: self.length + next.length, ..self }
+    /// Returns the mapping of the whole scoreboard: the header, and the rest, which is writable.
+    pub(super) fn board() -> io::Result<Mapping> {
+        let mut all = Mapping::find(|permissions, _path| permissions.ends_with('s'))?;
+        let is_board = |mapping: &Mapping| mapping.read(0).is_ok_and(|first| first == MAGIC);
+        let board = all.iter().position(is_board).map(|nth| all.swap_remove(nth));
+        let board = board.ok_or_else(|| missing("the scoreboard"))?;
+        let rest = all.iter().find(|other| board.start + board.length == other.start);
+        let length = board.length + rest.map_or(0, |rest| rest.length);
+        Ok(Mapping { length, ..board })
     }
 
     /// Returns whether this mapping is a part of another.
@@ -91,7 +95,7 @@ impl Mapping {
 /// Returns the shared mappings without the scoreboard.
 fn other_shared() -> io::Result<Vec<Mapping>> {
     let mut found = Mapping::shared()?;
-    let board = super::board::mapping()?;
+    let board = Mapping::board()?;
     found.retain(|mapping| !mapping.is_part_of(&board));
     if found.is_empty() { Err(missing("shared memory besides the scoreboard")) } else { Ok(found) }
 }

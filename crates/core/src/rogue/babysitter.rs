@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::ladder::{Escalation, Ladder, LadderStep};
 use super::limits::{Assessment, Limits, Usage};
+use crate::entry::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
 use crate::line::{Generation, SlotNumber};
 use crate::monotonic::MonotonicTime;
-use crate::reader::SlotEntry;
 use crate::status::Status;
 
 /// The minimum time between two scans.

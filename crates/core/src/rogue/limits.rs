@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::entry::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
 use crate::monotonic::MonotonicTime;
 use crate::quota::Jitter;
-use crate::reader::SlotEntry;
 use crate::status::Status;
 
 /// The limits of a child. `None` means that there is no limit.
