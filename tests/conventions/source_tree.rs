@@ -59,6 +59,8 @@ pub(crate) struct Crate {
     pub(crate) name: String,
     /// The path of the crate's folder, relative to the root.
     pub(crate) folder: String,
+    /// The root files of the crate's libraries, programs and tests, relative to the root.
+    pub(crate) roots: Vec<String>,
     /// The crate's dependencies for all platforms, without dev-dependencies.
     pub(crate) needs: Vec<Need>,
     /// The members of the workspace among the dev-dependencies.
@@ -123,9 +125,15 @@ pub(crate) fn workspace() -> Vec<Crate> {
         }
         let features = package["features"].as_object().unwrap();
         let folder = folder(package);
+        let relative =
+            |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let targets = package["targets"].as_array().unwrap().iter();
         Crate {
             name: name_of(&folder),
-            folder: folder.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
+            folder: relative(&folder),
+            roots: targets
+                .map(|target| relative(Path::new(target["src_path"].as_str().unwrap())))
+                .collect(),
             needs,
             tested_with,
             features: features.iter().map(|(name, on)| (name.clone(), words(on))).collect(),
