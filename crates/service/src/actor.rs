@@ -13,21 +13,28 @@ use futures::channel::oneshot;
 use futures::future::join_all;
 use slog::{Logger, debug, error, info, o, warn};
 
-use crate::callback::{Callback, Callbacks};
-use crate::control::{Control, ControlRefused};
 use crate::error::ServiceError;
 use crate::messages::{
-    AwaitExit, CheckHealth, GetState, Health, NextState, NextStateResult, Register, SetState,
-    SetStatusText, SignalOwner, StateCallback,
+    AwaitExit, Callbacks, CheckHealth, GetState, Health, NextState, Register, SetStatusText,
+    SignalOwner, StateCallback,
 };
-use crate::notification::watchdog_interval;
 use crate::service_manager::ServiceManager;
-use crate::settings::{Registration, ServiceSettings};
-use crate::state::{IllegalStateChange, ServiceState};
-use crate::state_machine::{Call, Effect, ParticipantId, ServiceStatus, StateMachine, Timing};
+use crate::settings::ServiceSettings;
+use crate::state::{Callback, Control, ControlRefused, IllegalStateChange, ServiceState};
+use crate::state_machine::{
+    Call, Effect, ParticipantId, ServiceStatus, SetState, StateMachine, Timing,
+};
 
 /// How long the recipients of the `Stopped` callback may take to handle the callback.
 const STOPPED_CALLBACK_MAX: Duration = Duration::from_secs(5);
+/// The least time between two notifications of the watchdog.
+const WATCHDOG_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// Returns how often the watchdog is notified: twice within its timeout, but at most every
+/// [`WATCHDOG_INTERVAL_MIN`], because a shorter interval would keep the processor busy.
+fn watchdog_interval(timeout: Duration) -> Duration {
+    (timeout / 2).max(WATCHDOG_INTERVAL_MIN)
+}
 
 /// A participant: an actor, such as a daemon, that was registered with [`Register`].
 #[derive(Debug)]
@@ -48,21 +55,15 @@ pub struct ServiceActor {
     state_machine: StateMachine,
     callbacks: Callbacks,
     participants: Vec<Participant>,
-    pub(crate) service_manager: ServiceManager,
+    service_manager: ServiceManager,
     stopped_recipients: Vec<Recipient<StateCallback>>,
     exit_waiters: Vec<oneshot::Sender<u32>>,
     timer: Option<(MonotonicTime, SpawnHandle)>,
     started_at: Instant,
     /// The state that was logged last.
     logged: Option<ServiceState>,
-    health_check: HealthCheck,
-}
-
-/// Whether a participant has still to answer whether it is healthy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HealthCheck {
-    Idle,
-    InProgress,
+    /// Whether a participant has still to answer whether it is healthy.
+    is_checking_health: bool,
 }
 
 impl ServiceActor {
@@ -89,9 +90,8 @@ impl ServiceActor {
         let timing =
             Timing { poll_interval: settings.poll_interval, wait_hint: settings.wait_hint };
         let mut state_machine = StateMachine::new(timing, settings.callbacks.callback_set());
-        match settings.registration {
-            Registration::None => {}
-            Registration::Awaited => state_machine.await_registration(),
+        if settings.awaits_registration {
+            state_machine.await_registration();
         }
         Ok(ServiceActor::create(|ctx| {
             service_manager.listen(signals, ctx.address().recipient());
@@ -106,7 +106,7 @@ impl ServiceActor {
                 timer: None,
                 started_at: Instant::now(),
                 logged: None,
-                health_check: HealthCheck::Idle,
+                is_checking_health: false,
             }
         }))
     }
@@ -230,15 +230,14 @@ impl ServiceActor {
     /// Checks the health of all participants, and notifies the watchdog if they are healthy.
     /// Does nothing while the previous check has not been answered.
     fn check_health(&mut self, ctx: &mut Context<Self>) {
-        match std::mem::replace(&mut self.health_check, HealthCheck::InProgress) {
-            HealthCheck::InProgress => return,
-            HealthCheck::Idle => {}
+        if std::mem::replace(&mut self.is_checking_health, true) {
+            return;
         }
         let checked =
             self.participants.iter().filter_map(|participant| participant.health.as_ref());
         let answers = join_all(checked.map(|health| health.send(CheckHealth)).collect::<Vec<_>>());
         ctx.spawn(answers.into_actor(self).map(|answers, service, _ctx| {
-            service.health_check = HealthCheck::Idle;
+            service.is_checking_health = false;
             let reason = answers.into_iter().find_map(|answer| match answer {
                 Ok(Health::Healthy) => None,
                 Ok(Health::Unhealthy(reason)) => Some(reason),
@@ -299,8 +298,7 @@ impl Handler<NextState> for ServiceActor {
 
     fn handle(&mut self, next: NextState, ctx: &mut Self::Context) -> Self::Result {
         let NextState { call_id, delay } = next;
-        let (result, effects): (NextStateResult, _) =
-            self.state_machine.next_state(call_id, delay, self.now());
+        let (result, effects) = self.state_machine.next_state(call_id, delay, self.now());
         self.carry_out(effects, ctx);
         MessageResult(result)
     }
@@ -362,5 +360,63 @@ impl Handler<AwaitExit> for ServiceActor {
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })
+    }
+}
+
+#[cfg(unix)]
+mod fd_store {
+    use std::io;
+
+    use actix::{Context, Handler};
+
+    use super::ServiceActor;
+    use crate::systemd::{FdStoreResult, NotifySocket, RemoveFd, StoreFd};
+
+    impl ServiceActor {
+        fn notify(
+            &self,
+            send: impl FnOnce(&NotifySocket) -> io::Result<()>,
+        ) -> io::Result<FdStoreResult> {
+            match self.service_manager.socket() {
+                Some(socket) => send(socket).map(|()| FdStoreResult::Sent),
+                None => Ok(FdStoreResult::NoServiceManager),
+            }
+        }
+    }
+
+    impl Handler<StoreFd> for ServiceActor {
+        type Result = io::Result<FdStoreResult>;
+
+        fn handle(&mut self, store: StoreFd, _ctx: &mut Context<Self>) -> Self::Result {
+            self.notify(|socket| socket.store(&store))
+        }
+    }
+
+    impl Handler<RemoveFd> for ServiceActor {
+        type Result = io::Result<FdStoreResult>;
+
+        fn handle(&mut self, remove: RemoveFd, _ctx: &mut Context<Self>) -> Self::Result {
+            self.notify(|socket| socket.remove(&remove))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_notified_twice_within_its_timeout_but_not_without_a_pause() {
+        let micros = Duration::from_micros;
+        let table = [
+            (micros(1), WATCHDOG_INTERVAL_MIN),
+            (WATCHDOG_INTERVAL_MIN * 2 - micros(1), WATCHDOG_INTERVAL_MIN),
+            (micros(400_000), micros(200_000)),
+            (Duration::from_secs(30), Duration::from_secs(15)),
+            (micros(u64::MAX), micros(u64::MAX) / 2),
+        ];
+        for (timeout, interval) in table {
+            assert_eq!(watchdog_interval(timeout), interval, "{timeout:?}");
+        }
     }
 }

@@ -46,10 +46,3 @@ pub enum ServiceError {
     #[error("cannot run the service: this process already runs one")]
     AlreadyRunning,
 }
-
-impl ServiceError {
-    /// Creates the error for a variable whose value is invalid.
-    pub(crate) fn environment(variable: &'static str, value: &str, reason: &str) -> ServiceError {
-        ServiceError::Environment { variable, value: value.to_owned(), reason: reason.to_owned() }
-    }
-}

@@ -3,9 +3,8 @@
 //!
 //! An input must result in a value or an error, never in a panic.
 
-use crate::notification::{status_line, watchdog_timeout};
 use crate::state::ServiceState;
-use crate::systemd::fd_names;
+use crate::systemd::{fd_names, status_line, watchdog_timeout};
 
 /// Reads lines as `WATCHDOG_USEC`, `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, and
 /// as a status text, in this order. An empty line is a variable that is not set.

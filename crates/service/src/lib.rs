@@ -87,7 +87,7 @@
 //! | [`Control`], [`UserControl`] | controls from the service manager |
 //! | [`Register`], [`CheckHealth`] | registering a participant, such as a daemon |
 //! | [`ServiceState`], [`state_machine`] | the states and the legal changes |
-//! | [`notification`] | the sd_notify messages |
+//! | [`systemd`] | inherited descriptors and the descriptor store |
 //!
 //! # Limitations
 //!
@@ -96,22 +96,14 @@
 //!   the service says that the service is paused.
 
 mod actor;
-mod callback;
-mod control;
 mod error;
 #[cfg(all(unix, any(test, feature = "fuzz")))]
 #[doc(hidden)]
 pub mod fuzz;
 mod messages;
-pub mod notification;
 mod run;
 #[cfg(test)]
 mod sentences;
-#[cfg(unix)]
-#[path = "service_manager/unix.rs"]
-mod service_manager;
-#[cfg(windows)]
-#[path = "service_manager/windows.rs"]
 mod service_manager;
 mod settings;
 mod state;
@@ -120,14 +112,15 @@ pub mod state_machine;
 pub mod systemd;
 
 pub use actor::ServiceActor;
-pub use callback::{Callback, CallbackSet, Callbacks};
-pub use control::{Control, ControlRefused, InvalidUserControl, UserControl};
 pub use error::ServiceError;
 pub use messages::{
-    AwaitExit, CallId, CheckHealth, GetState, Health, NextState, NextStateResult, Register,
-    SetState, SetStatusText, SignalOwner, StateCallback,
+    AwaitExit, Callbacks, CheckHealth, GetState, Health, NextState, Register, SetStatusText,
+    SignalOwner, StateCallback,
 };
 pub use run::{run, run_here};
 pub use settings::ServiceSettings;
-pub use state::{ControlResponse, IllegalStateChange, ServiceState};
-pub use state_machine::{Reloading, ServiceStatus};
+pub use state::{
+    Callback, CallbackSet, Control, ControlRefused, ControlResponse, IllegalStateChange,
+    InvalidUserControl, ServiceState, UserControl,
+};
+pub use state_machine::{CallId, NextStateResult, ServiceStatus, SetState};

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use crate::callback::Callback;
-use crate::control::Control;
-use crate::state::{IllegalStateChange, ServiceState};
-use crate::state_machine::{ParticipantId, ServiceStatus};
+use crate::state::{Callback, CallbackSet, Control, IllegalStateChange, ServiceState};
+use crate::state_machine::{CallId, NextStateResult, ServiceStatus, SetState};
 
 /// Calls a callback with the service's state. The original, `POE::Component::Daemon::Win32`, has a
 /// separate event for each state instead, for example `service_running`.
@@ -40,11 +38,48 @@ impl StateCallback {
     }
 }
 
-/// Identifies the call that an answer belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallId {
-    pub(crate) number: u64,
-    pub(crate) participant: ParticipantId,
+/// The recipients of a service's callbacks.
+#[derive(Debug, Default)]
+pub struct Callbacks {
+    recipients: [Option<Recipient<StateCallback>>; Callback::ALL.len()],
+}
+
+impl Callbacks {
+    /// Uses one recipient for all callbacks.
+    pub fn all(recipient: impl Into<Recipient<StateCallback>>) -> Callbacks {
+        let recipient = recipient.into();
+        Callbacks { recipients: Callback::ALL.map(|_callback| Some(recipient.clone())) }
+    }
+
+    /// Uses no recipients. Add recipients with [`on`](Callbacks::on).
+    ///
+    /// The service waits only for the answers of callbacks that have a recipient, and for the
+    /// answers of registered participants.
+    #[must_use]
+    pub fn none() -> Callbacks {
+        Callbacks::default()
+    }
+
+    /// Sets the recipient for one callback.
+    #[must_use]
+    pub fn on(
+        mut self,
+        callback: Callback,
+        recipient: impl Into<Recipient<StateCallback>>,
+    ) -> Self {
+        self.recipients[callback as usize] = Some(recipient.into());
+        self
+    }
+
+    pub(crate) fn callback_set(&self) -> CallbackSet {
+        let given =
+            Callback::ALL.into_iter().filter(|callback| self.recipient(*callback).is_some());
+        given.fold(CallbackSet::NONE, CallbackSet::with)
+    }
+
+    pub(crate) fn recipient(&self, callback: Callback) -> Option<&Recipient<StateCallback>> {
+        self.recipients[callback as usize].as_ref()
+    }
 }
 
 /// Answers a callback: its work is done, and the service may enter the next state. The original's
@@ -70,64 +105,13 @@ impl NextState {
     }
 }
 
-/// The effect of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextStateResult {
-    /// The service has entered this state.
-    Entered(ServiceState),
-    /// The answer is recorded, and the state has not changed: either other participants have not
-    /// answered yet, or the answer to this callback does not change the state.
-    Recorded,
-    /// The answer is ignored: the call has been answered already, or is no longer pending.
-    Stale,
-}
-
 /// Returns the service's status. The original's `state`, without arguments.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "ServiceStatus")]
 pub struct GetState;
 
-/// Sets the service's state, and returns the new status. The original's `state`, with arguments.
-///
-/// Setting the present state again reports progress to the service manager.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<ServiceStatus, IllegalStateChange>")]
-pub struct SetState {
-    /// The requested state: the present state, or a legal successor.
-    pub state: ServiceState,
-    /// How long the state may take, if it is pending.
-    pub wait_hint: Option<Duration>,
-    /// The progress of a pending state. Default: 1 in a new state, otherwise the last checkpoint
-    /// plus 1.
-    pub checkpoint: Option<u32>,
-    /// The exit code that the service will end with.
-    pub exit_code: Option<u32>,
-}
-
-impl SetState {
-    /// Creates a request for this state, with the default wait hint and checkpoint.
-    #[must_use]
-    pub const fn new(state: ServiceState) -> SetState {
-        SetState { state, wait_hint: None, checkpoint: None, exit_code: None }
-    }
-
-    /// Sets the wait hint.
-    #[must_use]
-    pub const fn wait_hint(self, wait_hint: Duration) -> SetState {
-        SetState { wait_hint: Some(wait_hint), ..self }
-    }
-
-    /// Sets the checkpoint.
-    #[must_use]
-    pub const fn checkpoint(self, checkpoint: u32) -> SetState {
-        SetState { checkpoint: Some(checkpoint), ..self }
-    }
-
-    /// Sets the exit code; 0 means success.
-    #[must_use]
-    pub const fn exit_code(self, exit_code: u32) -> SetState {
-        SetState { exit_code: Some(exit_code), ..self }
-    }
+impl Message for SetState {
+    type Result = Result<ServiceStatus, IllegalStateChange>;
 }
 
 /// Registers a participant: an actor that from then on receives all callbacks. The service enters

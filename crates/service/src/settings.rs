@@ -5,18 +5,11 @@ use std::time::Duration;
 
 use slog::{Level, Logger};
 
-use crate::callback::Callbacks;
 use crate::error::ServiceError;
+use crate::messages::Callbacks;
 
 /// The default alias if the name of the program is unknown.
 const FALLBACK_ALIAS: &str = "service";
-
-/// Whether the service waits for a participant to register before the service runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Registration {
-    None,
-    Awaited,
-}
 
 /// The settings of a service: the parameters of `spawn` in `POE::Component::Daemon::Win32`.
 #[derive(Debug)]
@@ -25,7 +18,8 @@ pub struct ServiceSettings {
     pub(crate) alias: String,
     pub(crate) poll_interval: Duration,
     pub(crate) wait_hint: Duration,
-    pub(crate) registration: Registration,
+    /// Whether the service waits for a participant to register before the service runs.
+    pub(crate) awaits_registration: bool,
     pub(crate) logger: Option<Logger>,
 }
 
@@ -38,7 +32,7 @@ impl ServiceSettings {
             alias: program_name(),
             poll_interval: Duration::from_secs(1),
             wait_hint: Duration::from_secs(30),
-            registration: Registration::None,
+            awaits_registration: false,
             logger: None,
         }
     }
@@ -74,7 +68,7 @@ impl ServiceSettings {
     /// once.
     #[must_use]
     pub fn await_registration(self) -> Self {
-        ServiceSettings { registration: Registration::Awaited, ..self }
+        ServiceSettings { awaits_registration: true, ..self }
     }
 
     /// Sets the logger. Default: standard error.

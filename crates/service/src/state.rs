@@ -1,6 +1,7 @@
-//! The states of a service, and the legal changes between them.
+//! The states of a service, the legal changes between them, the controls that cause these changes,
+//! and the callbacks that a service calls in its states.
 
-use crate::control::Control;
+use actix::Message;
 
 /// A state of a service. The codes are those of Windows, which does not have `NotReady`.
 ///
@@ -241,6 +242,163 @@ impl ServiceState {
             ServiceState::PausePending => "pausing",
             ServiceState::Paused => "paused",
         }
+    }
+}
+
+/// A control for a service, sent by the service manager, by a signal, or as a message.
+#[derive(Message, Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[rtype(result = "Result<(), ControlRefused>")]
+pub enum Control {
+    /// Stop. Sent by SIGTERM and SIGINT on Unix, and by Ctrl-C in a console.
+    Stop,
+    /// Pause. Sent by SIGTSTP on Unix.
+    Pause,
+    /// Continue after a pause. Sent by SIGCONT on Unix.
+    Continue,
+    /// Report the state again.
+    Interrogate,
+    /// Stop, because the system shuts down.
+    Shutdown,
+    /// Stop before other services do, because the system shuts down.
+    Preshutdown,
+    /// Read the parameters again. Sent by SIGHUP on Unix.
+    ParamChange,
+    /// A user-defined control.
+    User(UserControl),
+}
+
+/// The code of a user-defined control: 128 to 255.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UserControl(u8);
+
+impl UserControl {
+    /// Creates a user-defined control with this code.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUserControl`] if the code is below 128. Codes below 128 are reserved for the
+    /// system.
+    pub const fn new(code: u8) -> Result<UserControl, InvalidUserControl> {
+        if code < 128 { Err(InvalidUserControl(code)) } else { Ok(UserControl(code)) }
+    }
+
+    /// Returns the code.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// The error for a code that is reserved for the system.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0} is not a user-defined control: the code must be between 128 and 255")]
+pub struct InvalidUserControl(pub u8);
+
+/// The error for a control that the service does not accept in its present state.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("cannot {control} while the service is {}", state.word())]
+pub struct ControlRefused {
+    /// The present state of the service.
+    pub state: ServiceState,
+    /// The refused control.
+    pub control: Control,
+}
+
+impl std::fmt::Display for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Control::Stop => f.write_str("stop"),
+            Control::Pause => f.write_str("pause"),
+            Control::Continue => f.write_str("continue"),
+            Control::Interrogate => f.write_str("interrogate"),
+            Control::Shutdown => f.write_str("shut down"),
+            Control::Preshutdown => f.write_str("prepare for the system shutdown"),
+            Control::ParamChange => f.write_str("reload"),
+            Control::User(user) => write!(f, "handle user control {}", user.0),
+        }
+    }
+}
+
+/// A callback of a service: one for each state, one for a shutdown, and one for other controls.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Callback {
+    /// The service has not begun to start.
+    NotReady,
+    /// The service is starting.
+    StartPending,
+    /// The service runs.
+    Running,
+    /// The service is pausing.
+    PausePending,
+    /// The service is paused.
+    Paused,
+    /// The service is continuing after a pause.
+    ContinuePending,
+    /// The service is stopping.
+    StopPending,
+    /// The service has stopped. This callback needs no answer.
+    Stopped,
+    /// The system shuts down. The callback `StopPending` follows.
+    Shutdown,
+    /// A control without a callback of its own has arrived:
+    /// [`ParamChange`](crate::Control::ParamChange), which needs an answer, or a user-defined
+    /// control, which is delivered once and needs no answer.
+    Unhandled,
+}
+
+impl Callback {
+    /// All callbacks.
+    pub const ALL: [Callback; 10] = [
+        Callback::NotReady,
+        Callback::StartPending,
+        Callback::Running,
+        Callback::PausePending,
+        Callback::Paused,
+        Callback::ContinuePending,
+        Callback::StopPending,
+        Callback::Stopped,
+        Callback::Shutdown,
+        Callback::Unhandled,
+    ];
+
+    /// Returns the callback for a state.
+    #[must_use]
+    pub const fn for_state(state: ServiceState) -> Callback {
+        match state {
+            ServiceState::NotReady => Callback::NotReady,
+            ServiceState::Stopped => Callback::Stopped,
+            ServiceState::StartPending => Callback::StartPending,
+            ServiceState::StopPending => Callback::StopPending,
+            ServiceState::Running => Callback::Running,
+            ServiceState::ContinuePending => Callback::ContinuePending,
+            ServiceState::PausePending => Callback::PausePending,
+            ServiceState::Paused => Callback::Paused,
+        }
+    }
+}
+
+/// A set of callbacks.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct CallbackSet(u16);
+
+impl CallbackSet {
+    /// All callbacks.
+    pub const ALL: CallbackSet = CallbackSet((1 << Callback::ALL.len()) - 1);
+    /// The empty set.
+    pub const NONE: CallbackSet = CallbackSet(0);
+    pub(crate) const START: CallbackSet = CallbackSet::NONE.with(Callback::StartPending);
+
+    /// Returns the set with this callback added.
+    #[must_use]
+    pub const fn with(self, callback: Callback) -> CallbackSet {
+        CallbackSet(self.0 | 1 << callback as u16)
+    }
+
+    /// Returns whether the set contains this callback.
+    #[must_use]
+    pub const fn contains(self, callback: Callback) -> bool {
+        self.0 & 1 << callback as u16 != 0
     }
 }
 

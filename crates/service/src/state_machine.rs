@@ -1,18 +1,139 @@
 //! The pure state machine of a service. Each input method returns the effects, which the owner of
 //! the state machine carries out.
 
-mod effects;
-
 use std::time::Duration;
 
 use daemon_core::MonotonicTime;
 
-use crate::callback::{Callback, CallbackSet};
-use crate::control::{Control, ControlRefused};
-use crate::messages::{CallId, NextStateResult, SetState};
-use crate::state::{ControlResponse, IllegalStateChange, ServiceState};
+use crate::state::{
+    Callback, CallbackSet, Control, ControlRefused, ControlResponse, IllegalStateChange,
+    ServiceState,
+};
 
-pub use effects::{Call, Effect, ParticipantId, Reloading, ServiceStatus, Timing};
+/// Identifies a participant: the service's own callbacks, or a registered actor.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ParticipantId(pub(crate) u32);
+
+impl ParticipantId {
+    /// The service's own callbacks.
+    pub const CALLBACKS: ParticipantId = ParticipantId(0);
+    /// Stands for the participant that `await_registration` waits for, until a participant
+    /// registers.
+    pub(crate) const AWAITED: ParticipantId = ParticipantId(u32::MAX);
+}
+
+/// The status of a service, as the service manager receives it.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct ServiceStatus {
+    /// The present state.
+    pub state: ServiceState,
+    /// The progress of a pending state, by default the number of its reports. Zero in the other
+    /// states.
+    pub checkpoint: u32,
+    /// How long a pending state may still take. Zero in the other states.
+    pub wait_hint: Duration,
+    /// Whether the service is reading its parameters again.
+    pub is_reloading: bool,
+    /// The exit code; 0 means success.
+    pub exit_code: u32,
+}
+
+/// A call of a callback.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// The callback that is called.
+    pub callback: Callback,
+    /// The service's state.
+    pub state: ServiceState,
+    /// The control that caused the call, if there was one.
+    pub control: Option<Control>,
+    /// The participant that is called.
+    pub participant: ParticipantId,
+    /// Identifies the call in its answer; `None` if the call needs no answer.
+    pub call_id: Option<CallId>,
+}
+
+/// An effect that the state machine's owner carries out.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Report the status to the service manager.
+    Report(ServiceStatus),
+    /// Call a callback.
+    Call(Call),
+    /// End: the service has stopped.
+    End,
+}
+
+/// The poll interval and the default wait hint of a service.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// The time between two calls of a callback that has not answered.
+    pub poll_interval: Duration,
+    /// How long a pending state may take by default.
+    pub wait_hint: Duration,
+}
+
+/// Identifies the call that an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallId {
+    pub(crate) number: u64,
+    pub(crate) participant: ParticipantId,
+}
+
+/// The effect of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStateResult {
+    /// The service has entered this state.
+    Entered(ServiceState),
+    /// The answer is recorded, and the state has not changed: either other participants have not
+    /// answered yet, or the answer to this callback does not change the state.
+    Recorded,
+    /// The answer is ignored: the call has been answered already, or is no longer pending.
+    Stale,
+}
+
+/// Sets the service's state, and returns the new status. The original's `state`, with arguments.
+///
+/// Setting the present state again reports progress to the service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetState {
+    /// The requested state: the present state, or a legal successor.
+    pub state: ServiceState,
+    /// How long the state may take, if it is pending.
+    pub wait_hint: Option<Duration>,
+    /// The progress of a pending state. Default: 1 in a new state, otherwise the last checkpoint
+    /// plus 1.
+    pub checkpoint: Option<u32>,
+    /// The exit code that the service will end with.
+    pub exit_code: Option<u32>,
+}
+
+impl SetState {
+    /// Creates a request for this state, with the default wait hint and checkpoint.
+    #[must_use]
+    pub const fn new(state: ServiceState) -> SetState {
+        SetState { state, wait_hint: None, checkpoint: None, exit_code: None }
+    }
+
+    /// Sets the wait hint.
+    #[must_use]
+    pub const fn wait_hint(self, wait_hint: Duration) -> SetState {
+        SetState { wait_hint: Some(wait_hint), ..self }
+    }
+
+    /// Sets the checkpoint.
+    #[must_use]
+    pub const fn checkpoint(self, checkpoint: u32) -> SetState {
+        SetState { checkpoint: Some(checkpoint), ..self }
+    }
+
+    /// Sets the exit code; 0 means success.
+    #[must_use]
+    pub const fn exit_code(self, exit_code: u32) -> SetState {
+        SetState { exit_code: Some(exit_code), ..self }
+    }
+}
 
 /// A call that has not been answered by all participants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +156,7 @@ pub struct StateMachine {
     registrations: u32,
     checkpoint: u32,
     wait_hint: Duration,
-    reloading: Reloading,
+    is_reloading: bool,
     exit_code: u32,
 }
 
@@ -53,7 +174,7 @@ impl StateMachine {
             registrations: 0,
             checkpoint: 0,
             wait_hint: Duration::ZERO,
-            reloading: Reloading::No,
+            is_reloading: false,
             exit_code: 0,
         }
     }
@@ -83,7 +204,7 @@ impl StateMachine {
             state: self.state,
             checkpoint: self.checkpoint,
             wait_hint: self.wait_hint,
-            reloading: self.reloading,
+            is_reloading: self.is_reloading,
             exit_code: self.exit_code,
         }
     }
@@ -153,7 +274,7 @@ impl StateMachine {
             }
             ControlResponse::Reload => {
                 self.last_control = Some(control);
-                self.reloading = Reloading::Yes;
+                self.is_reloading = true;
                 effects.push(Effect::Report(self.status()));
                 self.call_all(Callback::Unhandled, now, &mut effects);
             }
@@ -198,16 +319,10 @@ impl StateMachine {
             self.progress(Some(delay), None, &mut effects);
         }
         let before = self.state;
-        let answered = self.record_answer(participant, now, &mut effects);
-        let answered = match answered {
-            NextStateResult::Recorded if self.state != before => {
-                NextStateResult::Entered(self.state)
-            }
-            NextStateResult::Recorded | NextStateResult::Stale | NextStateResult::Entered(_) => {
-                answered
-            }
-        };
-        (answered, effects)
+        self.record_answer(participant, now, &mut effects);
+        let is_unchanged = self.state == before;
+        let result = NextStateResult::Entered(self.state);
+        (if is_unchanged { NextStateResult::Recorded } else { result }, effects)
     }
 
     /// Sets the state to a legal successor, or reports progress if the requested state is the
@@ -259,17 +374,8 @@ impl StateMachine {
             return effects;
         }
         pending.retry_at = now + self.timing.poll_interval;
-        let (number, callback, unanswered) =
-            (pending.number, pending.callback, pending.unanswered.clone());
-        for participant in unanswered {
-            if participant != ParticipantId::AWAITED {
-                effects.push(self.call(
-                    callback,
-                    participant,
-                    Some(CallId { number, participant }),
-                ));
-            }
-        }
+        let PendingCall { number, callback, unanswered, .. } = pending.clone();
+        effects.extend(self.calls(number, callback, &unanswered));
         effects
     }
 
@@ -294,18 +400,26 @@ impl StateMachine {
         })
     }
 
+    /// Returns the calls of these participants.
+    fn calls(
+        &self,
+        number: u64,
+        callback: Callback,
+        participants: &[ParticipantId],
+    ) -> impl Iterator<Item = Effect> {
+        let registered = participants.iter().filter(|id| **id != ParticipantId::AWAITED);
+        registered.map(move |&participant| {
+            self.call(callback, participant, Some(CallId { number, participant }))
+        })
+    }
+
     /// Calls all participants that have this callback. The new call replaces the pending call:
     /// answers to the replaced call are ignored.
     fn call_all(&mut self, callback: Callback, now: MonotonicTime, effects: &mut Vec<Effect>) {
         self.call_count += 1;
         let number = self.call_count;
         let unanswered = self.participants_for(callback);
-        for participant in &unanswered {
-            if *participant != ParticipantId::AWAITED {
-                let call_id = CallId { number, participant: *participant };
-                effects.push(self.call(callback, *participant, Some(call_id)));
-            }
-        }
+        effects.extend(self.calls(number, callback, &unanswered));
         let retry_at = now + self.timing.poll_interval;
         self.pending = Some(PendingCall { number, callback, unanswered, retry_at });
         self.advance_if_answered(now, effects);
@@ -316,11 +430,11 @@ impl StateMachine {
         participant: ParticipantId,
         now: MonotonicTime,
         effects: &mut Vec<Effect>,
-    ) -> NextStateResult {
-        let Some(pending) = &mut self.pending else { return NextStateResult::Stale };
-        pending.unanswered.retain(|unanswered| *unanswered != participant);
-        self.advance_if_answered(now, effects);
-        NextStateResult::Recorded
+    ) {
+        if let Some(pending) = &mut self.pending {
+            pending.unanswered.retain(|unanswered| *unanswered != participant);
+            self.advance_if_answered(now, effects);
+        }
     }
 
     /// If all participants have answered the pending call, ends the call and takes the next step: a
@@ -332,7 +446,7 @@ impl StateMachine {
         match pending.callback {
             Callback::Shutdown => self.call_all(Callback::StopPending, now, effects),
             Callback::Unhandled => {
-                self.reloading = Reloading::No;
+                self.is_reloading = false;
                 effects.push(Effect::Report(self.status()));
             }
             Callback::NotReady
@@ -350,7 +464,7 @@ impl StateMachine {
 
     fn set_state(&mut self, state: ServiceState, effects: &mut Vec<Effect>) {
         self.state = state;
-        self.reloading = Reloading::No;
+        self.is_reloading = false;
         self.checkpoint = u32::from(state.is_pending());
         self.wait_hint = if state.is_pending() { self.timing.wait_hint } else { Duration::ZERO };
         effects.push(Effect::Report(self.status()));

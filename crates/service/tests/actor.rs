@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message, System};
 use daemon_service::{
     AwaitExit, Callback, Callbacks, Control, ControlRefused, GetState, IllegalStateChange,
-    NextStateResult, Register, Reloading, ServiceActor, ServiceError, ServiceSettings,
-    ServiceState, SetState, SignalOwner, StateCallback, UserControl, run_here,
+    NextStateResult, Register, ServiceActor, ServiceError, ServiceSettings, ServiceState, SetState,
+    SignalOwner, StateCallback, UserControl, run_here,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -223,11 +223,9 @@ fn user_controls_and_reloads_call_the_unhandled_callback() {
         fixture.service.send(Control::ParamChange).await.unwrap().unwrap();
         let call = fixture.next().await;
         assert_eq!(call.control, Some(Control::ParamChange));
-        let reloading = fixture.service.send(GetState).await.unwrap().reloading;
-        assert_eq!(reloading, Reloading::Yes);
+        assert!(fixture.service.send(GetState).await.unwrap().is_reloading);
         fixture.answer(call).await;
-        let reloading = fixture.service.send(GetState).await.unwrap().reloading;
-        assert_eq!(reloading, Reloading::No);
+        assert!(!fixture.service.send(GetState).await.unwrap().is_reloading);
     });
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::control::UserControl;
 
 #[test]
 fn only_the_specified_state_changes_are_legal() {

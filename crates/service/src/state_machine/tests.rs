@@ -1,7 +1,7 @@
 mod random;
 
 use super::*;
-use crate::control::UserControl;
+use crate::state::UserControl;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const HINT: Duration = Duration::from_secs(30);
@@ -188,14 +188,14 @@ fn a_reload_lasts_until_its_callback_is_answered() {
             in_words(&effects),
             [format!("report {}", state.word()), "call Unhandled".to_owned()]
         );
-        assert_eq!(machine.status().reloading, Reloading::Yes);
+        assert!(machine.status().is_reloading);
         assert_eq!(in_words(&machine.tick(at(1))), ["call Unhandled"]);
         let (result, effects) = machine.next_state(None, None, at(1));
         assert_eq!(
             (result, in_words(&effects)),
             (NextStateResult::Recorded, vec![format!("report {}", state.word())])
         );
-        assert_eq!((machine.state(), machine.status().reloading), (state, Reloading::No));
+        assert_eq!((machine.state(), machine.status().is_reloading), (state, false));
     }
 }
 
