@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -16,11 +17,11 @@ use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, rest
 use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
 
+use crate::channel::Channel;
 use crate::child_program::{ChildProgram, ParentWakeup, SlotResources, now};
 use crate::fork_server::{ForkServer, ForkServerError};
-use crate::protocol::Report;
+use crate::protocol::{PARENT_LIMITS, Report, SERVER_LIMITS};
 use crate::server_loop::{LoopExit, ServerLoop};
-use crate::wire::Wire;
 
 /// Exit code of a fork server or child that could not start: `EX_SOFTWARE` of sysexits(3).
 pub const EXIT_SOFTWARE: i32 = 70;
@@ -125,8 +126,8 @@ impl ForkServerBuilder {
             ForkResult::Parent(pid) => {
                 drop((far, memory));
                 drop(mask);
-                let wire = Wire::new(near);
-                ForkServer::new(pid, wire, scoreboard, wakeup, self.request_limit)
+                let channel = Channel::new(near, PARENT_LIMITS);
+                ForkServer::new(pid, channel, scoreboard, wakeup, self.request_limit)
                     .wait_until_ready()
                     .map(|fork_server| (fork_server, program))
             }
@@ -135,8 +136,9 @@ impl ForkServerBuilder {
                 self.settings.fork_server = this_pid();
                 let wakeup = ParentWakeup { waker: wakeup.into_waker() };
                 let resources = SlotResources { board: scoreboard.reader(), wakeup };
+                let channel = Channel::new(far, SERVER_LIMITS);
                 let run = AssertUnwindSafe(|| {
-                    run_fork_server(self.settings, program, memory, resources, Wire::new(far), mask)
+                    run_fork_server(self.settings, program, memory, resources, channel, mask)
                 });
                 let code = catch_unwind(run).unwrap_or(EXIT_PANIC);
                 // `exit_now` does not run exit handlers: those that were registered before the fork
@@ -171,7 +173,7 @@ fn run_fork_server<B: ChildProgram>(
     mut program: B,
     memory: SharedMemory<ScoreboardLine>,
     resources: SlotResources,
-    mut wire: Wire<Report, crate::protocol::ForkServerCommand>,
+    mut channel: Channel<OwnedFd>,
     mask: SignalBlockGuard,
 ) -> i32 {
     let prepared = detach_from_terminal()
@@ -187,15 +189,15 @@ fn run_fork_server<B: ChildProgram>(
         Ok(child_exits) => child_exits,
         Err(error) => {
             // If the report cannot be sent, the parent detects instead that the link is closed.
-            let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
-            let _ = wire.flush();
+            let report = Report::PreloadFailed { error: error.to_string() };
+            let _ = channel.send(&report, &[], &[]);
             return EXIT_SOFTWARE;
         }
     };
     if let Some((title, text)) = &settings.title {
         title.set(text);
     }
-    match ServerLoop::new(settings, program, resources, wire, child_exits, mask).run() {
+    match ServerLoop::new(settings, program, resources, channel, child_exits, mask).run() {
         Ok(LoopExit::Finished) => 0,
         Ok(LoopExit::Child(program, start)) => program.run_child(start),
         Err(_start_error) => EXIT_SOFTWARE,

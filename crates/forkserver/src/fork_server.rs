@@ -8,7 +8,7 @@ mod orphaned;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use daemon_core::{ChildId, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
@@ -17,11 +17,11 @@ use daemon_sys::process::{Pid, Signal};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
+use crate::channel::{Channel, Received};
 use crate::child_program::now;
-use crate::protocol::{ForkServerCommand, Report, RequestBody};
+use crate::protocol::{ForkServerCommand, Report};
 use crate::symbols::SymbolLookup;
 use crate::transfer::{Encoder, Transfer, TransferError};
-use crate::wire::{ReadProgress, Wire};
 
 pub use error::{ForkError, ForkServerError};
 pub use event::ForkServerEvent;
@@ -37,7 +37,7 @@ const INLINE_MAX: usize = 4 * 1024;
 /// then sends TERM to its children, waits for the grace period, sends KILL, and exits.
 pub struct ForkServer<R> {
     pid: Pid,
-    wire: Wire<ForkServerCommand, Report>,
+    channel: Channel<OwnedFd>,
     scoreboard: Scoreboard,
     wakeup: Wakeup,
     request_limit: usize,
@@ -59,7 +59,7 @@ impl<R> fmt::Debug for ForkServer<R> {
 impl<R: Transfer> ForkServer<R> {
     pub(crate) fn new(
         pid: Pid,
-        wire: Wire<ForkServerCommand, Report>,
+        channel: Channel<OwnedFd>,
         scoreboard: Scoreboard,
         wakeup: Wakeup,
         request_limit: usize,
@@ -67,7 +67,7 @@ impl<R: Transfer> ForkServer<R> {
         let slots = scoreboard.slots();
         ForkServer {
             pid,
-            wire,
+            channel,
             scoreboard,
             wakeup,
             request_limit,
@@ -79,7 +79,7 @@ impl<R: Transfer> ForkServer<R> {
     /// Waits for the fork server's first report.
     pub(crate) fn wait_until_ready(mut self) -> Result<Self, ForkServerError> {
         loop {
-            wait(&[(self.wire.as_fd(), Interest::Read)], None)?;
+            wait(&[(self.channel.as_fd(), Interest::Read)], None)?;
             let received = self.receive();
             match self.next_report()? {
                 Some(Report::Ready) => return Ok(self),
@@ -88,7 +88,7 @@ impl<R: Transfer> ForkServer<R> {
                     return Err(ForkServerError::PreloadFailed { error });
                 }
                 Some(other) => return Err(self.lost(format!("its first report is {other:?}"))),
-                None if received? == ReadProgress::Hangup => {
+                None if received? == Received::Closed => {
                     let exit = reap::wait_for(self.pid)?;
                     return Err(self.lost(format!("it ended before it was ready: {exit}")));
                 }
@@ -117,7 +117,7 @@ impl<R: Transfer> ForkServer<R> {
             let reason = ForkServerError::Full { slots: self.scoreboard.slots() };
             return Err(ForkError { reason, request });
         };
-        let sent = send_fork(&mut self.wire, child, &encoder);
+        let sent = send_fork(&mut self.channel, child, &encoder);
         if let Err(error) = sent {
             let reason = match error {
                 SendError::Memory(error) => TransferError::from(error).into(),
@@ -195,7 +195,7 @@ impl<R: Transfer> ForkServer<R> {
         let (lookup, output) = SymbolLookup::new(backtraces)?;
         let addresses = lookup.addresses().iter().map(|address| *address as u64).collect();
         let order = ForkServerCommand::LookUpSymbols { addresses };
-        let sent = self.wire.send(&order, &[output.as_fd()]);
+        let sent = self.channel.send(&order, &[], &[output.as_fd()]);
         sent.map_err(|error| self.lost(error.to_string()))?;
         Ok(lookup)
     }
@@ -232,8 +232,7 @@ impl<R: Transfer> ForkServer<R> {
     }
 
     fn order(&mut self, order: &ForkServerCommand) -> Result<(), ForkServerError> {
-        let sent = self.wire.queue(order).and_then(|()| self.wire.flush());
-        sent.map(drop).map_err(|error| self.lost(error.to_string()))
+        self.channel.send(order, &[], &[]).map_err(|error| self.lost(error.to_string()))
     }
 
     /// Appends the events that the fork server has reported so far to `events`. Does not block.
@@ -249,9 +248,9 @@ impl<R: Transfer> ForkServer<R> {
                 events.extend(self.event(report));
             }
             match received? {
-                ReadProgress::More => {}
-                ReadProgress::Drained => return Ok(()),
-                ReadProgress::Hangup => return Err(self.lost("it closed the link".into())),
+                Received::More => {}
+                Received::Drained => return Ok(()),
+                Received::Closed => return Err(self.lost("it closed the link".into())),
             }
         }
     }
@@ -267,9 +266,11 @@ impl<R: Transfer> ForkServer<R> {
         &mut self,
         timeout: Option<Duration>,
     ) -> Result<Vec<ForkServerEvent<R>>, ForkServerError> {
-        let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
-        let ready =
-            wait(&[(self.wire.as_fd(), interest), (self.wakeup.as_fd(), Interest::Read)], timeout)?;
+        let interest = if self.channel.has_unsent() { Interest::ReadWrite } else { Interest::Read };
+        let ready = wait(
+            &[(self.channel.as_fd(), interest), (self.wakeup.as_fd(), Interest::Read)],
+            timeout,
+        )?;
         if !ready[1].is_empty() {
             self.wakeup.clear();
         }
@@ -292,22 +293,22 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn flush(&mut self) -> Result<(), ForkServerError> {
-        self.wire.flush().map(drop).map_err(|error| self.lost(error.to_string()))
+        self.channel.flush().map_err(|error| self.lost(error.to_string()))
     }
 
     /// Returns whether there are commands that the link has not accepted yet.
     #[must_use]
     pub fn has_unsent_commands(&self) -> bool {
-        self.wire.has_unsent()
+        self.channel.has_unsent()
     }
 
-    fn receive(&mut self) -> Result<ReadProgress, ForkServerError> {
-        self.wire.receive().map_err(|error| self.lost(error.to_string()))
+    fn receive(&mut self) -> Result<Received, ForkServerError> {
+        self.channel.receive().map_err(|error| self.lost(error.to_string()))
     }
 
     fn next_report(&mut self) -> Result<Option<Report>, ForkServerError> {
-        match self.wire.next() {
-            Ok(frame) => Ok(frame.map(|(report, _no_descriptors)| report)),
+        match self.channel.next() {
+            Ok(frame) => Ok(frame.map(|(report, _empty)| report)),
             Err(error) => Err(self.lost(error.to_string())),
         }
     }
@@ -346,29 +347,29 @@ impl<R> AsFd for ForkServer<R> {
     /// Returns the link's descriptor, which is readable when there are reports to
     /// [`collect`](ForkServer::collect) or the link is closed.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wire.as_fd()
+        self.channel.as_fd()
     }
+}
+
+fn send_fork(
+    channel: &mut Channel<OwnedFd>,
+    child: ChildId,
+    encoder: &Encoder<'_>,
+) -> Result<(), SendError> {
+    let memory = match encoder.bytes() {
+        bytes if bytes.len() <= INLINE_MAX => None,
+        bytes => Some(memfd::memfd_with("request", bytes).map_err(SendError::Memory)?),
+    };
+    let body = if memory.is_none() { encoder.bytes() } else { &[] };
+    let files = memory.as_ref().map(AsFd::as_fd);
+    let files: Vec<BorrowedFd<'_>> =
+        files.into_iter().chain(encoder.descriptors().iter().copied()).collect();
+    let (is_in_file, descriptors) = (memory.is_some(), files.len() as u8);
+    let order = ForkServerCommand::Fork { child, is_in_file, descriptors };
+    channel.send(&order, body, &files).map_err(SendError::Link)
 }
 
 enum SendError {
     Memory(daemon_sys::Error),
     Link(std::io::Error),
-}
-
-fn send_fork(
-    wire: &mut Wire<ForkServerCommand, Report>,
-    child: ChildId,
-    encoder: &Encoder<'_>,
-) -> Result<(), SendError> {
-    let bytes = encoder.bytes();
-    if bytes.len() <= INLINE_MAX {
-        let request = RequestBody::Inline(bytes.to_vec());
-        let order = ForkServerCommand::Fork { child, request };
-        return wire.send(&order, encoder.descriptors()).map_err(SendError::Link);
-    }
-    let memory = memfd::memfd_with("request", bytes).map_err(SendError::Memory)?;
-    let order = ForkServerCommand::Fork { child, request: RequestBody::MemoryFile };
-    let descriptors: Vec<BorrowedFd<'_>> =
-        std::iter::once(memory.as_fd()).chain(encoder.descriptors().iter().copied()).collect();
-    wire.send(&order, &descriptors).map_err(SendError::Link)
 }

@@ -8,31 +8,30 @@ use std::fs::File;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::protocol::{ForkServerCommand, Report};
+use crate::channel::{Channel, ChannelLimits};
+use crate::protocol::{ForkServerCommand, PARENT_LIMITS, Report, SERVER_LIMITS};
 use crate::transfer::{Decoder, Serde, Transfer};
-use crate::wire::Wire;
 
 /// Decodes bytes as commands to the fork server, and as reports to the parent.
 pub fn link(bytes: &[u8]) {
-    decode::<Report, ForkServerCommand>(bytes);
-    decode::<ForkServerCommand, Report>(bytes);
+    decode::<ForkServerCommand>(bytes, SERVER_LIMITS, ForkServerCommand::descriptors);
+    decode::<Report>(bytes, PARENT_LIMITS, |_report| 0);
 }
 
-fn decode<Out: Serialize, In: DeserializeOwned>(bytes: &[u8]) {
+fn decode<H: DeserializeOwned>(
+    bytes: &[u8],
+    limits: ChannelLimits,
+    descriptors: impl Fn(&H) -> usize,
+) {
     let Ok((end, _other)) = daemon_sys::link::pair() else { return };
-    let mut wire: Wire<Out, In> = Wire::new(end);
+    let mut channel: Channel<OwnedFd> = Channel::new(end, limits);
     for piece in bytes.chunks(1021) {
-        wire.feed(piece);
-        loop {
-            match wire.next() {
-                Ok(Some((_message, descriptors))) => wire.close(descriptors),
-                Ok(None) => break,
-                // The link cannot be used any more.
-                Err(_invalid) => return,
-            }
+        channel.feed(piece);
+        // After an error, the link cannot be used any more.
+        while let Ok(Some((head, rest))) = channel.next::<H>() {
+            let _ = rest.take(descriptors(&head));
         }
     }
 }

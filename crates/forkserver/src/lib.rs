@@ -87,6 +87,7 @@
 //! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's handle: sends commands, returns events |
 //! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: the code that it runs and what it starts with |
 //! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | how a request is sent to its child |
+//! | [`mod@channel`] | frames with descriptors on a link |
 //! | [`SymbolLookup`], [`SymbolLookupProgress`] | the functions in a child's backtrace |
 //! | [`ForkRefusal`], [`ForkServerError`], [`TransferError`] | errors |
 //!
@@ -102,6 +103,7 @@
 //!   [`request_limit`](ForkServerBuilder::request_limit) bytes.
 
 mod builder;
+pub mod channel;
 mod child_program;
 mod fork_server;
 #[cfg(any(test, feature = "fuzz"))]
@@ -113,7 +115,6 @@ mod sentences;
 mod server_loop;
 mod symbols;
 mod transfer;
-mod wire;
 
 pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
 pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup, now};

@@ -1,13 +1,17 @@
 //! Messages between parent and fork server: commands to the fork server, reports to the parent.
 
 use daemon_core::{ChildId, Exit, Pid, Signal};
+use daemon_sys::link::FDS_MAX;
 use serde::{Deserialize, Serialize};
+
+use crate::channel::ChannelLimits;
 
 /// A command from the parent to the fork server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForkServerCommand {
-    /// Fork a child into this slot. The frame of this command carries the request's descriptors.
-    Fork { child: ChildId, request: RequestBody },
+    /// Fork a child into this slot. The frame of this command carries the request's descriptors, and
+    /// its bytes in the frame's body; or else in a memory file, which is the first descriptor.
+    Fork { child: ChildId, is_in_file: bool, descriptors: u8 },
     /// Send a signal to one child, if it still exists.
     Signal { child: ChildId, signal: Signal },
     /// Send a signal to all children.
@@ -26,14 +30,32 @@ pub(crate) enum ForkServerCommand {
     ShutDown,
 }
 
-/// Where the bytes of a request are stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum RequestBody {
-    /// In the command itself.
-    Inline(Vec<u8>),
-    /// In a memory file, which is the first descriptor in the command's frame.
-    MemoryFile,
+impl ForkServerCommand {
+    /// Returns the number of descriptors in the command's frame.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            ForkServerCommand::Fork { descriptors, .. } => usize::from(*descriptors),
+            ForkServerCommand::LookUpSymbols { .. } => 1,
+            ForkServerCommand::Signal { .. }
+            | ForkServerCommand::SignalAll { .. }
+            | ForkServerCommand::CheckChild { .. }
+            | ForkServerCommand::ReopenLogs
+            | ForkServerCommand::Release
+            | ForkServerCommand::ShutDown => 0,
+        }
+    }
 }
+
+/// The limits of the link's end in the parent. The size of a read is enough for about eighty
+/// reports.
+pub(crate) const PARENT_LIMITS: ChannelLimits =
+    ChannelLimits { read_size: 1024, frame_max: 64 * 1024, waiting_max: 0 };
+
+/// The limits of the link's end in the fork server. The size of a read is enough for one command
+/// with a small request. It is small because after each fork, every page that the fork server writes
+/// to is copied.
+pub(crate) const SERVER_LIMITS: ChannelLimits =
+    ChannelLimits { waiting_max: 2 * FDS_MAX, ..PARENT_LIMITS };
 
 /// A report from the fork server to the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! reports the results. A new child returns from the loop, so it keeps none of the loop's state.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,11 +17,11 @@ use daemon_sys::reap::{peek_exit, reap, reap_any};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
 use crate::builder::ServerSettings;
+use crate::channel::{Channel, Received};
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
-use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody};
+use crate::protocol::{ForkRefusal, ForkServerCommand, Report};
 use crate::symbols::{LookupProcess, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};
-use crate::wire::{ReadProgress, Wire};
 
 /// The interval at which the loop checks, after KILL, whether each remaining child still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -30,7 +31,7 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     settings: ServerSettings,
     program: Option<B>,
     resources: SlotResources,
-    wire: Wire<Report, ForkServerCommand>,
+    channel: Channel<OwnedFd>,
     child_exits: SignalQueue,
     mask: SignalBlockGuard,
     children: HashMap<ChildId, Pid>,
@@ -84,7 +85,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         settings: ServerSettings,
         program: B,
         resources: SlotResources,
-        wire: Wire<Report, ForkServerCommand>,
+        channel: Channel<OwnedFd>,
         child_exits: SignalQueue,
         mask: SignalBlockGuard,
     ) -> Self {
@@ -92,7 +93,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             settings,
             program: Some(program),
             resources,
-            wire,
+            channel,
             child_exits,
             mask,
             children: HashMap::new(),
@@ -138,8 +139,8 @@ impl<B: ChildProgram> ServerLoop<B> {
     /// not polled, because a closed link is always readable.
     fn wait(&self) -> Result<ReadySources, daemon_sys::Error> {
         let child_exits = (self.child_exits.as_fd(), Interest::Read);
-        let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
-        let link = (self.wire.as_fd(), interest);
+        let interest = if self.channel.has_unsent() { Interest::ReadWrite } else { Interest::Read };
+        let link = (self.channel.as_fd(), interest);
         Ok(match self.shutdown_phase {
             ShutdownPhase::Running => {
                 let [child_exits, link] = wait(&[child_exits, link], self.timeout())?;
@@ -163,30 +164,45 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     fn receive_commands(&mut self) -> AfterCommand {
-        let Ok(received) = self.wire.receive() else {
+        let Ok(received) = self.channel.receive() else {
             return AfterCommand::ShutDown;
         };
         loop {
-            match self.wire.next() {
-                Ok(Some((order, descriptors))) => match self.execute(order, descriptors) {
-                    AfterCommand::Continue => {}
-                    next => return next,
-                },
-                Ok(None) if received == ReadProgress::Hangup => return AfterCommand::ShutDown,
+            match self.next_command() {
+                Ok(Some((command, request, descriptors))) => {
+                    match self.execute(command, request, descriptors) {
+                        AfterCommand::Continue => {}
+                        next => return next,
+                    }
+                }
+                Ok(None) if received == Received::Closed => return AfterCommand::ShutDown,
                 Ok(None) => return AfterCommand::Continue,
                 Err(_invalid_data) => return AfterCommand::ShutDown,
             }
         }
     }
 
+    /// Returns the next command, the bytes of its request, and its descriptors.
+    #[expect(clippy::type_complexity, reason = "the tuple is taken apart by the only caller")]
+    fn next_command(
+        &mut self,
+    ) -> io::Result<Option<(ForkServerCommand, Vec<u8>, VecDeque<OwnedFd>)>> {
+        let Some((command, rest)) = self.channel.next::<ForkServerCommand>()? else {
+            return Ok(None);
+        };
+        let (request, descriptors) = rest.take(command.descriptors())?;
+        Ok(Some((command, request, descriptors)))
+    }
+
     fn execute(
         &mut self,
-        order: ForkServerCommand,
+        command: ForkServerCommand,
+        request: Vec<u8>,
         descriptors: VecDeque<OwnedFd>,
     ) -> AfterCommand {
-        match order {
-            ForkServerCommand::Fork { child, request } => {
-                return self.fork(ForkedChild { child, request, descriptors });
+        match command {
+            ForkServerCommand::Fork { child, is_in_file, .. } => {
+                return self.fork(ForkedChild { child, request, is_in_file, descriptors });
             }
             ForkServerCommand::Signal { child, signal } => {
                 if let Some(pid) = self.children.get(&child)
@@ -221,7 +237,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         match fork() {
             Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
-                self.wire.close(forked.descriptors);
+                drop(forked);
                 self.children.insert(child, pid);
                 self.pids.insert(pid, child);
                 self.report(&Report::ChildForked { child, pid });
@@ -314,12 +330,12 @@ impl<B: ChildProgram> ServerLoop<B> {
 
     /// Queues a report. This does not fail, because every report can be encoded.
     fn report(&mut self, report: &Report) {
-        let _ = self.wire.queue(report);
+        let _ = self.channel.queue(0, report, &[], None);
     }
 
     /// Sends queued reports. An error means that the link is closed. The next read detects this.
     fn flush(&mut self) {
-        let _ = self.wire.flush();
+        let _ = self.channel.flush();
     }
 
     /// Turns this process into the child: drops the fork server's state, then takes the seat.
@@ -332,7 +348,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             settings,
             program,
             resources,
-            wire,
+            channel,
             child_exits,
             mask,
             children,
@@ -340,7 +356,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             lookup: _,
             shutdown_phase: _,
         } = self;
-        wire.close_without_freeing();
+        channel.close_without_freeing();
         drop(child_exits);
         // Freeing memory would write to pages that are still shared with the fork server.
         std::mem::forget((children, pids));
@@ -354,7 +370,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         let seat = Seat::take(board, slot, generation, pid, time, wakeup)?;
         let start = ChildStart {
             seat,
-            request: decode(forked.request, forked.descriptors),
+            request: decode(forked),
             signals: BlockedSignals { blocked: mask },
             fork_server: settings.fork_server,
         };
@@ -367,7 +383,10 @@ impl<B: ChildProgram> ServerLoop<B> {
 #[derive(Debug)]
 struct ForkedChild {
     child: ChildId,
-    request: RequestBody,
+    /// The bytes of the request. They are empty if the request is in a memory file, which is then
+    /// the first descriptor.
+    request: Vec<u8>,
+    is_in_file: bool,
     descriptors: VecDeque<OwnedFd>,
 }
 
@@ -382,18 +401,13 @@ pub(crate) enum ChildStartError {
     Seat(#[from] daemon_core::ReportError),
 }
 
-fn decode<R: Transfer>(
-    request: RequestBody,
-    mut descriptors: VecDeque<OwnedFd>,
-) -> Result<R, TransferError> {
-    let bytes = match request {
-        RequestBody::Inline(bytes) => bytes,
-        RequestBody::MemoryFile => {
-            let memory = descriptors.pop_front().ok_or(TransferError::MissingDescriptor)?;
-            memfd::read_all(&memory, usize::MAX)?
-        }
-    };
-    Decoder::new(bytes, descriptors).decode_request()
+fn decode<R: Transfer>(forked: ForkedChild) -> Result<R, TransferError> {
+    let ForkedChild { mut request, is_in_file, mut descriptors, .. } = forked;
+    if is_in_file {
+        let memory = descriptors.pop_front().ok_or(TransferError::MissingDescriptor)?;
+        request = memfd::read_all(&memory, usize::MAX)?;
+    }
+    Decoder::new(request, descriptors).decode_request()
 }
 
 /// Whether a pid still belongs to a child of this process.
