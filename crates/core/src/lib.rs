@@ -171,7 +171,7 @@ pub use label::{LABEL_MAX, Label, LabelText};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
 pub use log_throttle::LogThrottle;
 pub use monotonic::MonotonicTime;
-pub use phase::{IllegalPhaseChange, Phase};
+pub use phase::Phase;
 pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
 pub use process::{ChildId, Pid};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};

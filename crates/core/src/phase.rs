@@ -3,17 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 /// The phase of a daemon, from its start to the end of its last child.
-///
-/// # Examples
-///
-/// ```
-/// use daemon_core::Phase;
-///
-/// let phase = Phase::Starting.enter(Phase::Running)?;
-/// assert_eq!(phase, Phase::Running);
-/// assert!(phase.enter(Phase::Starting).is_err());
-/// # Ok::<(), daemon_core::IllegalPhaseChange>(())
-/// ```
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 #[serde(rename_all = "kebab-case")]
@@ -28,43 +17,9 @@ pub enum Phase {
     Stopped = 3,
 }
 
-/// A phase change that is not allowed.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("cannot change the phase of the daemon from {} to {}", from.word(), to.word())]
-pub struct IllegalPhaseChange {
-    /// The current phase.
-    pub from: Phase,
-    /// The requested phase.
-    pub to: Phase,
-}
-
 impl Phase {
     /// All phases, in the order of their codes.
     pub const ALL: [Phase; 4] = [Phase::Starting, Phase::Running, Phase::Stopping, Phase::Stopped];
-
-    /// Returns `next`, if a daemon in this phase may change to it.
-    ///
-    /// A daemon that fails to start may change to [`Stopped`](Phase::Stopped) directly, because it
-    /// has no child to wait for.
-    ///
-    /// # Errors
-    ///
-    /// [`IllegalPhaseChange`] if `next` cannot follow this phase. A phase cannot follow itself.
-    pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhaseChange> {
-        use Phase::{Running, Starting, Stopped, Stopping};
-
-        match (self, next) {
-            (Starting, Running | Stopping | Stopped)
-            | (Running, Stopping)
-            | (Stopping, Stopped) => Ok(next),
-            (Starting, Starting)
-            | (Running, Starting | Running | Stopped)
-            | (Stopping, Starting | Running | Stopping)
-            | (Stopped, Starting | Running | Stopping | Stopped) => {
-                Err(IllegalPhaseChange { from: self, to: next })
-            }
-        }
-    }
 
     /// Returns the phase as a word, in lower case.
     #[must_use]
@@ -94,24 +49,6 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_phase_change_is_allowed_or_rejected_as_listed() {
-        #[rustfmt::skip]
-        let table = [
-            // to:          Starting Running Stopping Stopped
-            /* Starting */ [false,   true,   true,    true ],
-            /* Running  */ [false,   false,  true,    false],
-            /* Stopping */ [false,   false,  false,   true ],
-            /* Stopped  */ [false,   false,  false,   false],
-        ];
-        for (from, row) in Phase::ALL.into_iter().zip(table) {
-            for (to, legal) in Phase::ALL.into_iter().zip(row) {
-                let expected = if legal { Ok(to) } else { Err(IllegalPhaseChange { from, to }) };
-                assert_eq!(from.enter(to), expected);
-            }
-        }
-    }
 
     #[test]
     fn codes_convert_back_to_phases() {

@@ -1,4 +1,4 @@
-//! Tests the text of every error message of this crate.
+//! Tests the texts of all errors of this crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -15,45 +15,23 @@ fn denied() -> io::Error {
 }
 
 sentences! {
-    errors_have_the_listed_messages: Error {
-        Error::Os { .. } => Error::os("open log file /var/log/x.log", denied()),
-            "cannot open log file /var/log/x.log: permission denied";
-        Error::OtherThreads(_) => Error::OtherThreads(OtherThreads {
-                threads: vec![Thread { tid: 12, name: "logger".to_owned() }],
-            }),
-            "refusing to fork: 1 other thread is running: \"logger\" (tid 12)";
-        Error::NotRoot { .. } =>
-            Error::NotRoot { action: "become user www-data".to_owned(), uid: 1000 },
-            "cannot become user www-data: only root is allowed to, and this process runs as uid 1000";
-        Error::NoSuchUser { .. } => Error::NoSuchUser { name: "ghost".to_owned() },
-            "cannot look up user ghost: the user database has no such user";
-        Error::NoSuchGroup { .. } => Error::NoSuchGroup { name: "ghosts".to_owned() },
-            "cannot look up group ghosts: the group database has no such group";
-        Error::NoPrimaryGroup { .. } => Error::NoPrimaryGroup { user: "3999999".to_owned() },
-            "cannot look up the primary group of user 3999999: the user database has no such uid; set a group";
-        Error::AlreadyRunning { .. } => Error::AlreadyRunning {
-                file: PathBuf::from("/run/x.pid"),
-                pid: Pid::from_raw(12),
-            },
-            "already running as process 12: pid file /run/x.pid is locked";
-        Error::SocketInUse { .. } => Error::SocketInUse { path: PathBuf::from("/run/x.sock") },
-            "already running: another process is listening on socket /run/x.sock";
-        Error::NotASocket { .. } => Error::NotASocket { path: PathBuf::from("/run/x.sock") },
-            "cannot bind socket /run/x.sock: the existing file is not a socket";
-        Error::PrivilegesNotDropped { .. } =>
-            Error::PrivilegesNotDropped { reason: "setuid(0) still succeeds".to_owned() },
-            "cannot drop privileges permanently: setuid(0) still succeeds";
-        Error::ParentExited { .. } => Error::ParentExited { expected: Pid::from_raw(12).unwrap() },
-            "cannot set a parent death signal: parent process 12 has already exited";
-        Error::Layout { .. } => Error::Layout {
-                object: "the scoreboard".to_owned(),
-                reason: "it is smaller than one page".to_owned(),
-            },
-            "cannot map the scoreboard: it is smaller than one page";
-        Error::TooLong { .. } =>
-            Error::TooLong { object: "pid file /run/x.pid".to_owned(), limit: 64 },
-            "cannot read pid file /run/x.pid: it is longer than 64 bytes";
-        Error::Unsupported { .. } => Error::Unsupported { action: "count descriptors".to_owned() },
-            "cannot count descriptors: not supported on this operating system";
+    enum Error {
+        Os { action: "open log file /var/log/x.log".to_owned(), source: denied() },
+        OtherThreads(OtherThreads { threads: vec![Thread { tid: 12, name: "logger".to_owned() }] }),
+        NotRoot { action: "become user www-data".to_owned(), uid: 1000 },
+        NoSuchUser { name: "ghost".to_owned() },
+        NoSuchGroup { name: "ghosts".to_owned() },
+        NoPrimaryGroup { user: "3999999".to_owned() },
+        AlreadyRunning { file: PathBuf::from("/run/x.pid"), pid: Pid::from_raw(12) },
+        SocketInUse { path: PathBuf::from("/run/x.sock") },
+        NotASocket { path: PathBuf::from("/run/x.sock") },
+        PrivilegesNotDropped { reason: "setuid(0) still succeeds".to_owned() },
+        ParentExited { expected: Pid::from_raw(12).unwrap() },
+        Layout {
+            object: "the scoreboard".to_owned(),
+            reason: "it is smaller than one page".to_owned(),
+        },
+        TooLong { object: "pid file /run/x.pid".to_owned(), limit: 64 },
+        Unsupported { action: "count descriptors".to_owned() },
     }
 }
