@@ -1,13 +1,13 @@
-//! Entry points of the fuzz targets, see `fuzz/` in the repository: variables of the environment, and
-//! the text of a notification.
+//! Entry points of the fuzz targets, see `fuzz/` in the repository: variables of the environment,
+//! and the text of a notification.
 //!
 //! An input must result in a value or an error, never in a panic.
 
 use crate::state::ServiceState;
 use crate::systemd::{fd_names, status_line, watchdog_timeout};
 
-/// Reads lines as `WATCHDOG_USEC`, `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`, and
-/// as a status text, in this order. An empty line is a variable that is not set.
+/// Reads lines as `WATCHDOG_USEC`, `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`,
+/// and as a status text, in this order. An empty line is a variable that is not set.
 pub fn environment(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.split('\n').map(|line| Some(line).filter(|line| !line.is_empty()));

@@ -109,7 +109,8 @@ mod platform {
     /// Notified when `RUN` changes.
     static CHANGED: Condvar = Condvar::new();
 
-    /// How long the SCM's thread may take to set the result after the service dispatcher has returned.
+    /// How long the SCM's thread may take to set the result after the service dispatcher has
+    /// returned.
     const END_MAX: Duration = Duration::from_secs(60);
 
     fn set(run: ServiceRun) -> ServiceRun {
@@ -119,8 +120,8 @@ mod platform {
         former
     }
 
-    /// Waits for the result, which the SCM's thread may set shortly after the service dispatcher has
-    /// returned.
+    /// Waits for the result, which the SCM's thread may set shortly after the service dispatcher
+    /// has returned.
     fn wait_for_result() -> Result<u32, ServiceError> {
         let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_unfinished = |run: &mut ServiceRun| !matches!(run, ServiceRun::Done(_));
@@ -167,8 +168,8 @@ mod platform {
         ServiceError::System { action: "communicate with the service manager", source }
     }
 
-    /// The entry point that the SCM calls. Ignores the arguments of the start request. The arguments
-    /// that were set when the service was installed are on the command line.
+    /// The entry point that the SCM calls. Ignores the arguments of the start request. The
+    /// arguments that were set when the service was installed are on the command line.
     extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
         let ServiceRun::Requested { name, start } = set(ServiceRun::Running) else { return };
         let reporter = match service_manager::connect(&name) {

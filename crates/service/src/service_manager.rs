@@ -141,8 +141,9 @@ mod platform {
     use crate::state::{Control, ServiceState, UserControl};
     use crate::state_machine::ServiceStatus;
 
-    /// The channel for the SCM's controls. It is static because the handler must not capture anything:
-    /// windows-service frees the handler after the first STOP, but the SCM may send more controls.
+    /// The channel for the SCM's controls. It is static because the handler must not capture
+    /// anything: windows-service frees the handler after the first STOP, but the SCM may send more
+    /// controls.
     static CONTROLS: OnceLock<UnboundedSender<Control>> = OnceLock::new();
 
     /// The connection to the SCM that started this process. [`ServiceManager::from_env`] takes it.
@@ -199,7 +200,8 @@ mod platform {
                     None => return ServiceControlHandlerResult::NotImplemented,
                 }
             }
-            // Controls that this service does not accept, and controls of later versions of Windows.
+            // Controls that this service does not accept, and controls of later versions of
+            // Windows.
             _other => return ServiceControlHandlerResult::NotImplemented,
         };
         match CONTROLS.get().map(|controls| controls.send(control)) {
@@ -221,9 +223,9 @@ mod platform {
         }
     }
 
-    /// Returns the SCM's value for a state, and the controls that the service accepts in this state.
-    /// Returns `None` for `Stopped`, which [`StoppedReporter`] reports after the actix System has
-    /// ended.
+    /// Returns the SCM's value for a state, and the controls that the service accepts in this
+    /// state. Returns `None` for `Stopped`, which [`StoppedReporter`] reports after the actix
+    /// System has ended.
     fn scm_state(state: ServiceState) -> Option<(ScmState, ServiceControlAccept)> {
         let end = ServiceControlAccept::STOP
             | ServiceControlAccept::SHUTDOWN
@@ -324,8 +326,8 @@ mod platform {
             }
         }
 
-        /// Called when a participant handles the signals instead of the service. Does nothing: Windows
-        /// has no such signals, and the service always receives the controls of the SCM.
+        /// Called when a participant handles the signals instead of the service. Does nothing:
+        /// Windows has no such signals, and the service always receives the controls of the SCM.
         pub(crate) fn stop_listening(&mut self) {}
 
         pub(crate) fn report(&mut self, reported: &ServiceStatus) -> io::Result<()> {

@@ -90,7 +90,8 @@ impl ServiceState {
     /// ```
     /// use daemon_service::ServiceState;
     ///
-    /// assert_eq!(ServiceState::PausePending.enter(ServiceState::Paused), Ok(ServiceState::Paused));
+    /// assert_eq!(ServiceState::PausePending.enter(ServiceState::Paused),
+    /// Ok(ServiceState::Paused));
     /// assert!(ServiceState::Running.enter(ServiceState::Paused).is_err());
     /// ```
     pub const fn enter(self, next: ServiceState) -> Result<ServiceState, IllegalStateChange> {

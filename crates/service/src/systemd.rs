@@ -186,8 +186,8 @@ pub(crate) fn watchdog_from_env() -> Result<Option<Duration>, ServiceError> {
     watchdog_timeout(usec.as_deref(), pid.as_deref(), std::process::id())
 }
 
-/// Returns the watchdog timeout from the values of `WATCHDOG_USEC` and `WATCHDOG_PID` in the process
-/// `own`. Returns `None` if `usec` is not set, or if `pid` names another process.
+/// Returns the watchdog timeout from the values of `WATCHDOG_USEC` and `WATCHDOG_PID` in the
+/// process `own`. Returns `None` if `usec` is not set, or if `pid` names another process.
 pub(crate) fn watchdog_timeout(
     usec: Option<&str>,
     pid: Option<&str>,

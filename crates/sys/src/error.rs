@@ -4,8 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::fork::OtherThreads;
-use crate::process::Pid;
+use daemon_core::Pid;
 
 /// Result of an operating system call.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -182,11 +181,63 @@ impl fmt::Display for HolderSuffix<'_> {
     }
 }
 
+/// A thread of this process other than the calling thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// The kernel's thread id.
+    pub tid: i32,
+    /// The thread's name, at most 15 bytes; empty if the thread exited before its name was read.
+    pub name: String,
+}
+
+/// The other threads that prevent a fork.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherThreads {
+    /// The other threads. Empty if the system reports that other threads exist, but does not list
+    /// them.
+    pub threads: Vec<Thread>,
+}
+
+impl fmt::Display for OtherThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.threads.len() {
+            0 => return f.write_str("refusing to fork: other threads are running"),
+            1 => f.write_str("refusing to fork: 1 other thread is running: ")?,
+            n => write!(f, "refusing to fork: {n} other threads are running: ")?,
+        }
+        for (i, Thread { tid, name }) in self.threads.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}\"{name}\" (tid {tid})")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
 
     use super::*;
+
+    fn threads_named(names: &[&str]) -> OtherThreads {
+        let thread =
+            |(i, name): (usize, &&str)| Thread { tid: 12 + i as i32, name: (*name).into() };
+        OtherThreads { threads: names.iter().enumerate().map(thread).collect() }
+    }
+
+    #[test]
+    fn the_error_names_every_thread() {
+        assert_eq!(
+            threads_named(&["tokio-runtime-w", "log"]).to_string(),
+            "refusing to fork: 2 other threads are running: \
+             \"tokio-runtime-w\" (tid 12), \"log\" (tid 13)"
+        );
+        assert_eq!(
+            threads_named(&["log"]).to_string(),
+            "refusing to fork: 1 other thread is running: \"log\" (tid 12)"
+        );
+        assert_eq!(threads_named(&[]).to_string(), "refusing to fork: other threads are running");
+    }
 
     #[test]
     fn the_error_of_a_failed_call_names_the_action_the_object_and_the_cause() {

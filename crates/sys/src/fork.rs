@@ -4,30 +4,13 @@
 //! holds during the fork, for example the allocator's, stays locked in the child forever. [`fork`]
 //! is a safe function because it counts the threads first and refuses to fork if there are others.
 
-use std::fmt;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+pub use crate::error::{OtherThreads, Thread};
 use crate::process::Pid;
-
-#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
-mod fallback;
-#[cfg(target_os = "freebsd")]
-mod freebsd;
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(target_os = "macos")]
-mod macos;
-#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
-use fallback as platform;
-#[cfg(target_os = "freebsd")]
-use freebsd as platform;
-#[cfg(target_os = "linux")]
-use linux as platform;
-#[cfg(target_os = "macos")]
-use macos as platform;
 
 /// How long to wait for another thread to exit. `pthread_join` can return shortly before the kernel
 /// removes the joined thread from the process.
@@ -41,38 +24,6 @@ pub enum ForkResult {
     Parent(Pid),
     /// This process is the new child.
     Child,
-}
-
-/// A thread of this process other than the calling thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thread {
-    /// The kernel's thread id.
-    pub tid: i32,
-    /// The thread's name, at most 15 bytes; empty if the thread exited before its name was read.
-    pub name: String,
-}
-
-/// The other threads that prevent a fork.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherThreads {
-    /// The other threads. Empty if the system reports that other threads exist, but does not list
-    /// them.
-    pub threads: Vec<Thread>,
-}
-
-impl fmt::Display for OtherThreads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.threads.len() {
-            0 => return f.write_str("refusing to fork: other threads are running"),
-            1 => f.write_str("refusing to fork: 1 other thread is running: ")?,
-            n => write!(f, "refusing to fork: {n} other threads are running: ")?,
-        }
-        for (i, Thread { tid, name }) in self.threads.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}\"{name}\" (tid {tid})")?;
-        }
-        Ok(())
-    }
 }
 
 /// Forks this process.
@@ -151,27 +102,168 @@ pub fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Refuses every fork, on systems on which this crate cannot count the threads of a process.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
+mod platform {
+    use super::Thread;
+    use crate::error::{Error, Result};
 
-    fn threads_named(names: &[&str]) -> OtherThreads {
-        let thread =
-            |(i, name): (usize, &&str)| Thread { tid: 12 + i as i32, name: (*name).into() };
-        OtherThreads { threads: names.iter().enumerate().map(thread).collect() }
+    pub(super) fn is_alone() -> Result<bool> {
+        Err(Error::Unsupported { action: "count the threads of this process".into() })
     }
 
-    #[test]
-    fn the_error_names_every_thread() {
-        assert_eq!(
-            threads_named(&["tokio-runtime-w", "log"]).to_string(),
-            "refusing to fork: 2 other threads are running: \
-             \"tokio-runtime-w\" (tid 12), \"log\" (tid 13)"
-        );
-        assert_eq!(
-            threads_named(&["log"]).to_string(),
-            "refusing to fork: 1 other thread is running: \"log\" (tid 12)"
-        );
-        assert_eq!(threads_named(&[]).to_string(), "refusing to fork: other threads are running");
+    pub(super) fn others() -> Vec<Thread> {
+        Vec::new()
+    }
+}
+
+/// Counts threads on FreeBSD with sysctl(3), which does not return their names.
+#[cfg(target_os = "freebsd")]
+mod platform {
+    use std::mem::MaybeUninit;
+
+    use super::Thread;
+    use crate::error::{Error, Result};
+    use crate::process::this_pid;
+
+    pub(super) fn is_alone() -> Result<bool> {
+        let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, this_pid().as_raw()];
+        let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
+        let mut length = size_of::<libc::kinfo_proc>();
+        // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no
+        // new value is passed.
+        let result = unsafe {
+            libc::sysctl(
+                name.as_ptr(),
+                name.len() as libc::c_uint,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+                std::ptr::null(),
+                0,
+            )
+        };
+        if result != 0 {
+            return Err(Error::last("count the threads of this process"));
+        }
+        // SAFETY: kinfo_proc is made of integers and pointers; it was zeroed and then filled in.
+        let info = unsafe { info.assume_init() };
+        Ok(info.ki_numthreads == 1)
+    }
+
+    pub(super) fn others() -> Vec<Thread> {
+        Vec::new()
+    }
+}
+
+/// Detects other threads on Linux with unshare(2), which needs no file lookup. With the flag
+/// `CLONE_THREAD`, unshare(2) returns `EINVAL` in a process with several threads, and does nothing
+/// in a process with one thread.
+///
+/// Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used
+/// instead. A directory has two links plus one for each subdirectory, and `task` has a subdirectory
+/// for each thread (proc_pid_task(5)).
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::unistd::gettid;
+
+    use super::Thread;
+    use crate::error::{Error, Result};
+
+    const TASKS: &str = "/proc/self/task";
+
+    pub(super) fn is_alone() -> Result<bool> {
+        // SAFETY: with CLONE_THREAD alone, unshare changes nothing: it fails, or the process has
+        // one thread and shares nothing that could be unshared (unshare(2)).
+        if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+            return Ok(true);
+        }
+        let refusal = io::Error::last_os_error();
+        if refusal.raw_os_error() == Some(libc::EINVAL) {
+            return Ok(false);
+        }
+        by_tasks().map_err(|error| {
+            let source =
+                io::Error::new(error.kind(), format!("{error}; unshare failed too: {refusal}"));
+            Error::os(format!("count the threads of this process in {TASKS}"), source)
+        })
+    }
+
+    fn by_tasks() -> io::Result<bool> {
+        match fs::metadata(TASKS)?.nlink() {
+            links if links >= 3 => Ok(links == 3),
+            // Some emulations of /proc do not count the links of directories.
+            _ => Ok(fs::read_dir(TASKS)?.count() == 1),
+        }
+    }
+
+    pub(super) fn others() -> Vec<Thread> {
+        let this = gettid().as_raw();
+        let Ok(tasks) = fs::read_dir(TASKS) else {
+            return Vec::new();
+        };
+        let mut others: Vec<Thread> = tasks
+            .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|tid| *tid != this)
+            .map(|tid| Thread { tid, name: name(tid) })
+            .collect();
+        others.sort_by_key(|thread| thread.tid);
+        others
+    }
+
+    fn name(tid: i32) -> String {
+        let bytes = fs::read(format!("{TASKS}/{tid}/comm")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn unshare_and_the_link_count_both_detect_other_threads() {
+            // The process has at least two threads: the test's own thread and the thread spawned
+            // here.
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    assert!(!is_alone().expect("the threads are counted"));
+                    assert!(!by_tasks().expect("the threads are counted"));
+                });
+            });
+        }
+    }
+}
+
+/// Counts threads on macOS with proc_pidinfo(PROC_PIDTASKINFO), which returns the number of threads
+/// but not their names.
+#[cfg(target_os = "macos")]
+mod platform {
+    use std::mem::MaybeUninit;
+
+    use super::Thread;
+    use crate::error::{Error, Result};
+    use crate::process::this_pid;
+
+    pub(super) fn is_alone() -> Result<bool> {
+        let mut info = MaybeUninit::<libc::proc_taskinfo>::zeroed();
+        let length = size_of::<libc::proc_taskinfo>() as libc::c_int;
+        let this = this_pid().as_raw();
+        // SAFETY: `info` has the stated number of bytes.
+        let result = unsafe {
+            libc::proc_pidinfo(this, libc::PROC_PIDTASKINFO, 0, info.as_mut_ptr().cast(), length)
+        };
+        if result != length {
+            return Err(Error::last("count the threads of this process"));
+        }
+        // SAFETY: proc_taskinfo is made of integers; it was zeroed and then filled in.
+        let info = unsafe { info.assume_init() };
+        Ok(info.pti_threadnum == 1)
+    }
+
+    pub(super) fn others() -> Vec<Thread> {
+        Vec::new()
     }
 }

@@ -8,25 +8,6 @@ use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 
-#[cfg(target_vendor = "apple")]
-#[path = "limits/names/apple.rs"]
-mod names;
-#[cfg(target_os = "freebsd")]
-#[path = "limits/names/freebsd.rs"]
-mod names;
-#[cfg(not(any(target_os = "freebsd", target_vendor = "apple")))]
-#[path = "limits/names/other.rs"]
-mod names;
-
-#[cfg(any(not(target_os = "linux"), fallback))]
-mod fallback;
-#[cfg(all(target_os = "linux", not(fallback)))]
-mod linux;
-#[cfg(any(not(target_os = "linux"), fallback))]
-use fallback as platform;
-#[cfg(all(target_os = "linux", not(fallback)))]
-use linux as platform;
-
 /// The value that means "no limit" in [`set_limit`] and [`open_files_limit`].
 pub const UNLIMITED: u64 = u64::MAX;
 
@@ -179,6 +160,77 @@ pub fn nice(niceness: i32) -> Result<()> {
 /// systems other than Linux.
 pub fn oom_score_adj(score: i32) -> Result<()> {
     platform::oom_score_adj(score)
+}
+
+/// The names of the less common limits on macOS, where nix lacks two of them.
+#[cfg(target_vendor = "apple")]
+mod names {
+    use nix::sys::resource::Resource;
+
+    pub(super) const PROCESSES: Option<Resource> = None;
+    pub(super) const LOCKED_MEMORY: Option<Resource> = None;
+    pub(super) const ADDRESS_SPACE: Option<Resource> = Some(Resource::RLIMIT_AS);
+}
+
+/// The names of the less common resource limits on FreeBSD, where the limit of the address space
+/// has the older name `RLIMIT_VMEM`.
+#[cfg(target_os = "freebsd")]
+mod names {
+    use nix::sys::resource::Resource;
+
+    pub(super) const PROCESSES: Option<Resource> = Some(Resource::RLIMIT_NPROC);
+    pub(super) const LOCKED_MEMORY: Option<Resource> = Some(Resource::RLIMIT_MEMLOCK);
+    pub(super) const ADDRESS_SPACE: Option<Resource> = Some(Resource::RLIMIT_VMEM);
+}
+
+/// nix's names of the limits that some systems lack, for the systems that have all of them.
+#[cfg(not(any(target_os = "freebsd", target_vendor = "apple")))]
+mod names {
+    use nix::sys::resource::Resource;
+
+    pub(super) const PROCESSES: Option<Resource> = Some(Resource::RLIMIT_NPROC);
+    pub(super) const LOCKED_MEMORY: Option<Resource> = Some(Resource::RLIMIT_MEMLOCK);
+    pub(super) const ADDRESS_SPACE: Option<Resource> = Some(Resource::RLIMIT_AS);
+}
+
+/// Refuses to set the OOM score, which only Linux has, and to read the size of the address space.
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use crate::error::{Error, Result};
+
+    pub(super) fn oom_score_adj(score: i32) -> Result<()> {
+        Err(Error::Unsupported { action: format!("set oom_score_adj to {score}") })
+    }
+
+    pub(super) fn address_space() -> Result<u64> {
+        Err(Error::Unsupported { action: "read the size of the address space".to_owned() })
+    }
+}
+
+/// Sets the OOM score, and reads the size of the address space, with `/proc`.
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use std::fs;
+    use std::io;
+
+    use crate::error::{Error, Result};
+
+    pub(super) fn oom_score_adj(score: i32) -> Result<()> {
+        fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(|error| Error::os(format!("set oom_score_adj to {score}"), error))
+    }
+
+    /// Returns the size of this process's address space in bytes.
+    pub(super) fn address_space() -> Result<u64> {
+        let error = |error| Error::os("read the size of the address space", error);
+        let statm = fs::read_to_string("/proc/self/statm").map_err(error)?;
+        let pages =
+            statm.split_ascii_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+        let page = page.and_then(|bytes| u64::try_from(bytes).ok());
+        let size = pages.zip(page).and_then(|(pages, page)| pages.checked_mul(page));
+        size.ok_or_else(|| error(io::ErrorKind::InvalidData.into()))
+    }
 }
 
 #[cfg(test)]

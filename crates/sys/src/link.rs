@@ -9,15 +9,6 @@ use std::os::unix::net::UnixStream;
 
 use crate::error::{Error, Result};
 
-#[cfg(any(not(target_os = "linux"), fallback))]
-mod fallback;
-#[cfg(all(target_os = "linux", not(fallback)))]
-mod linux;
-#[cfg(any(not(target_os = "linux"), fallback))]
-use fallback as platform;
-#[cfg(all(target_os = "linux", not(fallback)))]
-use linux as platform;
-
 /// The maximum number of descriptors in one call of [`LinkEnd::send`]. Linux's limit is 253
 /// (unix(7)).
 pub const FDS_MAX: usize = 64;
@@ -63,8 +54,8 @@ pub fn shutdown_write(end: &LinkEnd) -> Result<()> {
     shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut down a socket", errno))
 }
 
-/// Returns whether a send failed because the system is short of memory, space or descriptors. Such a
-/// send can succeed later; after any other error, except `WouldBlock`, it cannot.
+/// Returns whether a send failed because the system is short of memory, space or descriptors. Such
+/// a send can succeed later; after any other error, except `WouldBlock`, it cannot.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     let passing = [
@@ -245,6 +236,43 @@ impl From<OwnedFd> for LinkEnd {
 impl From<LinkEnd> for OwnedFd {
     fn from(end: LinkEnd) -> OwnedFd {
         end.socket
+    }
+}
+
+/// Flags for send(2), sendmsg(2) and recvmsg(2): no call waits. Close-on-exec is set after
+/// recvmsg(2), and Rust's runtime already ignores `SIGPIPE`.
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    use libc::c_int;
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+    pub(super) const SEND: c_int = libc::MSG_DONTWAIT;
+    pub(super) const RECEIVE: c_int = libc::MSG_DONTWAIT;
+
+    pub(super) fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(())
+    }
+}
+
+/// Flags for send(2), sendmsg(2) and recvmsg(2) on Linux: no call waits, sending raises no
+/// `SIGPIPE`, and received descriptors are close-on-exec.
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    use libc::c_int;
+
+    pub(super) const SEND: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    pub(super) const RECEIVE: c_int = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]
+    pub(super) fn close_on_exec(_: &OwnedFd) -> io::Result<()> {
+        Ok(())
     }
 }
 

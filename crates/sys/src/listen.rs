@@ -9,13 +9,6 @@ use nix::sys::socket::{SockaddrStorage, bind, getsockname};
 
 use crate::error::{Error, Result};
 
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
-#[path = "listen/flags.rs"]
-mod platform;
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-#[path = "listen/fallback.rs"]
-mod platform;
-
 /// Reduces the backlog of a listening socket to the system's minimum, so that new connections are
 /// refused, or retried by the client, instead of waiting in the backlog.
 ///
@@ -94,9 +87,9 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 
 /// Accepts one pending connection. Returns `None` if no connection is pending.
 ///
-/// The listener is made nonblocking first if it is not: all processes that share it share this flag,
-/// so another process may have changed it, and the call would then wait for a connection. The new
-/// descriptor is nonblocking and close-on-exec.
+/// The listener is made nonblocking first if it is not: all processes that share it share this
+/// flag, so another process may have changed it, and the call would then wait for a connection. The
+/// new descriptor is nonblocking and close-on-exec.
 ///
 /// # Errors
 ///
@@ -127,6 +120,43 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
             ) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+/// Accepts a connection with accept4(2), which sets the flags `O_NONBLOCK` and `FD_CLOEXEC`
+/// atomically.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+mod platform {
+    use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+    use nix::errno::Errno;
+    use nix::sys::socket::{SockFlag, accept4};
+
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let raw = accept4(listener.as_raw_fd(), flags)?;
+        // SAFETY: accept4 has just made this descriptor, and no other code owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+}
+
+/// Accepts a connection with accept(2), and makes it close-on-exec and nonblocking afterwards.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+mod platform {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    use nix::sys::socket;
+
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        let raw = socket::accept(listener.as_raw_fd())?;
+        // SAFETY: accept has just made this descriptor, and no other code owns it.
+        let connection = unsafe { OwnedFd::from_raw_fd(raw) };
+        fcntl(connection.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        let flags = OFlag::from_bits_retain(fcntl(connection.as_fd(), FcntlArg::F_GETFL)?);
+        fcntl(connection.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(connection)
     }
 }
 

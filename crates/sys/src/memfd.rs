@@ -15,15 +15,6 @@ mod segment;
 pub use received::ReceivedFile;
 pub use segment::MemorySegment;
 
-#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
-mod sealed;
-#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
-mod unlinked;
-#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
-use sealed as platform;
-#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
-use unlinked as platform;
-
 /// Creates a memory file with these contents. `name` is shown in `/proc`.
 ///
 /// On Linux and FreeBSD the file is sealed: no process can change or truncate it, so a receiver can
@@ -83,41 +74,6 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads exactly this many bytes from the start of a memory file.
-///
-/// The bytes are copied, so concurrent changes by another process are harmless. If the file was
-/// truncated, an error is returned.
-///
-/// # Errors
-///
-/// [`Error::Os`] if the file is shorter or cannot be read, or if the system is out of memory.
-///
-/// # Examples
-///
-/// ```
-/// use daemon_sys::memfd::{memfd_with, read_exactly};
-///
-/// # fn main() -> Result<(), daemon_sys::error::Error> {
-/// let file = memfd_with("request", b"a long request")?;
-/// assert_eq!(read_exactly(&file, 6)?, b"a long");
-/// assert!(read_exactly(&file, 15).is_err());
-/// # Ok(())
-/// # }
-/// ```
-pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
-    let fd = fd.as_fd();
-    let action = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
-    // Check the size before the allocation, because another process has chosen `length`.
-    let size = nix::sys::stat::fstat(fd).map_err(|errno| action(errno.into()))?.st_size;
-    if usize::try_from(size).unwrap_or(0) < length {
-        return Err(action(io::ErrorKind::UnexpectedEof.into()));
-    }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_full| action(io::ErrorKind::OutOfMemory.into()))?;
-    read_until(fd, &mut bytes, length).map_err(action)?;
-    Ok(bytes)
-}
-
 /// Appends bytes of the file until there are `length` bytes. The existing bytes are those at the
 /// start of the file. The capacity must be at least `length`.
 fn read_until(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>, length: usize) -> io::Result<()> {
@@ -155,6 +111,76 @@ fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Creates memory files with memfd_create(2): `filled` creates a sealed file, and `empty` creates a
+/// file that can be sealed later.
+#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
+mod platform {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+        let fd = empty(name)?;
+        super::write_all(&fd, bytes)?;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+        Ok(fd)
+    }
+
+    pub(super) fn empty(name: &str) -> io::Result<OwnedFd> {
+        Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::os::fd::AsFd;
+
+        use super::*;
+
+        #[test]
+        fn a_sealed_file_cannot_be_changed() {
+            let fd = filled("test", b"data").expect("created");
+            let refused = super::super::write_all(fd.as_fd(), b"other").expect_err("refused");
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+            assert_eq!(nix::unistd::ftruncate(&fd, 0), Err(nix::errno::Errno::EPERM));
+        }
+    }
+}
+
+/// Creates memory files as temporary files that are unlinked immediately.
+#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
+mod platform {
+    use std::env;
+    use std::fs::{self, OpenOptions};
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use crate::process::this_pid;
+
+    static CREATED: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+        let file = empty(name)?;
+        super::write_all(&file, bytes)?;
+        Ok(file)
+    }
+
+    pub(super) fn empty(name: &str) -> io::Result<OwnedFd> {
+        if name.contains(['/', '\0']) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!(".{name}.{}.{number}", this_pid()));
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -177,19 +203,6 @@ mod tests {
         let fd = memfd_with("test", &[0; 10]).expect("created");
         let refused = read_all(&fd, 9).expect_err("refused").to_string();
         assert_eq!(refused, "cannot read memory file: it is longer than 9 bytes");
-    }
-
-    #[test]
-    fn read_exactly_fails_if_the_file_is_shorter_than_requested() {
-        let bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
-        let fd = memfd_with("test", &bytes).expect("created");
-        assert!(read_exactly(&fd, 300_000).expect("read") == bytes);
-        assert!(read_exactly(&fd, 100_000).expect("read") == bytes[..100_000]);
-        assert_eq!(read_exactly(&fd, 0).expect("read"), b"");
-        for length in [300_001, usize::MAX] {
-            let short = read_exactly(&fd, length).expect_err("too short").to_string();
-            assert!(short.starts_with(&format!("cannot read {length} bytes of memory")), "{short}");
-        }
     }
 
     #[test]

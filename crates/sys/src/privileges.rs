@@ -8,25 +8,6 @@ use nix::unistd::{self, Gid, Uid};
 use crate::capabilities::{Capability, KeptCapabilities};
 use crate::error::{Error, Result};
 
-#[cfg(target_os = "freebsd")]
-#[path = "privileges/renounce/freebsd.rs"]
-mod renounce;
-#[cfg(target_os = "linux")]
-#[path = "privileges/renounce/linux.rs"]
-mod renounce;
-#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
-#[path = "privileges/renounce/other.rs"]
-mod renounce;
-
-#[cfg(any(target_os = "macos", target_os = "ios"))]
-mod apple;
-#[cfg(not(any(target_os = "macos", target_os = "ios")))]
-mod other;
-#[cfg(any(target_os = "macos", target_os = "ios"))]
-use apple as platform;
-#[cfg(not(any(target_os = "macos", target_os = "ios")))]
-use other as platform;
-
 /// A user of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -317,6 +298,198 @@ fn verify_groups(wanted: &[Gid]) -> Result<()> {
 
 fn not_dropped(reason: &str) -> Result<()> {
     Err(Error::PrivilegesNotDropped { reason: reason.into() })
+}
+
+/// Renounces privileges with procctl(2).
+#[cfg(target_os = "freebsd")]
+mod renounce {
+    use std::io;
+
+    use libc::c_int;
+
+    use crate::error::{Error, Result};
+
+    pub(super) const SUPPORTS_TRACEABLE: bool = true;
+
+    /// FreeBSD 14 was the first to support it.
+    pub(super) fn supports_no_new_privs() -> bool {
+        let mut status: c_int = 0;
+        control(libc::PROC_NO_NEW_PRIVS_STATUS, &mut status).is_ok()
+    }
+
+    pub(super) fn set_no_new_privs() -> Result<()> {
+        let action = "set no_new_privs";
+        if !supports_no_new_privs() {
+            return Err(Error::Unsupported { action: action.into() });
+        }
+        control(libc::PROC_NO_NEW_PRIVS_CTL, &mut libc::PROC_NO_NEW_PRIVS_ENABLE.clone())
+            .map_err(|error| Error::os(action, error))
+    }
+
+    pub(super) fn set_traceable(traceable: bool) -> Result<()> {
+        let mut mode = match traceable {
+            true => libc::PROC_TRACE_CTL_ENABLE,
+            false => libc::PROC_TRACE_CTL_DISABLE,
+        };
+        control(libc::PROC_TRACE_CTL, &mut mode).map_err(|error| {
+            Error::os(format!("set whether this process is traceable to {traceable}"), error)
+        })
+    }
+
+    /// Controls this process.
+    fn control(command: c_int, value: &mut c_int) -> io::Result<()> {
+        // SAFETY: the pointer is to an int, which each of these commands reads or writes; id 0 with
+        // P_PID is this process.
+        match unsafe { libc::procctl(libc::P_PID, 0, command, std::ptr::from_mut(value).cast()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Renounces privileges with prctl(2).
+#[cfg(target_os = "linux")]
+mod renounce {
+    use nix::sys::prctl;
+
+    use crate::error::{Error, Result};
+
+    pub(super) const SUPPORTS_TRACEABLE: bool = true;
+
+    pub(super) fn supports_no_new_privs() -> bool {
+        true
+    }
+
+    pub(super) fn set_no_new_privs() -> Result<()> {
+        prctl::set_no_new_privs().map_err(|error| Error::os("set no_new_privs", error))
+    }
+
+    pub(super) fn set_traceable(traceable: bool) -> Result<()> {
+        prctl::set_dumpable(traceable).map_err(|error| {
+            Error::os(format!("set whether this process is traceable to {traceable}"), error)
+        })
+    }
+}
+
+/// Systems on which a process cannot renounce these privileges.
+#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
+mod renounce {
+    use crate::error::{Error, Result};
+
+    pub(super) const SUPPORTS_TRACEABLE: bool = false;
+
+    pub(super) fn supports_no_new_privs() -> bool {
+        false
+    }
+
+    pub(super) fn set_no_new_privs() -> Result<()> {
+        Err(Error::Unsupported { action: "set no_new_privs".into() })
+    }
+
+    pub(super) fn set_traceable(traceable: bool) -> Result<()> {
+        let action = format!("set whether this process is traceable to {traceable}");
+        Err(Error::Unsupported { action })
+    }
+}
+
+/// Changes user and group ids on macOS. If root calls setuid or setgid on macOS, the real, the
+/// effective and the saved id change.
+///
+/// macOS keeps supplementary groups in its directory service, which this module does not read.
+/// `groups_of` therefore returns only the user's main group.
+#[cfg(any(target_os = "macos", target_os = "ios"))]
+mod platform {
+    use std::io;
+
+    use nix::unistd::{self, Gid, Uid};
+
+    use super::not_dropped;
+    use crate::error::Result;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]
+    pub(super) fn groups_of(_: &str, gid: u32) -> io::Result<Vec<u32>> {
+        Ok(vec![gid])
+    }
+
+    pub(super) fn groups() -> io::Result<Vec<Gid>> {
+        let mut groups = [0; 16];
+        // SAFETY: getgroups writes at most as many numbers as its first argument allows.
+        let count = unsafe { libc::getgroups(16, groups.as_mut_ptr()) };
+        match usize::try_from(count) {
+            Ok(count) => Ok(groups[..count].iter().copied().map(Gid::from_raw).collect()),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub(super) fn set_groups(groups: &[Gid]) -> io::Result<()> {
+        let numbers: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
+        // SAFETY: setgroups reads as many numbers as its first argument states.
+        match unsafe { libc::setgroups(numbers.len() as libc::c_int, numbers.as_ptr()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+        set_groups(groups)?;
+        unistd::setgid(gid)?;
+        unistd::setuid(uid)?;
+        Ok(())
+    }
+
+    pub(super) fn verify_ids(uid: Uid, gid: Gid) -> Result<()> {
+        if [unistd::getuid(), unistd::geteuid()] != [uid; 2] {
+            return not_dropped("the user ids differ");
+        }
+        if [unistd::getgid(), unistd::getegid()] != [gid; 2] {
+            return not_dropped("the group ids differ");
+        }
+        Ok(())
+    }
+}
+
+/// Changes the real, effective and saved user and group ids, on Linux and the BSDs.
+#[cfg(not(any(target_os = "macos", target_os = "ios")))]
+mod platform {
+    use std::ffi::CString;
+    use std::io;
+
+    use nix::unistd::{self, Gid, Uid};
+
+    use super::not_dropped;
+    use crate::error::{Error, Result};
+
+    pub(super) fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
+        let groups = unistd::getgrouplist(&CString::new(name)?, Gid::from_raw(gid))?;
+        Ok(groups.into_iter().map(Gid::as_raw).collect())
+    }
+
+    pub(super) fn groups() -> io::Result<Vec<Gid>> {
+        Ok(unistd::getgroups()?)
+    }
+
+    pub(super) fn set_groups(groups: &[Gid]) -> io::Result<()> {
+        Ok(unistd::setgroups(groups)?)
+    }
+
+    pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+        set_groups(groups)?;
+        unistd::setresgid(gid, gid, gid)?;
+        unistd::setresuid(uid, uid, uid)?;
+        Ok(())
+    }
+
+    pub(super) fn verify_ids(uid: Uid, gid: Gid) -> Result<()> {
+        let users = unistd::getresuid().map_err(|e| Error::os("read the user ids", e))?;
+        if [users.real, users.effective, users.saved] != [uid; 3] {
+            return not_dropped(&format!("the user ids are {users:?}"));
+        }
+        let groups = unistd::getresgid().map_err(|e| Error::os("read the group ids", e))?;
+        if [groups.real, groups.effective, groups.saved] != [gid; 3] {
+            return not_dropped(&format!("the group ids are {groups:?}"));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

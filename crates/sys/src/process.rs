@@ -12,15 +12,6 @@ use nix::unistd;
 
 use crate::error::{Error, Result};
 
-#[cfg(any(not(target_os = "linux"), fallback))]
-mod fallback;
-#[cfg(all(target_os = "linux", not(fallback)))]
-mod linux;
-#[cfg(any(not(target_os = "linux"), fallback))]
-use fallback as platform;
-#[cfg(all(target_os = "linux", not(fallback)))]
-use linux as platform;
-
 /// Returns the pid of this process.
 ///
 /// # Panics
@@ -104,30 +95,15 @@ pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
 
 /// Sends a signal to every process of the group that `leader` created.
 ///
+/// A zombie is still a member of its group. The kernel reserves the number of the group until its
+/// leader is reaped and it has no members left, so until then the number means this group.
+///
 /// # Errors
 ///
 /// If this process is permitted to signal none of the processes of the group.
 pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
     outcome(nix::sys::signal::killpg(raw_pid(leader), raw_signal(signal)))
         .map_err(|errno| Error::os(format!("send {signal} to process group {leader}"), errno))
-}
-
-/// Returns whether the group that `leader` created has no processes left.
-///
-/// A zombie is still a member of its group. Until the leader is reaped, the result is therefore
-/// `false` and the group's number cannot be reused. After that, the kernel reserves the number as
-/// long as the group has a member, so a new group can get the number only after this group is
-/// empty.
-///
-/// # Errors
-///
-/// If kill(2) fails with an error other than `ESRCH` or `EPERM`.
-pub fn group_is_empty(leader: Pid) -> Result<bool> {
-    match nix::sys::signal::killpg(raw_pid(leader), None) {
-        Ok(()) | Err(Errno::EPERM) => Ok(false),
-        Err(Errno::ESRCH) => Ok(true),
-        Err(errno) => Err(Error::os(format!("check process group {leader}"), errno)),
-    }
 }
 
 fn outcome(result: nix::Result<()>) -> nix::Result<SignalOutcome> {
@@ -201,6 +177,38 @@ pub fn die_with_parent(signal: Signal, expected: Pid) -> Result<()> {
     if parent_pid() == Some(expected) { Ok(()) } else { Err(Error::ParentExited { expected }) }
 }
 
+/// Does nothing, on systems without a parent death signal (the signal that a process receives when
+/// its parent exits). Callers detect the parent's exit with a [link](crate::link) instead: when the
+/// parent exits, the parent's end of the link is closed.
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use super::Signal;
+    use crate::error::Result;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
+    pub(super) fn set_parent_death_signal(_: Signal) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Sets the parent death signal with prctl(2). The kernel sends this signal to the process when its
+/// parent exits.
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use super::Signal;
+    use crate::error::{Error, Result};
+    use crate::process::number_of;
+
+    #[inline]
+    pub(super) fn set_parent_death_signal(signal: Signal) -> Result<()> {
+        let action = || format!("set parent death signal {signal}");
+        // SAFETY: PR_SET_PDEATHSIG reads one number, which is a valid signal; no pointer is passed.
+        let result =
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number_of(signal) as libc::c_ulong) };
+        if result == 0 { Ok(()) } else { Err(Error::last(action())) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +229,5 @@ mod tests {
             signal_group(unused, Signal::Term).expect("a result"),
             SignalOutcome::NoSuchProcess
         );
-        assert!(group_is_empty(unused).expect("a result"));
     }
 }

@@ -18,14 +18,6 @@ use zerocopy::FromBytes;
 use crate::error::{Error, Result};
 use crate::process::this_pid;
 
-#[cfg(any(not(target_os = "linux"), fallback))]
-mod fallback;
-#[cfg(all(target_os = "linux", not(fallback)))]
-mod linux;
-#[cfg(any(not(target_os = "linux"), fallback))]
-use fallback as platform;
-#[cfg(all(target_os = "linux", not(fallback)))]
-use linux as platform;
 mod truncation;
 
 /// Shared memory whose start can be made read-only.
@@ -190,9 +182,9 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 /// to `path`. A process that has mapped the previous file at `path` keeps its mapping of that file.
 /// The file is not removed when the process exits.
 ///
-/// `T` must meet the conditions of [`anonymous`]. Every process of the file's owner can truncate the
-/// file. This process and those that it forks survive that: a handler of `SIGBUS` extends the file
-/// again, and the values are then zero. The file stays open for this purpose.
+/// `T` must meet the conditions of [`anonymous`]. Every process of the file's owner can truncate
+/// the file. This process and those that it forks survive that: a handler of `SIGBUS` extends the
+/// file again, and the values are then zero. The file stays open for this purpose.
 ///
 /// # Errors
 ///
@@ -298,6 +290,51 @@ unsafe fn values<T: FromBytes + Sync + 'static>(
     // SAFETY: the mapping has the length that the caller guarantees, is aligned to a page, and any
     // bytes are a valid `T` (`FromBytes`). `T` is designed for changes by other processes.
     unsafe { std::slice::from_raw_parts(start.as_ptr().cast_const().cast(), count) }
+}
+
+/// Shared memory as an anonymous mapping, mmap(2).
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use std::ffi::c_void;
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::ptr::NonNull;
+
+    use super::map;
+
+    /// Maps zeroed memory that can be written to. There is no file.
+    pub(super) fn map_anonymous(length: usize) -> io::Result<(NonNull<c_void>, Option<OwnedFd>)> {
+        Ok((map(length, libc::MAP_SHARED | libc::MAP_ANON, -1)?, None))
+    }
+}
+
+/// Shared memory as a sealed memory file, memfd_create(2).
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use std::ffi::c_void;
+    use std::io;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::ptr::NonNull;
+
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::unistd::ftruncate;
+
+    use super::map;
+
+    /// Maps zeroed memory that can be written to. Its file permits no further writable mapping.
+    pub(super) fn map_anonymous(length: usize) -> io::Result<(NonNull<c_void>, Option<OwnedFd>)> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = memfd_create(c"shared memory", flags)?;
+        ftruncate(&file, libc::off_t::try_from(length).map_err(io::Error::other)?)?;
+        let start = map(length, libc::MAP_SHARED, file.as_raw_fd())?;
+        let future_write = SealFlag::from_bits_retain(libc::F_SEAL_FUTURE_WRITE);
+        let fixed_size = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        // Linux before 5.1 has no F_SEAL_FUTURE_WRITE. The memory can then be made writable again.
+        fcntl(&file, FcntlArg::F_ADD_SEALS(future_write | fixed_size))
+            .or_else(|_old| fcntl(&file, FcntlArg::F_ADD_SEALS(fixed_size)))?;
+        Ok((start, Some(file)))
+    }
 }
 
 #[cfg(test)]

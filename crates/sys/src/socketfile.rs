@@ -44,8 +44,8 @@ pub struct SocketPath {
 }
 
 impl SocketFile {
-    /// Binds a socket at this path, with mode 0600 from the beginning. Replaces a socket that a dead
-    /// process left behind.
+    /// Binds a socket at this path, with mode 0600 from the beginning. Replaces a socket that a
+    /// dead process left behind.
     ///
     /// If `owner` is given, the socket belongs to this user. It is bound with the user's
     /// permissions. If the user may not create it, it is bound with this process's permissions and

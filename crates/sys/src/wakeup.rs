@@ -82,9 +82,9 @@ impl Wakeup {
         self.waker.writer.as_raw_fd()
     }
 
-    /// Makes the descriptor unreadable again, unless other processes write to it all the time. Check
-    /// for pending work after `clear`. If you check before `clear`, a wakeup between the check and
-    /// `clear` is lost.
+    /// Makes the descriptor unreadable again, unless other processes write to it all the time.
+    /// Check for pending work after `clear`. If you check before `clear`, a wakeup between the
+    /// check and `clear` is lost.
     pub fn clear(&self) {
         let mut bytes = [0_u8; 4096];
         for _block in 0..CLEAR_MAX / bytes.len() {

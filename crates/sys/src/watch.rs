@@ -46,8 +46,8 @@ pub fn writable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
 
 fn watch<D: Owner>(descriptor: D, interest: Interest) -> Result<AsyncFd<D>> {
     let number = descriptor.as_raw_fd();
-    // SAFETY: an owner keeps its descriptor open, with the same number, for as long as it lives. The
-    // returned `AsyncFd` owns it and gives out only shared references to it.
+    // SAFETY: an owner keeps its descriptor open, with the same number, for as long as it lives.
+    // The returned `AsyncFd` owns it and gives out only shared references to it.
     let watch = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watch.map_err(|error| {
         let (_descriptor, cause) = error.into_parts();
@@ -151,9 +151,9 @@ impl Registered {
 ///
 /// tokio registers descriptors without `EPOLLEXCLUSIVE` and has no option for this flag.
 /// `/proc/self/fdinfo` shows which epoll instance contains the registration, and the registration's
-/// token (proc(5)). This module removes tokio's registration. While this process waits, the listener
-/// is registered again with the same token and `EPOLLEXCLUSIVE`. `EPOLL_CTL_MOD` does not accept
-/// this flag.
+/// token (proc(5)). This module removes tokio's registration. While this process waits, the
+/// listener is registered again with the same token and `EPOLLEXCLUSIVE`. `EPOLL_CTL_MOD` does not
+/// accept this flag.
 ///
 /// The flag has an effect only in the epoll instance in which the thread waits: for the kernel, an
 /// epoll instance that is watched by another one is not a waiting process (docs/adr/0009).
@@ -164,8 +164,8 @@ mod platform {
 
     use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-    /// The listener's registration with the runtime's epoll instance; `None` if the registration was
-    /// not found.
+    /// The listener's registration with the runtime's epoll instance; `None` if the registration
+    /// was not found.
     #[derive(Debug)]
     pub(super) struct EpollRegistration(Option<Registration>);
 
@@ -225,8 +225,9 @@ mod platform {
             }
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).ok()?;
             let token = info.lines().find_map(|line| token_of(line, listener))?;
-            // SAFETY: the descriptor is in the list of this process's open descriptors. It belongs to
-            // the runtime of this thread, so no other thread closes it while it is duplicated here.
+            // SAFETY: the descriptor is in the list of this process's open descriptors. It belongs
+            // to the runtime of this thread, so no other thread closes it while it is duplicated
+            // here.
             let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
             Some(Registration { epoll: Epoll(epoll.try_clone_to_owned().ok()?), token })
         })

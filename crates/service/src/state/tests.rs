@@ -32,7 +32,8 @@ fn every_state_responds_to_every_control_as_specified() {
     let resume = Enter(ContinuePending);
     #[rustfmt::skip]
     let table = [
-        // in:                          NotReady Stopped StartPending StopPending Running   ContinuePending PausePending Paused
+        // in:                          NotReady Stopped StartPending StopPending Running
+        // ContinuePending PausePending Paused
         (Control::Stop,                [Refuse,  Refuse, stop,        Refuse,     stop,     stop,           stop,        stop]),
         (Control::Pause,               [Refuse,  Refuse, Refuse,      Refuse,     pause,    Refuse,         Refuse,      Refuse]),
         (Control::Continue,            [Refuse,  Refuse, Refuse,      Refuse,     Refuse,   Refuse,         Refuse,      resume]),

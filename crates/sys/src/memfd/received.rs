@@ -36,14 +36,14 @@ impl ReceivedFile {
     /// Checks that the descriptor is a memory file with a body of `length` bytes. Reads nothing and
     /// allocates nothing.
     ///
-    /// On Linux the file must have been created with memfd_create(2), and be sealed against a change
-    /// of its size. Other files could be on a file system that does not answer.
+    /// On Linux the file must have been created with memfd_create(2), and be sealed against a
+    /// change of its size. Other files could be on a file system that does not answer.
     ///
     /// # Errors
     ///
     /// Returns the descriptor with the error, because even closing it can take long if it is not a
-    /// memory file. [`Error::Os`] if it is not such a file, if it is shorter than `length`, or if it
-    /// is more than four times as long.
+    /// memory file. [`Error::Os`] if it is not such a file, if it is shorter than `length`, or if
+    /// it is more than four times as long.
     pub fn new(fd: OwnedFd, length: usize) -> std::result::Result<ReceivedFile, (OwnedFd, Error)> {
         match check(&fd, length) {
             Ok(()) => Ok(ReceivedFile { fd, length }),

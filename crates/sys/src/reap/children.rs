@@ -7,15 +7,6 @@ use super::{Exit, reap};
 use crate::error::Result;
 use crate::process::{Pid, Signal, SignalOutcome};
 
-#[cfg(any(not(target_os = "linux"), fallback))]
-mod fallback;
-#[cfg(all(target_os = "linux", not(fallback)))]
-mod linux;
-#[cfg(any(not(target_os = "linux"), fallback))]
-use fallback as platform;
-#[cfg(all(target_os = "linux", not(fallback)))]
-use linux as platform;
-
 /// A set of children that this process forked itself. Other children are not reaped, so the set
 /// does not interfere with libraries that start processes.
 ///
@@ -134,4 +125,130 @@ impl ChildSet {
 fn reap_one(pid: Pid) -> Option<ExitedChild> {
     let exit = reap(pid).unwrap_or(Some(Exit::Unknown))?;
     Some(ExitedChild { pid, exit })
+}
+
+/// On systems without pidfds, no descriptor reports the exit of a child, so `ChildSet` makes a wait
+/// call for each child.
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use std::os::fd::BorrowedFd;
+
+    use crate::error::{Error, Result};
+    use crate::process::{Pid, Signal, SignalOutcome};
+
+    #[derive(Debug)]
+    pub(super) struct PidFdSet;
+
+    impl PidFdSet {
+        pub(super) fn new() -> Result<PidFdSet> {
+            Ok(PidFdSet)
+        }
+
+        pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
+            let source = std::io::ErrorKind::Unsupported.into();
+            Err(Error::Os { action: format!("watch child {pid}"), source })
+        }
+
+        pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        pub(super) fn exited(&self) -> Result<Vec<Pid>> {
+            Ok(Vec::new())
+        }
+
+        pub(super) fn remove(&mut self, _: Pid) {}
+
+        pub(super) fn signal(&self, _: Pid, _: Signal) -> Result<SignalOutcome> {
+            Ok(SignalOutcome::NoSuchProcess)
+        }
+    }
+}
+
+/// Watches children with epoll(7) on their pidfds.
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use std::collections::HashMap;
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use nix::errno::Errno;
+    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+    use crate::error::{Error, Result};
+    use crate::pidfd::PidFd;
+    use crate::process::{Pid, Signal, SignalOutcome};
+
+    /// The maximum number of events of one epoll_wait(2) call.
+    const EVENTS_MAX: usize = 64;
+
+    #[derive(Debug)]
+    pub(super) struct PidFdSet {
+        epoll: Epoll,
+        handles: HashMap<Pid, PidFd>,
+    }
+
+    impl PidFdSet {
+        pub(super) fn new() -> Result<PidFdSet> {
+            match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
+                Ok(epoll) => Ok(PidFdSet { epoll, handles: HashMap::new() }),
+                Err(errno) => Err(Error::os("watch children", errno)),
+            }
+        }
+
+        pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
+            let handle = PidFd::open(pid)?;
+            let event =
+                EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
+            match self.epoll.add(&handle, event) {
+                Ok(()) => {
+                    self.handles.insert(pid, handle);
+                    Ok(())
+                }
+                Err(errno) => Err(Error::os(format!("watch child {pid}"), errno)),
+            }
+        }
+
+        pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.epoll.0.as_fd())
+        }
+
+        pub(super) fn exited(&self) -> Result<Vec<Pid>> {
+            let mut events = [EpollEvent::empty(); EVENTS_MAX];
+            let mut exited: Vec<Pid> = Vec::new();
+            loop {
+                let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+                    Ok(count) => count,
+                    Err(Errno::EINTR) => continue,
+                    Err(errno) => return Err(Error::os("wait for exited children", errno)),
+                };
+                let pid =
+                    |event: &EpollEvent| i32::try_from(event.data()).ok().and_then(Pid::from_raw);
+                exited.extend(events[..count].iter().filter_map(pid));
+                // If the array is full, there may be more events. The next call of epoll_wait(2)
+                // returns those first, and then repeats events that were already returned.
+                if count < EVENTS_MAX || exited.len() >= self.handles.len() {
+                    exited.sort_unstable();
+                    exited.dedup();
+                    return Ok(exited);
+                }
+            }
+        }
+
+        /// Removes the child from the epoll instance. Closing the pidfd is not enough, because
+        /// children that were forked later have copies of it. epoll reports a descriptor until its
+        /// last copy is closed (epoll(7)).
+        pub(super) fn remove(&mut self, pid: Pid) {
+            if let Some(handle) = self.handles.remove(&pid) {
+                // The pidfd was added before, so removing it does not fail.
+                let _ = self.epoll.delete(&handle);
+            }
+        }
+
+        pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
+            match self.handles.get(&pid) {
+                Some(handle) => handle.signal(signal),
+                None => Ok(SignalOutcome::NoSuchProcess),
+            }
+        }
+    }
 }

@@ -4,8 +4,8 @@
 //! the end of the file raises `SIGBUS`, which kills the process. The handler of this module extends
 //! the file again instead. The pages are then zeroed, as any values that another process writes.
 //!
-//! If the file cannot be extended, the handler replaces the mapping by anonymous memory. The process
-//! then no longer shares the values with the processes that exist already.
+//! If the file cannot be extended, the handler replaces the mapping by anonymous memory. The
+//! process then no longer shares the values with the processes that exist already.
 //!
 //! The handler makes only system calls and uses atomics (signal-safety(7)).
 
@@ -21,13 +21,6 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{c_int, siginfo_t};
 use nix::errno::Errno;
-
-#[cfg(not(target_os = "linux"))]
-#[path = "truncation/fallback.rs"]
-mod platform;
-#[cfg(target_os = "linux")]
-#[path = "truncation/linux.rs"]
-mod platform;
 
 /// A mapped file. It is never freed, because the handler may be reading it.
 struct MappedFile {
@@ -154,5 +147,46 @@ impl MappedFile {
         // SAFETY: the range is the whole mapping of the file, which is never unmapped, and whose
         // values may change at any time.
         unsafe { libc::mmap(start, self.length, access, flags, -1, 0) != libc::MAP_FAILED }
+    }
+}
+
+/// Extends a file and allocates its blocks, so that a full disk does not raise `SIGBUS` again.
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::os::fd::RawFd;
+
+    pub(super) fn identity(found: &libc::stat) -> (u64, u64) {
+        (found.st_dev, found.st_ino)
+    }
+
+    pub(super) fn extend(fd: RawFd, length: usize) -> bool {
+        let Ok(length) = libc::off_t::try_from(length) else {
+            return false;
+        };
+        // SAFETY: fallocate takes numbers only. It enlarges the file or changes nothing.
+        unsafe { libc::fallocate(fd, 0, 0, length) == 0 }
+    }
+}
+
+/// Extends a file.
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::os::fd::RawFd;
+
+    #[expect(
+        clippy::useless_conversion,
+        clippy::unnecessary_fallible_conversions,
+        reason = "the types differ between systems"
+    )]
+    pub(super) fn identity(found: &libc::stat) -> (u64, u64) {
+        (u64::try_from(found.st_dev).unwrap_or(0), u64::try_from(found.st_ino).unwrap_or(0))
+    }
+
+    pub(super) fn extend(fd: RawFd, length: usize) -> bool {
+        let Ok(length) = libc::off_t::try_from(length) else {
+            return false;
+        };
+        // SAFETY: ftruncate takes numbers only. The caller has checked that the file is shorter.
+        unsafe { libc::ftruncate(fd, length) == 0 }
     }
 }

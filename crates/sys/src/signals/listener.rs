@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use libc::c_int;
 use nix::errno::Errno;
 
-use super::action::{handle, restore_default};
+use super::{handle, restore_default};
 use crate::error::{Error, Result};
 use crate::process::{Signal, number_of};
 use crate::wakeup::Wakeup;
