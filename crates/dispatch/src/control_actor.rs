@@ -1,19 +1,17 @@
 //! The control actor. It has its own mailbox for the daemon's events and [`Cancel`] messages, so
 //! that they do not wait behind requests in the dispatcher's mailbox.
 
-use std::rc::Rc;
-
-use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use actix::{Actor, Addr, Context, Handler, Message, Recipient, ResponseFuture};
 use actix_daemon::{
     ChildExited, ChildForked, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
     ShutdownReason, Subscribe,
 };
 use daemon_core::{OperatorPause, Phase, StopMode};
 use daemon_forkserver::Transfer;
+use futures::channel::oneshot;
 
-use crate::dispatcher::{DispatcherActor, ForgetCancelled};
-use crate::engine::{CancelLookup, SharedEngine};
-use crate::request::{IfRunning, RequestId};
+use crate::engine::{Input, InputSender};
+use crate::request::{CancellationToken, IfRunning};
 use crate::scheduler::CancelOutcome;
 
 /// Cancels a request. Sent to [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel).
@@ -23,47 +21,39 @@ use crate::scheduler::CancelOutcome;
 ///
 /// The message does not wait behind requests that wait for queue capacity, so it can arrive before
 /// the request itself. In that case the request is answered as cancelled when it arrives.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Message, Debug, Clone)]
 #[rtype(result = "CancelOutcome")]
 pub struct Cancel {
-    /// The id of the request.
-    pub id: RequestId,
+    /// The token of the request.
+    pub token: CancellationToken,
     /// What happens if the request is running.
     pub if_running: IfRunning,
 }
 
 impl Handler<Cancel> for ControlActor {
-    type Result = MessageResult<Cancel>;
+    type Result = ResponseFuture<CancelOutcome>;
 
     fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
-        let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
-        MessageResult(match cancelled {
-            CancelLookup::NotArrived => {
-                // The engine keeps the cancellation until the dispatcher receives
-                // `ForgetCancelled`, which it receives after all messages that were sent to it
-                // earlier.
-                self.dispatcher.do_send(ForgetCancelled(cancel.id));
-                CancelOutcome::Unknown
-            }
-            CancelLookup::Found(outcome) => outcome,
-        })
+        let (sender, outcome) = oneshot::channel();
+        self.inputs.send(Input::Cancel(cancel.token, cancel.if_running, sender));
+        // If the engine has ended, the request does not exist any more.
+        Box::pin(async move { outcome.await.unwrap_or(CancelOutcome::Unknown) })
     }
 }
 
-/// Handles the daemon's events and [`Cancel`] messages, which must not wait behind requests.
+/// Passes the daemon's events and [`Cancel`] messages to the engine. They must not wait behind
+/// requests.
 pub(crate) struct ControlActor {
-    shared: SharedEngine,
-    dispatcher: Addr<DispatcherActor>,
+    inputs: InputSender,
 }
 
 impl ControlActor {
     /// Starts the actor. Returns the recipient of [`Cancel`] messages.
     pub(crate) fn begin<R: Transfer + Send>(
-        shared: &SharedEngine,
+        inputs: InputSender,
         daemon: &Addr<DaemonActor<R>>,
-        dispatcher: Addr<DispatcherActor>,
     ) -> Recipient<Cancel> {
-        let control = ControlActor { shared: Rc::clone(shared), dispatcher }.start();
+        let control = ControlActor { inputs }.start();
         let name = "dispatcher";
         daemon.do_send(Subscribe::<ChildForked>::new(name, control.clone()));
         daemon.do_send(Subscribe::<ChildExited>::new(name, control.clone()));
@@ -83,7 +73,7 @@ impl Handler<ChildForked> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, forked: ChildForked, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().worker_forked(forked.child, forked.pid);
+        self.inputs.send(Input::WorkerForked(forked.child, forked.pid));
     }
 }
 
@@ -91,7 +81,7 @@ impl Handler<ChildExited> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, exited: ChildExited, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().worker_exited(&exited);
+        self.inputs.send(Input::WorkerExited(exited));
     }
 }
 
@@ -99,7 +89,7 @@ impl Handler<DaemonPause> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().set_operator_pause(OperatorPause::On);
+        self.inputs.send(Input::OperatorPause(OperatorPause::On));
     }
 }
 
@@ -107,7 +97,7 @@ impl Handler<DaemonAccept> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().set_operator_pause(OperatorPause::Off);
+        self.inputs.send(Input::OperatorPause(OperatorPause::Off));
     }
 }
 
@@ -116,7 +106,7 @@ impl Handler<DaemonPhase> for ControlActor {
 
     fn handle(&mut self, DaemonPhase(phase): DaemonPhase, _ctx: &mut Self::Context) {
         match phase {
-            Phase::Stopped => self.shared.borrow_mut().daemon_stopped(),
+            Phase::Stopped => self.inputs.send(Input::DaemonStopped),
             Phase::Starting | Phase::Running | Phase::Stopping => {}
         }
     }
@@ -135,7 +125,8 @@ impl Handler<DaemonShutdown> for ControlActor {
             | ShutdownReason::Recycled
             | ShutdownReason::Done => StopMode::Graceful,
         };
-        let drained = self.shared.borrow_mut().stop(mode);
+        let (sender, drained) = oneshot::channel();
+        self.inputs.send(Input::Stop(mode, sender));
         Box::pin(async move {
             // An error means that the sending half of this channel was dropped with the engine. In
             // that case there is nothing to wait for.

@@ -1,126 +1,118 @@
-//! The dispatcher's actor. It accepts requests in the order of their arrival.
+//! The dispatcher's actor. Its task owns the engine, and accepts requests in the order of their
+//! arrival.
 
-use std::rc::Rc;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use actix::dev::{MessageResponse, OneshotSender};
-use actix::fut::WrapFuture;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
 
 use crate::answer::TaskResult;
-use crate::engine::{DeadLetter, SharedEngine, SubmitResult, submit};
+use crate::engine::{DeadLetter, Engine};
 use crate::reply::ReplySender;
-use crate::request::{NewRequest, RequestId};
+use crate::request::NewRequest;
 use crate::scheduler::Stats;
 
 /// The capacity of the mailbox, in messages. When the queue and the mailbox are full, `send` waits
 /// and `try_send` fails.
-const MAILBOX: usize = 256;
+pub(crate) const MAILBOX: usize = 256;
 
 /// The dispatcher's actor, in the parent process.
 ///
 /// It accepts the messages [`NewRequest`], [`RunTask`](crate::RunTask), [`GetStats`] and
 /// [`GetDeadLetters`].
+#[derive(Debug)]
 pub struct DispatcherActor {
-    shared: SharedEngine,
-}
-
-impl std::fmt::Debug for DispatcherActor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("DispatcherActor").field(&self.shared).finish()
-    }
-}
-
-impl DispatcherActor {
-    /// Starts the actor. The capacity of its mailbox is set before the first message arrives.
-    pub(crate) fn start_with(shared: &SharedEngine) -> Addr<DispatcherActor> {
-        let shared = Rc::clone(shared);
-        DispatcherActor::create(|ctx| {
-            ctx.set_mailbox_capacity(MAILBOX);
-            DispatcherActor { shared }
-        })
-    }
-
-    /// Returns another handle to this dispatcher. [`RequestResponse`] and
-    /// [`TaskResponse`](crate::task::TaskResponse) use it to submit their request later.
-    pub(crate) fn share(&self) -> DispatcherActor {
-        DispatcherActor { shared: Rc::clone(&self.shared) }
-    }
-
-    /// Submits a request. If the queue is full, this request and all later messages wait, unless
-    /// the request is sent with `refuse_if_full`.
-    pub(crate) fn submit(
-        &mut self,
-        request: NewRequest,
-        reply: ReplySender,
-        ctx: &mut Context<Self>,
-    ) {
-        let SubmitResult::QueueFull(waiting) = submit(&self.shared, request, reply) else { return };
-        let shared = Rc::clone(&self.shared);
-        let signals = shared.borrow().signals();
-        ctx.wait(
-            async move {
-                let mut waiting = waiting;
-                loop {
-                    // Subscribe before checking again, so that no notification is missed.
-                    let room = signals.queue_capacity.notified();
-                    let (request, reply) = *waiting;
-                    match submit(&shared, request, reply) {
-                        SubmitResult::Accepted => return,
-                        SubmitResult::QueueFull(still) => waiting = still,
-                    }
-                    room.await;
-                }
-            }
-            .into_actor(self),
-        );
-    }
+    pub(crate) engine: Box<Engine>,
 }
 
 impl Actor for DispatcherActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(EngineLoop);
+    }
+}
+
+/// Lets the engine handle its events. Polled after the messages in the mailbox have been handled.
+struct EngineLoop;
+
+impl ActorFuture<DispatcherActor> for EngineLoop {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        dispatcher: &mut DispatcherActor,
+        _ctx: &mut Context<DispatcherActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        dispatcher.engine.poll(task);
+        Poll::Pending
+    }
+}
+
+/// A request on its way to the engine. If the queue is full, this request and all later messages
+/// wait, unless the request is sent with `refuse_if_full`. The engine continues meanwhile.
+struct Submission {
+    request: Option<(NewRequest, ReplySender)>,
+    has_waited: bool,
+}
+
+impl Submission {
+    fn poll(&mut self, engine: &mut Engine, task: &mut TaskContext<'_>) -> Poll<()> {
+        while let Some((request, reply)) = self.request.take() {
+            if self.has_waited {
+                engine.poll(task);
+                if engine.must_wait(&request.token) {
+                    self.request = Some((request, reply));
+                    return Poll::Pending;
+                }
+            }
+            self.request = engine.submit(request, reply);
+            self.has_waited = true;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl ActorFuture<DispatcherActor> for Submission {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        dispatcher: &mut DispatcherActor,
+        _ctx: &mut Context<DispatcherActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        ready!(Submission::poll(&mut self, &mut dispatcher.engine, task));
+        Poll::Ready(())
+    }
+}
+
+/// Submits a request before the next message is handled.
+pub(crate) fn submit(request: NewRequest, reply: ReplySender, ctx: &mut Context<DispatcherActor>) {
+    ctx.wait(Submission { request: Some((request, reply)), has_waited: false });
 }
 
 impl Handler<NewRequest> for DispatcherActor {
     type Result = RequestResponse;
 
     fn handle(&mut self, request: NewRequest, _ctx: &mut Self::Context) -> Self::Result {
-        RequestResponse { request, dispatcher: self.share() }
+        RequestResponse { request }
     }
 }
 
 /// The actix response to a [`NewRequest`] message: it completes when the request has a result.
+#[derive(Debug)]
 pub struct RequestResponse {
     request: NewRequest,
-    dispatcher: DispatcherActor,
-}
-
-impl std::fmt::Debug for RequestResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("RequestResponse").field(&self.request).finish()
-    }
 }
 
 impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
     fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<TaskResult>>) {
-        let RequestResponse { request, mut dispatcher } = self;
         let reply = sender.map_or(ReplySender::None, ReplySender::Request);
-        dispatcher.submit(request, reply, ctx);
-    }
-}
-
-/// Internal message: removes the record of a cancellation that was received before its request.
-///
-/// This message is queued behind all messages that were sent to the dispatcher before it. When it
-/// is handled, the request has arrived or will never arrive.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct ForgetCancelled(pub(crate) RequestId);
-
-impl Handler<ForgetCancelled> for DispatcherActor {
-    type Result = ();
-
-    fn handle(&mut self, ForgetCancelled(id): ForgetCancelled, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().forget(id);
+        submit(self.request, reply, ctx);
     }
 }
 
@@ -133,7 +125,7 @@ impl Handler<GetStats> for DispatcherActor {
     type Result = MessageResult<GetStats>;
 
     fn handle(&mut self, _: GetStats, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.shared.borrow().stats())
+        MessageResult(self.engine.stats())
     }
 }
 
@@ -147,6 +139,6 @@ impl Handler<GetDeadLetters> for DispatcherActor {
     type Result = MessageResult<GetDeadLetters>;
 
     fn handle(&mut self, _: GetDeadLetters, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.shared.borrow().dead_letters())
+        MessageResult(self.engine.dead_letters())
     }
 }

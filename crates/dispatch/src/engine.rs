@@ -1,47 +1,47 @@
 //! The part of the dispatcher that does I/O in the parent process: it passes events to the
 //! scheduler and carries out the scheduler's actions.
+//!
+//! The engine is owned by one task, which is that of the dispatcher's actor. Requests come from the
+//! mailbox of the actor, all other events from the channel of [`Input`]s.
 
-mod cancelled_ids;
-mod deliver;
-mod intake;
 mod links;
 mod output;
+mod requests;
 mod scaling;
-mod tasks;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::{Rc, Weak};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use actix_daemon::dispatching::{KillRogue, SetQueueDepth};
-use actix_daemon::{Kill, Pid, Violation};
+use actix_daemon::{ChildExited, ChildId, DaemonActor, Kill, Pid, Violation};
 use daemon_core::{ExitCause, MonotonicTime, OperatorPause, StopMode};
 use daemon_forkserver::now;
 use futures::channel::oneshot;
-use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::answer::Failure;
+use crate::answer::TaskResult;
 use crate::body::Body;
 use crate::claims::SharedClaims;
 use crate::fallback::FallbackRequest;
-use crate::launch::WorkerDaemon;
-use crate::link::{WorkerExit, WorkerLink};
+use crate::link::{NewLink, WorkerExit, WorkerLink};
 use crate::methods::Methods;
-use crate::output_limit::DroppedOutput;
-use crate::reply::{DroppedFutures, ReplySender};
-use crate::request::{NewRequest, RequestDone, RequestInfo, RequestParts, RunInfo};
-use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
+use crate::reply::ReplySender;
+use crate::request::{
+    CancellationToken, IfRunning, NewRequest, RequestDone, RequestInfo, RequestParts,
+};
+use crate::scheduler::{CancelOutcome, JobKey, Lane, Scheduler, SchedulerAction, WorkerKillReason};
 use crate::talkback::{EventLog, Verbosity, report};
+use crate::worker::WorkerFds;
 
-use cancelled_ids::CancelledIds;
-pub(crate) use intake::{CancelLookup, SubmitResult, submit};
-use links::LostLinks;
-use output::OutputShare;
+use output::{OutputStream, WorkerOutputs};
 use scaling::ScalingLog;
-pub(crate) use tasks::run;
 
 /// The delay before a lower [demand](Engine::demand) for workers is reported to the daemon. A queue
 /// that becomes empty often fills up again immediately.
@@ -63,7 +63,7 @@ pub(crate) enum ExecutionMode {
         pre_fork: u32,
         /// The minimum time between two workers that are forked on demand.
         interval: Duration,
-        daemon: Addr<WorkerDaemon>,
+        daemon: Addr<DaemonActor<WorkerFds>>,
     },
 }
 
@@ -92,10 +92,11 @@ impl DispatchJob {
         soft: Option<Duration>,
         reply: ReplySender,
     ) -> DispatchJob {
-        let NewRequest { id, name, from, params, upon_result, .. } = request;
+        let NewRequest { token, name, from, params, upon_result, .. } = request;
         // If the parameters could not be encoded, the request is rejected, so no method reads the
         // empty body.
-        let parts = RequestParts { id, name, from, params: params.unwrap_or(Body::EMPTY) };
+        let parts =
+            RequestParts { id: token.id, name, from, params: params.unwrap_or(Body::EMPTY) };
         DispatchJob { parts, method, soft, reply, upon_result }
     }
 }
@@ -110,8 +111,72 @@ pub struct DeadLetter {
     pub cause: ExitCause,
 }
 
-/// The engine, shared by the dispatcher's actors and tasks. All of them run in one thread.
-pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
+/// An event for the engine.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A worker is being forked.
+    LinkAdded(NewLink),
+    /// A link may be readable, or writable again after it was full.
+    LinkReady(ChildId),
+    /// A failed send can be retried.
+    RetrySend(ChildId),
+    WorkerForked(ChildId, Pid),
+    WorkerExited(ChildExited),
+    /// A pipe to which a worker prints may be readable.
+    OutputReady(ChildId, OutputStream),
+    /// A report on dropped output is due.
+    OutputReportDue(ChildId, OutputStream),
+    /// The future of a request may have been dropped.
+    FutureDropped(JobKey),
+    /// A request that no worker runs has a result. It was started at this time.
+    Answered(Box<DispatchJob>, MonotonicTime, TaskResult),
+    Cancel(CancellationToken, IfRunning, oneshot::Sender<CancelOutcome>),
+    OperatorPause(OperatorPause),
+    /// The dispatcher stops. The sender is used when all accepted requests have been answered.
+    Stop(StopMode, oneshot::Sender<()>),
+    DaemonStopped,
+}
+
+/// Sends events to the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct InputSender(UnboundedSender<Input>);
+
+impl InputSender {
+    pub(crate) fn send(&self, input: Input) {
+        // If the engine has ended, nothing is left to do.
+        let _ = self.0.send(input);
+    }
+
+    fn send_later(&self, delay: Duration, input: Input) {
+        let inputs = self.clone();
+        actix_rt::spawn(async move {
+            sleep(delay).await;
+            inputs.send(input);
+        });
+    }
+
+    /// Returns a waker that sends an event.
+    fn waker(&self, event: impl Fn() -> Input + Send + Sync + 'static) -> Waker {
+        Waker::from(Arc::new(InputWaker { inputs: self.clone(), event }))
+    }
+}
+
+struct InputWaker<F> {
+    inputs: InputSender,
+    event: F,
+}
+
+impl<F: Fn() -> Input + Send + Sync + 'static> Wake for InputWaker<F> {
+    fn wake(self: Arc<Self>) {
+        self.inputs.send((self.event)());
+    }
+}
+
+/// Creates the channel of an engine.
+pub(crate) fn channel() -> (InputSender, UnboundedReceiver<Input>) {
+    let (sender, inputs) = unbounded_channel();
+    (InputSender(sender), inputs)
+}
 
 /// The configuration of an engine. The configuration is created before the actix System exists.
 pub(crate) struct EngineConfig {
@@ -126,9 +191,13 @@ pub(crate) struct EngineConfig {
     pub(crate) fork_interval: Duration,
     pub(crate) output_limit: u64,
     pub(crate) boot_timeout: Duration,
+    pub(crate) sender: InputSender,
+    pub(crate) inputs: UnboundedReceiver<Input>,
 }
 
 pub(crate) struct Engine {
+    inputs: UnboundedReceiver<Input>,
+    sender: InputSender,
     methods: Rc<Methods>,
     /// The claims of all workers. The scheduler uses the same claims.
     claims: SharedClaims,
@@ -143,16 +212,16 @@ pub(crate) struct Engine {
     /// The time within which a worker must be ready after it was forked.
     boot_timeout: Duration,
     pub(crate) events: EventLog,
-    output: Rc<OutputShare>,
-    /// The output of workers that was dropped since the start.
-    dropped_output: DroppedOutput,
+    outputs: WorkerOutputs,
     defaults: RequestDefaults,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<FallbackRequest>>,
-    pub(crate) dropped_futures: Arc<DroppedFutures>,
-    /// Requests that were cancelled before the engine accepted them.
-    cancelled_ids: CancelledIds,
     dead_letters: VecDeque<DeadLetter>,
+    /// The workers with an answer whose large body is being read. A piece of the first body is read
+    /// in each turn.
+    large_answers: VecDeque<ChildId>,
+    /// Whether requests have been admitted since the last assignment.
+    has_admitted: bool,
     /// The number of unanswered requests that no worker runs: fallback requests and in-process
     /// calls.
     outside_workers: usize,
@@ -160,20 +229,12 @@ pub(crate) struct Engine {
     answered_outside_workers: u64,
     scaling_log: ScalingLog,
     reported_demand: u32,
+    /// When a lower demand is reported.
+    lower_demand_at: Option<MonotonicTime>,
+    timer: Pin<Box<Sleep>>,
     /// When the timer is due. `None` if it is not set.
     timer_at: Option<MonotonicTime>,
-    signals: Rc<Signals>,
     drained: Vec<oneshot::Sender<()>>,
-    /// A reference to this engine, for the tasks that it spawns.
-    weak_self: Weak<RefCell<Engine>>,
-}
-
-/// Notifications for the engine's tasks and for the dispatcher's actor.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    timer: Notify,
-    demand: Notify,
-    pub(crate) queue_capacity: Notify,
 }
 
 impl std::fmt::Debug for Engine {
@@ -183,7 +244,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(setup: EngineConfig, daemon: Addr<WorkerDaemon>) -> Engine {
+    pub(crate) fn new(setup: EngineConfig, daemon: Addr<DaemonActor<WorkerFds>>) -> Engine {
         let EngineConfig {
             methods,
             claims,
@@ -196,6 +257,8 @@ impl Engine {
             fork_interval: interval,
             output_limit,
             boot_timeout,
+            sender,
+            inputs,
         } = setup;
         let execution = match max_forks {
             0 => ExecutionMode::InProcess,
@@ -205,6 +268,8 @@ impl Engine {
         let slots = claims.slots();
         let scheduler = Scheduler::new(slots, methods.len(), lanes, queue_max, claims);
         Engine {
+            inputs,
+            sender,
             methods,
             claims,
             scheduler,
@@ -214,35 +279,32 @@ impl Engine {
             execution,
             boot_timeout,
             events,
-            output: OutputShare::new(output_limit),
-            dropped_output: DroppedOutput::default(),
+            outputs: WorkerOutputs::new(output_limit),
             defaults,
             upon_result: None,
             fallback: None,
-            dropped_futures: Arc::default(),
-            cancelled_ids: CancelledIds::default(),
             dead_letters: VecDeque::new(),
+            large_answers: VecDeque::new(),
+            has_admitted: false,
             outside_workers: 0,
             answered_outside_workers: 0,
             scaling_log: ScalingLog::default(),
             reported_demand: 0,
+            lower_demand_at: None,
+            timer: Box::pin(sleep(Duration::ZERO)),
             timer_at: None,
-            signals: Rc::default(),
             drained: Vec::new(),
-            weak_self: Weak::new(),
         }
     }
 
-    pub(crate) fn signals(&self) -> Rc<Signals> {
-        Rc::clone(&self.signals)
-    }
-
-    pub(crate) fn stats(&self) -> crate::scheduler::Stats {
+    pub(crate) fn stats(&mut self) -> crate::scheduler::Stats {
+        // Requests that were just admitted may go to a worker.
+        self.pump();
         let mut stats = self.scheduler.stats();
         stats.admitted += self.answered_outside_workers + self.outside_workers as u64;
         stats.answered += self.answered_outside_workers;
-        let DroppedOutput { bytes, lines } = self.dropped_output;
-        (stats.dropped_output_bytes, stats.dropped_output_lines) = (bytes, lines);
+        let dropped = self.outputs.dropped();
+        (stats.dropped_output_bytes, stats.dropped_output_lines) = (dropped.bytes, dropped.lines);
         stats.dropped_events = self.events.dropped_lines();
         stats
     }
@@ -251,22 +313,86 @@ impl Engine {
         self.dead_letters.iter().cloned().collect()
     }
 
+    /// Handles all events that have arrived. The task of `cx` is woken for the next event.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        // The runtime's cooperative budget limits the number of events in a turn.
+        while let Poll::Ready(Some(input)) = self.inputs.poll_recv(cx) {
+            self.handle(input);
+        }
+        let has_more = [self.forward_output(), self.read_large_answer()].contains(&true);
+        if has_more {
+            cx.waker().wake_by_ref();
+        }
+        self.events.poll(cx);
+        self.pump();
+        while self.is_timer_due(cx) {
+            self.timer_at = None;
+            self.tick();
+            self.pump();
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::LinkAdded(link) => self.add_link(link),
+            Input::LinkReady(child) => self.link_ready(child),
+            Input::RetrySend(child) => self.retry_send(child),
+            Input::WorkerForked(child, pid) => self.worker_forked(child, pid),
+            Input::WorkerExited(ChildExited { child, cause, requests, .. }) => {
+                self.worker_gone(child, WorkerExit { cause, requests });
+            }
+            Input::OutputReady(child, stream) => self.watch_output((child, stream)),
+            Input::OutputReportDue(child, stream) => self.report_dropped_output(child, stream),
+            Input::FutureDropped(key) => self.cancel_if_dropped(key),
+            Input::Answered(job, started_at, result) => {
+                self.complete_outside_workers(*job, started_at, result);
+            }
+            Input::Cancel(token, if_running, outcome) => {
+                // The sender of the message may not wait for the outcome.
+                let _ = outcome.send(self.cancel(&token, if_running));
+            }
+            Input::OperatorPause(pause) => self.scheduler.set_operator_pause(pause, now()),
+            Input::Stop(mode, drained) => {
+                self.scheduler.stop(mode, now());
+                self.drained.push(drained);
+                self.reject_if_no_workers_left();
+            }
+            Input::DaemonStopped => self.daemon_stopped(),
+        }
+    }
+
+    /// Runs the checks that are due.
+    fn tick(&mut self) {
+        let time = now();
+        if self.scheduler.wake_at().is_some_and(|at| at <= time) {
+            for child in self.scheduler.with_overdue_messages(time) {
+                self.read_link(child);
+            }
+            self.scheduler.tick(now());
+        }
+        if self.lower_demand_at.take_if(|at| *at <= time).is_some()
+            && let Some(demand) = self.demand()
+        {
+            self.set_demand(demand);
+        }
+        self.events.report_dropped();
+    }
+
     /// Carries out the scheduler's actions, sends the data of all links, and updates the demand and
     /// the timer.
     fn pump(&mut self) {
+        if std::mem::take(&mut self.has_admitted) {
+            self.scheduler.assign(now());
+        }
         // A link that cannot be written causes further actions.
         loop {
             self.carry_out_actions();
-            if self.flush() == LostLinks::None {
+            if !self.flush() {
                 break;
             }
         }
         self.log_shortage();
         self.report_demand();
-        self.arm_timer();
-        if self.scheduler.has_capacity() {
-            self.signals.queue_capacity.notify_waiters();
-        }
         if self.is_drained() {
             self.notify_drained();
         }
@@ -289,7 +415,7 @@ impl Engine {
         }
     }
 
-    fn kill(&self, pid: Pid, kill_reason: WorkerKillReason) {
+    fn kill(&mut self, pid: Pid, kill_reason: WorkerKillReason) {
         let ExecutionMode::Workers { daemon, .. } = &self.execution else { return };
         let (worker, reason) = (pid.as_raw(), kill_reason.word());
         match kill_reason {
@@ -333,8 +459,8 @@ impl Engine {
         let Some(demand) = self.demand() else { return };
         if demand > self.reported_demand {
             self.set_demand(demand);
-        } else if demand < self.reported_demand {
-            self.signals.demand.notify_one();
+        } else if demand < self.reported_demand && self.lower_demand_at.is_none() {
+            self.lower_demand_at = Some(now() + DEMAND_DELAY);
         }
     }
 
@@ -347,30 +473,22 @@ impl Engine {
         }
     }
 
-    /// Sets the timer to the time of the scheduler's next check, unless the timer is due earlier.
-    fn arm_timer(&mut self) {
-        let Some(wake_at) = self.scheduler.wake_at() else { return };
-        if self.timer_at.is_none_or(|timer_at| wake_at < timer_at) {
-            self.timer_at = Some(wake_at);
-            self.signals.timer.notify_one();
+    /// Sets the timer to the time of the next check, unless the timer is due earlier. Returns
+    /// whether the timer is due.
+    fn is_timer_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = [self.scheduler.wake_at(), self.lower_demand_at, self.events.report_due()];
+        let Some(due) = due.into_iter().flatten().min() else { return false };
+        if self.timer_at.is_some_and(|timer_at| timer_at <= due) {
+            return self.timer.is_elapsed();
         }
-    }
-
-    /// Pauses or resumes the scheduler on behalf of the operator.
-    pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause) {
-        self.scheduler.set_operator_pause(operator_pause, now());
-        self.pump();
-    }
-
-    /// Starts the shutdown. The returned receiver completes when all accepted requests have been
-    /// answered.
-    pub(crate) fn stop(&mut self, mode: StopMode) -> oneshot::Receiver<()> {
-        let (drained, all_answered) = oneshot::channel();
-        self.scheduler.stop(mode, now());
-        self.drained.push(drained);
-        self.reject_if_no_workers_left();
-        self.pump();
-        all_answered
+        self.timer_at = Some(due);
+        // The runtime's timer has a resolution of one millisecond, and can fire early by a fraction
+        // of that. The minimum prevents a loop without a wait.
+        let left = due.saturating_since(now()).max(Duration::from_micros(200));
+        self.timer.as_mut().reset(Instant::now() + left);
+        // Without `unconstrained`, the timer would not be started if tokio's cooperative budget is
+        // used up.
+        pin!(unconstrained(self.timer.as_mut())).poll(cx).is_ready()
     }
 
     /// Rejects the queued requests if the dispatcher is stopping and no workers are left, because
@@ -385,7 +503,7 @@ impl Engine {
     }
 
     /// Fails all remaining requests, because the daemon has stopped.
-    pub(crate) fn daemon_stopped(&mut self) {
+    fn daemon_stopped(&mut self) {
         self.scheduler.stop(StopMode::Immediate, now());
         let links = self.links.iter().flatten().chain(&self.former_links);
         let children: Vec<_> = links.map(|link| link.child).collect();
@@ -393,7 +511,6 @@ impl Engine {
             self.drain_link(child);
             self.remove_worker(child, WorkerExit { cause: ExitCause::Missing, requests: 0 });
         }
-        self.pump();
     }
 
     fn is_drained(&self) -> bool {
@@ -410,10 +527,5 @@ impl Engine {
         for link in self.links.iter_mut().flatten() {
             link.shut_down();
         }
-    }
-
-    /// Answers a request with a failure before it is accepted.
-    fn reject(&mut self, request: NewRequest, reply: ReplySender, failure: Failure) {
-        self.deliver(DispatchJob::of(request, 0, None, reply), RunInfo::default(), Err(failure));
     }
 }

@@ -1,27 +1,29 @@
 //! Launches a dispatcher: first the daemon, then the actors.
 
-use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
-use actix::{Actor, Addr, Recipient, System};
-use actix_daemon::dispatching::{self, OnDemand};
+use actix::{Actor, Addr, AsyncContext, Recipient, System};
+use actix_daemon::dispatching::{self, OnDemand, RequestFactory};
 use actix_daemon::{
-    ChildActor, ChildHandle, DaemonActor, DaemonChild, DaemonError, Launched as LaunchedDaemon,
-    Program, Solo, WaitUntilStopped,
+    ChildActor, ChildHandle, ChildId, DaemonActor, DaemonChild, DaemonError,
+    Launched as LaunchedDaemon, Program, Solo, WaitUntilStopped,
 };
-
 use daemon_core::slots_for;
+use daemon_sys::link;
+use daemon_sys::stdio::output_pipe;
 
+use crate::body;
 use crate::builder::{DispatcherBuilder, Recipients};
 use crate::claims::SharedClaims;
 use crate::control_actor::{Cancel, ControlActor};
-use crate::dispatcher::DispatcherActor;
-use crate::engine::{self, Engine, EngineConfig};
-use crate::link::{LinkFactory, NewLinks};
+use crate::dispatcher::{DispatcherActor, MAILBOX};
+use crate::engine::{self, Engine, EngineConfig, Input, InputSender};
+use crate::link::{NewLink, ParentEnds};
 use crate::methods::Methods;
 use crate::panics;
-use crate::talkback::{self, TalkbackQueue, Verbosity, report};
+use crate::talkback::{TalkbackSender, Verbosity, report};
 use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
@@ -72,14 +74,14 @@ impl DispatcherBuilder {
         }
         methods.result_limit = result_limit;
         let methods = Rc::new(methods);
-        let links = Rc::new(NewLinks::default());
+        let (sender, inputs) = engine::channel();
         // The claims need as many slots as the daemon's scoreboard has.
         let claims = SharedClaims::new(slots_for(max_forks) as usize)?;
         let program = WorkerProgram { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {
             daemon.model(Solo).launch(program)?
         } else {
-            let linker = LinkFactory::new(Rc::clone(&methods), Rc::clone(&links));
+            let linker = LinkFactory::new(Rc::clone(&methods), sender.clone());
             let model = OnDemand::new(max_forks, linker)
                 .start_children(pre_fork)
                 .interval(fork_interval)
@@ -99,8 +101,10 @@ impl DispatcherBuilder {
             fork_interval,
             output_limit,
             boot_timeout,
+            sender,
+            inputs,
         };
-        Ok(LaunchedDispatcher { daemon, links, setup, recipients })
+        Ok(LaunchedDispatcher { daemon, setup, recipients })
     }
 
     /// Launches the dispatcher and runs it in a new actix System until it has stopped.
@@ -129,7 +133,6 @@ impl DispatcherBuilder {
 #[must_use = "the dispatcher accepts requests only after `start`"]
 pub struct LaunchedDispatcher {
     daemon: LaunchedDaemon<WorkerProgram>,
-    links: Rc<NewLinks>,
     setup: EngineConfig,
     recipients: Recipients,
 }
@@ -164,31 +167,68 @@ impl LaunchedDispatcher {
     ///
     /// Returns the errors of [`actix_daemon::Launched::start`].
     pub fn start(self) -> Result<RunningDispatcher, DaemonError> {
-        let LaunchedDispatcher { daemon, links, setup, recipients } = self;
+        let LaunchedDispatcher { daemon, setup, recipients } = self;
         let daemon = daemon.start()?;
         if setup.max_forks == 0 {
             // Methods run in this process.
             panics::install_hook();
         }
-        let shared = Rc::new(RefCell::new(Engine::new(setup, daemon.clone())));
-        engine::run(&shared, &links);
-        let dispatcher = DispatcherActor::start_with(&shared);
-        let cancel = ControlActor::begin(&shared, &daemon, dispatcher.clone());
-        // Each closure may send requests immediately, so the engine must not be borrowed here.
-        let Recipients { upon_result, fallback, talkback } = recipients;
-        let upon_result = upon_result.map(|make| make(dispatcher.clone()));
-        let fallback = fallback.map(|make| make(dispatcher.clone()));
-        let talkback = talkback.map(|make| make(dispatcher.clone()));
-        let mut engine = shared.borrow_mut();
-        (engine.upon_result, engine.fallback) = (upon_result, fallback);
-        engine.events.recipient = talkback.map(|recipient| {
-            let queue = TalkbackQueue::default();
-            talkback::forward(&queue, recipient, engine.events.log.clone());
-            queue
+        actix_rt::spawn(body::trim());
+        let inputs = setup.sender.clone();
+        let mut engine = Engine::new(setup, daemon.clone());
+        let dispatcher = DispatcherActor::create(|ctx| {
+            // The capacity of the mailbox is set before the first message arrives.
+            ctx.set_mailbox_capacity(MAILBOX);
+            let dispatcher = ctx.address();
+            let Recipients { upon_result, fallback, talkback } = recipients;
+            engine.upon_result = upon_result.map(|make| make(dispatcher.clone()));
+            engine.fallback = fallback.map(|make| make(dispatcher.clone()));
+            engine.events.recipient =
+                talkback.map(|make| TalkbackSender::new(make(dispatcher.clone())));
+            report!(engine.events, info, "dispatcher started");
+            DispatcherActor { engine: Box::new(engine) }
         });
-        report!(engine.events, info, "dispatcher started");
-        drop(engine);
+        let cancel = ControlActor::begin(inputs, &daemon);
         Ok(RunningDispatcher { dispatcher, cancel, daemon })
+    }
+}
+
+/// Creates links for new workers. Calls the hook `fork_preinit` before it creates each link. In
+/// `POE::Component::PreforkDispatch`, this hook is called `_fork_preinit`.
+struct LinkFactory {
+    methods: Rc<Methods>,
+    inputs: InputSender,
+    parent_ends: Option<ParentEnds>,
+}
+
+impl LinkFactory {
+    fn new(methods: Rc<Methods>, inputs: InputSender) -> LinkFactory {
+        LinkFactory { methods, inputs, parent_ends: None }
+    }
+}
+
+impl fmt::Debug for LinkFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkFactory")
+    }
+}
+
+impl RequestFactory<WorkerFds> for LinkFactory {
+    fn make_request(&mut self) -> io::Result<WorkerFds> {
+        if let Some(preinit) = &self.methods.hooks.fork_preinit {
+            preinit();
+        }
+        let (parent, worker) = link::pair().map_err(io::Error::other)?;
+        let (out, worker_out) = output_pipe().map_err(io::Error::other)?;
+        let (err, worker_err) = output_pipe().map_err(io::Error::other)?;
+        self.parent_ends = Some(ParentEnds { end: parent, out, err });
+        Ok((worker.into(), worker_out, worker_err))
+    }
+
+    fn fork_requested(&mut self, child: ChildId) {
+        if let Some(parent) = self.parent_ends.take() {
+            self.inputs.send(Input::LinkAdded(NewLink { child, parent }));
+        }
     }
 }
 

@@ -131,7 +131,7 @@ pub use engine::DeadLetter;
 pub use fallback::FallbackRequest;
 pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
 pub use methods::{AnonymousMethod, Class};
-pub use request::{IfRunning, NewRequest, RequestDone, RequestId, RequestInfo};
+pub use request::{CancellationToken, IfRunning, NewRequest, RequestDone, RequestId, RequestInfo};
 pub use scheduler::{CancelOutcome, Lane, Stats};
 pub use talkback::Talkback;
 pub use task::{RunTask, Task};

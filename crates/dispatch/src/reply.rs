@@ -3,17 +3,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use actix::dev::OneshotSender;
-use tokio::sync::Notify;
 
 use crate::answer::TaskResult;
-use crate::scheduler::JobKey;
 
 /// The sending half of a future that waits for a decoded result.
-pub(crate) trait AnswerSender {
+pub(crate) trait AnswerSender: Send {
     /// Completes the future.
     fn send(self: Box<Self>, outcome: TaskResult);
     /// Returns `Ready` if the future was dropped. Otherwise the waker is woken when the future is
@@ -60,15 +57,13 @@ impl ReplySender {
         }
     }
 
-    /// Returns whether the future was dropped. If not, `dropped` records the key when the future is
-    /// dropped.
-    pub(crate) fn is_gone(&mut self, key: JobKey, dropped: &Arc<DroppedFutures>) -> bool {
-        let waker = match self {
-            ReplySender::None => return false,
-            ReplySender::Request(_) | ReplySender::Task(_) => {
-                Waker::from(Arc::new(DropWaker { key, dropped: Arc::clone(dropped) }))
-            }
-        };
+    /// Returns whether the future was dropped. If not, the waker is woken when the future is
+    /// dropped. The waker can also be woken without a reason.
+    pub(crate) fn is_gone(&mut self, waker: impl FnOnce() -> Waker) -> bool {
+        if !self.is_awaited() {
+            return false;
+        }
+        let waker = waker();
         let gone = poll_fn(|cx| match self {
             ReplySender::None => Poll::Pending,
             ReplySender::Request(sender) => sender.poll_closed(cx),
@@ -78,37 +73,5 @@ impl ReplySender {
         // dropped, if tokio's cooperative budget is used up.
         let gone = pin!(tokio::task::unconstrained(gone));
         gone.poll(&mut Context::from_waker(&waker)).is_ready()
-    }
-}
-
-/// The keys of requests whose futures were dropped. A future can be dropped on any thread.
-#[derive(Debug, Default)]
-pub(crate) struct DroppedFutures {
-    keys: Mutex<Vec<JobKey>>,
-    added: Notify,
-}
-
-impl DroppedFutures {
-    /// Waits until a future has been dropped.
-    pub(crate) async fn wait(&self) {
-        self.added.notified().await;
-    }
-
-    /// Removes and returns all keys.
-    pub(crate) fn take(&self) -> Vec<JobKey> {
-        std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The waker that is woken when a future is dropped.
-struct DropWaker {
-    key: JobKey,
-    dropped: Arc<DroppedFutures>,
-}
-
-impl Wake for DropWaker {
-    fn wake(self: Arc<Self>) {
-        self.dropped.keys.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
-        self.dropped.added.notify_one();
     }
 }

@@ -1,7 +1,8 @@
 //! Requests: as the sender creates them, and as they are delivered with their result.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Message, Recipient};
@@ -31,6 +32,30 @@ impl RequestId {
     }
 }
 
+/// Identifies a request in a [`Cancel`](crate::Cancel) message, also if the request has not arrived
+/// at the dispatcher. Made with the request, see [`NewRequest::cancellation_token`].
+#[derive(Debug, Clone)]
+pub struct CancellationToken {
+    pub(crate) id: RequestId,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl CancellationToken {
+    fn new() -> CancellationToken {
+        CancellationToken { id: RequestId::next(), is_cancelled: Arc::default() }
+    }
+
+    /// Cancels the request if it has not arrived at the dispatcher.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the request was cancelled, possibly before it has arrived.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
 /// Message: calls a method in a worker. In the original, `POE::Component::PreforkDispatch`, this
 /// message is called `new_request`.
 ///
@@ -53,24 +78,15 @@ impl RequestId {
 #[derive(Message)]
 #[rtype(result = "TaskResult")]
 pub struct NewRequest {
-    pub(crate) id: RequestId,
+    pub(crate) token: CancellationToken,
     pub(crate) name: CowStr,
     pub(crate) own: Option<AnonymousMethod>,
     pub(crate) from: CowStr,
     pub(crate) params: Result<Body, EncodeError>,
     pub(crate) options: RequestOptions,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
-    pub(crate) if_full: IfFull,
-}
-
-/// What happens to a request if the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum IfFull {
-    /// The request waits until the queue has capacity.
-    #[default]
-    Wait,
-    /// The request is rejected.
-    Refuse,
+    /// Whether the request is rejected if the queue is full. Otherwise it waits.
+    pub(crate) refuse_if_full: bool,
 }
 
 /// A name. Most names are known at compile time, so no allocation is needed.
@@ -105,7 +121,7 @@ impl NewRequest {
     #[must_use]
     pub fn to(method: impl Into<CowStr>) -> NewRequest {
         NewRequest {
-            id: RequestId::next(),
+            token: CancellationToken::new(),
             name: method.into(),
             own: None,
             from: CowStr::Borrowed("local"),
@@ -119,7 +135,7 @@ impl NewRequest {
                 if_dropped: IfRunning::default(),
             },
             upon_result: None,
-            if_full: IfFull::default(),
+            refuse_if_full: false,
         }
     }
 
@@ -234,14 +250,20 @@ impl NewRequest {
     /// By default, the request waits until the queue has capacity.
     #[must_use]
     pub fn refuse_if_full(mut self) -> Self {
-        self.if_full = IfFull::Refuse;
+        self.refuse_if_full = true;
         self
     }
 
-    /// Returns the id, for example to send a [`Cancel`](crate::Cancel) later.
+    /// Returns the id, for example to recognize the result of the request.
     #[must_use]
     pub fn id(&self) -> RequestId {
-        self.id
+        self.token.id
+    }
+
+    /// Returns the token with which a [`Cancel`](crate::Cancel) message cancels the request.
+    #[must_use]
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.token.clone()
     }
 
     /// Checks everything that does not depend on the method table.
@@ -268,7 +290,7 @@ pub(crate) const NAME_MAX: usize = 1024;
 impl fmt::Debug for NewRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRequest")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("name", &self.name)
             .field("from", &self.from)
             .field("options", &self.options)

@@ -32,7 +32,7 @@ use actix_daemon::{ChildId, Pid};
 use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult};
 
 use crate::answer::Failure;
-use crate::request::{IfRunning, RequestId, RunInfo};
+use crate::request::{IfRunning, RunInfo};
 use latency_estimates::LatencyEstimates;
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
@@ -267,7 +267,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     /// Adds a request to the queue.
     pub(crate) fn admit(
         &mut self,
-        id: RequestId,
+        id: u64,
         job: T,
         options: JobOptions,
         now: MonotonicTime,
@@ -328,7 +328,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
         let key = self.workers.find(slot, turn).map(|sent| sent.key);
         let is_match = key.and_then(|key| self.records.get(key)).is_some_and(|record| {
-            record.id.0 == id
+            record.id == id
                 && record.attempts == attempt
                 && record.state == JobState::Sent { slot, turn }
         });

@@ -4,11 +4,13 @@
 mod queue;
 
 use std::fmt;
+use std::task::Context;
 
 use actix::Message;
+use daemon_core::MonotonicTime;
 use slog::Logger;
 
-pub(crate) use queue::{LineKind, QueueResult, TalkbackQueue, forward};
+pub(crate) use queue::{LineKind, TalkbackSender};
 
 /// Message: an event of the dispatcher, or a line that a worker printed. In the original,
 /// `POE::Component::PreforkDispatch`, this is `talkback`.
@@ -33,7 +35,7 @@ pub struct Talkback {
 /// Where the dispatcher reports events; see [`report!`].
 pub(crate) struct EventLog {
     pub(crate) log: Logger,
-    pub(crate) recipient: Option<TalkbackQueue>,
+    pub(crate) recipient: Option<TalkbackSender>,
     pub(crate) verbosity: Verbosity,
 }
 
@@ -56,19 +58,36 @@ impl fmt::Debug for EventLog {
 impl EventLog {
     /// Sends the line of an event to the talkback recipient. Returns `false` if there is no
     /// recipient.
-    pub(crate) fn send_line(&self, line: fmt::Arguments<'_>) -> bool {
-        match &self.recipient {
-            None => false,
-            Some(recipient) => match recipient.push(LineKind::Event, line) {
-                // The queue counts the lines that did not fit.
-                QueueResult::Queued | QueueResult::Dropped => true,
-            },
+    pub(crate) fn send_line(&mut self, line: fmt::Arguments<'_>) -> bool {
+        let Some(recipient) = &mut self.recipient else { return false };
+        // The queue counts the lines that do not fit.
+        recipient.queue.push(LineKind::Event, line);
+        true
+    }
+
+    /// Sends lines to the talkback recipient. The task of `cx` is woken when further lines can be
+    /// sent.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(recipient) = &mut self.recipient {
+            recipient.poll(cx);
+        }
+    }
+
+    /// Returns when [`report_dropped`](EventLog::report_dropped) must be called.
+    pub(crate) fn report_due(&self) -> Option<MonotonicTime> {
+        self.recipient.as_ref()?.report_due()
+    }
+
+    /// Logs how many lines were dropped, if the report is due.
+    pub(crate) fn report_dropped(&mut self) {
+        if let Some(recipient) = &mut self.recipient {
+            recipient.report_dropped(&self.log);
         }
     }
 
     /// Returns the number of lines that were dropped because the talkback recipient was too slow.
     pub(crate) fn dropped_lines(&self) -> u64 {
-        self.recipient.as_ref().map_or(0, TalkbackQueue::dropped)
+        self.recipient.as_ref().map_or(0, |recipient| recipient.queue.dropped())
     }
 
     pub(crate) fn is_verbose(&self) -> bool {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answer::{Failure, TaskResult};
 use crate::call::Call;
-use crate::dispatcher::DispatcherActor;
+use crate::dispatcher::{DispatcherActor, submit};
 use crate::reply::{AnswerSender, ReplySender};
 use crate::request::NewRequest;
 
@@ -104,7 +104,7 @@ impl<T: Task> Handler<RunTask<T>> for DispatcherActor {
     type Result = TaskResponse<T>;
 
     fn handle(&mut self, task: RunTask<T>, _ctx: &mut Self::Context) -> Self::Result {
-        TaskResponse { request: task.request, actor: self.share(), task: PhantomData }
+        TaskResponse { request: task.request, task: PhantomData }
     }
 }
 
@@ -112,13 +112,12 @@ impl<T: Task> Handler<RunTask<T>> for DispatcherActor {
 #[derive(Debug)]
 pub struct TaskResponse<T> {
     request: NewRequest,
-    actor: DispatcherActor,
     task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> MessageResponse<DispatcherActor, RunTask<T>> for TaskResponse<T> {
     fn handle(
-        mut self,
+        self,
         ctx: &mut Context<DispatcherActor>,
         sender: Option<OneshotSender<Result<T::Output, Failure>>>,
     ) {
@@ -126,7 +125,7 @@ impl<T: Task> MessageResponse<DispatcherActor, RunTask<T>> for TaskResponse<T> {
             None => ReplySender::None,
             Some(sender) => ReplySender::Task(Box::new(Typed::<T>(sender))),
         };
-        self.actor.submit(self.request, reply, ctx);
+        submit(self.request, reply, ctx);
     }
 }
 

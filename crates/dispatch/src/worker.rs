@@ -171,11 +171,11 @@ impl WorkerLoop {
                 }
             };
             match reason {
-                WakeReason::Readable => {
-                    if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Closed {
-                        return Ok(());
-                    }
-                }
+                WakeReason::Readable => match self.inbox.receive(&self.end)? {
+                    Received::More => {}
+                    Received::Drained => link::clear_readable(&self.watch),
+                    Received::Closed => return Ok(()),
+                },
                 // On a graceful shutdown, the worker runs the requests that the dispatcher has
                 // already accepted, until the parent closes the link.
                 WakeReason::Shutdown(ShutdownReason::Stopping) => {}

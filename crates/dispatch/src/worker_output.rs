@@ -3,20 +3,20 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use daemon_sys::watch;
 use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
 
 /// The maximum length of a record in bytes. A longer line becomes several records.
 const RECORD_MAX: usize = 8 * 1024;
 
 /// The delay before a pipe that could not be watched is read again.
-const WATCH_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const WATCH_RETRY: Duration = Duration::from_millis(100);
 
 /// An output stream of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OutputStream {
     Stdout,
     Stderr,
@@ -35,15 +35,8 @@ impl OutputStream {
 #[derive(Debug, Default)]
 pub(crate) struct RecordSplitter {
     record: Vec<u8>,
-    state: RecordState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum RecordState {
-    #[default]
-    Incomplete,
-    /// The record was returned, and is removed before the next one is assembled.
-    Complete,
+    /// Whether the record was returned. It is removed before the next one is assembled.
+    is_complete: bool,
 }
 
 impl RecordSplitter {
@@ -66,19 +59,19 @@ impl RecordSplitter {
         };
         self.record.extend_from_slice(window.get(..taken).unwrap_or_default());
         *bytes = bytes.get(removed..).unwrap_or_default();
-        self.state = RecordState::Complete;
+        self.is_complete = true;
         Some(without_return(&self.record))
     }
 
     /// Returns the remaining bytes, which have no end of line, if there are any.
     pub(crate) fn last_record(&mut self) -> Option<&[u8]> {
         self.remove_complete();
-        self.state = RecordState::Complete;
+        self.is_complete = true;
         (!self.record.is_empty()).then(|| without_return(&self.record))
     }
 
     fn remove_complete(&mut self) {
-        if std::mem::take(&mut self.state) == RecordState::Complete {
+        if std::mem::take(&mut self.is_complete) {
             self.record.clear();
         }
     }
@@ -107,14 +100,8 @@ pub(crate) struct OutputPipe {
     watch: Option<AsyncFd<OwnedFd>>,
     /// The descriptor of the watch while the pipe is not watched.
     unwatched: Option<OwnedFd>,
-    state: PipeState,
-}
-
-/// What is known about the contents of a pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PipeState {
-    MayHaveData,
-    Empty,
+    /// Whether data may be in the pipe although the watch does not report it.
+    may_have_data: bool,
 }
 
 /// The result of reading from a pipe.
@@ -131,25 +118,36 @@ pub(crate) enum OutputRead {
 impl OutputPipe {
     pub(crate) fn new(pipe: OwnedFd) -> io::Result<OutputPipe> {
         let file = File::from(pipe.try_clone()?);
-        Ok(OutputPipe { file, watch: None, unwatched: Some(pipe), state: PipeState::Empty })
+        Ok(OutputPipe { file, watch: None, unwatched: Some(pipe), may_have_data: false })
     }
 
-    /// Waits until the pipe may have data.
-    pub(crate) async fn readable(&mut self) {
-        if self.state == PipeState::MayHaveData {
-            return;
+    /// Returns whether the pipe may have data. If not, the waker is woken when it has.
+    ///
+    /// # Errors
+    ///
+    /// If the pipe cannot be watched. It may have data.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.may_have_data {
+            return Ok(true);
         }
-        if self.watch.is_none() {
-            self.watch = self.start_watch().ok();
-        }
-        let is_watched = match &self.watch {
-            Some(watch) => watch.readable().await.map(|mut ready| ready.clear_ready()).is_ok(),
-            None => false,
+        let watch = match self.watch.take() {
+            Some(watch) => watch,
+            None => {
+                self.may_have_data = true;
+                let watch = self.start_watch()?;
+                self.may_have_data = false;
+                watch
+            }
         };
-        if !is_watched {
-            // The system is short of memory or of descriptors. Reading an empty pipe is harmless.
-            sleep(WATCH_RETRY).await;
-        }
+        let ready = match watch.poll_read_ready(cx) {
+            Poll::Ready(ready) => {
+                ready?.clear_ready();
+                true
+            }
+            Poll::Pending => false,
+        };
+        self.watch = Some(watch);
+        Ok(ready)
     }
 
     fn start_watch(&mut self) -> io::Result<AsyncFd<OwnedFd>> {
@@ -160,8 +158,9 @@ impl OutputPipe {
         watch::readable(descriptor).map_err(io::Error::other)
     }
 
-    /// Stops watching the pipe until the next call of [`readable`](OutputPipe::readable). Without
-    /// this, each small write to the pipe would wake this process while it does not read.
+    /// Stops watching the pipe until the next call of
+    /// [`poll_readable`](OutputPipe::poll_readable). Without this, each small write to the pipe
+    /// would wake this process while it does not read.
     pub(crate) fn stop_watching(&mut self) {
         if let Some(watch) = self.watch.take() {
             self.unwatched = Some(watch.into_inner());
@@ -175,16 +174,12 @@ impl OutputPipe {
                 Ok(0) => OutputRead::Closed,
                 Ok(length) => {
                     // A short read has emptied the pipe.
-                    self.state = if length == buffer.len() {
-                        PipeState::MayHaveData
-                    } else {
-                        PipeState::Empty
-                    };
+                    self.may_have_data = length == buffer.len();
                     OutputRead::Bytes(length)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.state = PipeState::Empty;
+                    self.may_have_data = false;
                     OutputRead::Nothing
                 }
                 Err(_) => OutputRead::Closed,

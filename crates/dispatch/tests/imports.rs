@@ -14,11 +14,11 @@ mod program {
 // An import by name fails to compile if the name is ambiguous.
 #[expect(unused_imports, reason = "the imports themselves are the test")]
 use program::{
-    AnonymousMethod, Bytes, Call, Cancel, CancelOutcome, Class, DeadLetter, Dispatcher,
-    DispatcherActor, DispatcherBuilder, Failure, FallbackRequest, GetDeadLetters, GetStats,
-    IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection, Reply, RequestDone,
-    RequestId, RequestInfo, RequestState, RunTask, RunningDispatcher, Stats, Talkback, Task,
-    TaskResult, WorkerDaemon,
+    AnonymousMethod, Bytes, Call, Cancel, CancelOutcome, CancellationToken, Class, DeadLetter,
+    Dispatcher, DispatcherActor, DispatcherBuilder, Failure, FallbackRequest, GetDeadLetters,
+    GetStats, IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection, Reply,
+    RequestDone, RequestId, RequestInfo, RequestState, RunTask, RunningDispatcher, Stats, Talkback,
+    Task, TaskResult, WorkerDaemon,
 };
 
 #[expect(unused_imports, reason = "the imports themselves are the test")]

@@ -2,23 +2,23 @@
 //! exited.
 
 use std::io;
+use std::ops::ControlFlow;
 
-use actix_daemon::{ChildExited, ChildId, Pid};
+use actix_daemon::{ChildId, Pid};
 use daemon_core::{ExitCause, MonotonicTime, RecycleReason};
 use daemon_forkserver::now;
-use daemon_sys::memfd::ReceivedFile;
 
-use super::deliver::{decode_completion, task_result};
-use super::{DispatchJob, Engine};
+use super::requests::{decode_completion, task_result};
+use super::{DispatchJob, Engine, Input};
 use crate::answer::Rejection;
 use crate::body::{Body, SHARED_FROM};
 use crate::closer;
 use crate::frame::{
     BodyLocation, FinishedTask, Flushed, OpenedBody, Received, SendFailure, TaskOrder,
-    WorkerMessage,
+    WorkerMessage, retry_delay,
 };
-use crate::link::{LargeAnswer, SendRetry, SetupState, WorkerExit, WorkerLink};
-use crate::request::RequestParts;
+use crate::link::{LargeAnswer, NewLink, ParentEnds, SetupState, WorkerExit, WorkerLink};
+use crate::request::{CowStr, RequestParts};
 use crate::scheduler::{AnswerCheck, IN_FLIGHT_MAX, JobKey};
 use crate::talkback::report;
 
@@ -27,7 +27,16 @@ const READS_MAX: usize = 16;
 
 /// The size of the largest body in a memory file that is read at once, in bytes. A larger body is
 /// read in pieces of this size, and other events are handled in between.
-pub(super) const READ_AT_ONCE: usize = 256 * 1024;
+const READ_AT_ONCE: usize = 256 * 1024;
+
+/// The maximum number of large bodies that are read at the same time. The memory for the others is
+/// not allocated yet.
+const LARGE_READS_MAX: usize = 4;
+
+/// The length of the largest body whose memory file is closed at once, in bytes. If the worker has
+/// closed a file already, closing it frees its memory, which takes up to a millisecond for a file of
+/// this length.
+const CLOSED_AT_ONCE: usize = 1024 * 1024;
 
 /// How far the data of a link has been handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,25 +45,10 @@ pub(super) enum LinkProgress {
     More,
     /// All available data has been handled.
     Drained,
-    /// An answer has a large body, which must be read before further messages.
+    /// An answer has a large body. The messages after it wait until the body has been read.
     LargeAnswer,
     /// The link is closed or broken, or has been removed.
     Ended,
-}
-
-/// Whether all complete messages have been handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Handled {
-    All,
-    /// The messages after an answer with a large body wait.
-    LargeAnswer,
-}
-
-/// Whether links were found closed or broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LostLinks {
-    None,
-    Some,
 }
 
 /// A valid message that the worker must not send at present.
@@ -83,23 +77,46 @@ fn find_link<'a>(
     link.into_iter().chain(former_links).find(|link| link.child == child)
 }
 
-impl WorkerLink {
-    /// Closes the link for writing, so that the worker receives no further tasks and exits.
-    pub(super) fn shut_down(&mut self) {
-        self.is_shut_down = true;
-        // The worker may have exited already.
-        let _ = daemon_sys::link::shutdown_write(&self.end);
-    }
-}
-
 impl Engine {
-    /// Stores the link that connects the parent with a worker that is being created.
-    pub(super) fn add_link(&mut self, link: WorkerLink) {
-        let slot = link.child.slot.index();
+    /// Stores the link that connects the parent with a worker that is being forked.
+    pub(super) fn add_link(&mut self, NewLink { child, parent }: NewLink) {
+        let ParentEnds { end, out, err } = parent;
+        let waker = self.sender.waker(move || Input::LinkReady(child));
+        let link = match WorkerLink::new(child, end, waker) {
+            Ok(link) => link,
+            Err(error) => {
+                // The worker finds its link closed, and exits.
+                report!(
+                    self.events, warn, "cannot set up the link to a worker";
+                    "slot" => child.slot.get(), "error" => error.to_string()
+                );
+                return;
+            }
+        };
+        let slot = child.slot.index();
         self.log_new_worker(slot);
         if let Some(entry) = self.links.get_mut(slot) {
             self.former_links.extend(entry.replace(link));
         }
+        self.add_outputs(child, out, err);
+        self.link_ready(child);
+    }
+
+    /// Handles a link that may have become readable, or writable again.
+    pub(super) fn link_ready(&mut self, child: ChildId) {
+        let Some(link) = self.link_of(child) else { return };
+        if link.is_writable_again() {
+            self.dirty.push(child.slot.index());
+        }
+        let has_more = match self.read_link(child) {
+            LinkProgress::Drained => self.link_of(child).is_some_and(|link| link.watch_readable()),
+            LinkProgress::More => true,
+            LinkProgress::LargeAnswer | LinkProgress::Ended => false,
+        };
+        if has_more {
+            self.sender.send(Input::LinkReady(child));
+        }
+        self.pump();
     }
 
     fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
@@ -108,7 +125,7 @@ impl Engine {
 
     /// Handles the start of a worker process. Calls the hook `fork_postinit`, which is named
     /// `_fork_postinit` in `POE::Component::PreforkDispatch`.
-    pub(crate) fn worker_forked(&mut self, child: ChildId, pid: Pid) {
+    pub(super) fn worker_forked(&mut self, child: ChildId, pid: Pid) {
         if let Some(link) = self.link_of(child) {
             link.pid = Some(pid);
         }
@@ -131,18 +148,11 @@ impl Engine {
             SetupState::Leaving => self.scheduler.worker_draining(child, time),
             SetupState::Broken => self.scheduler.link_broken(child, time),
         }
-        self.pump();
-    }
-
-    /// Handles the daemon's event that a child exited.
-    pub(crate) fn worker_exited(&mut self, exited: &ChildExited) {
-        let exit = WorkerExit { cause: exited.cause, requests: exited.requests };
-        self.worker_gone(exited.child, exit);
     }
 
     /// Handles the exit of a worker. The messages that the worker sent before its exit are handled
     /// first. If a large body must be read for that, the exit is handled afterwards.
-    fn worker_gone(&mut self, child: ChildId, exit: WorkerExit) {
+    pub(super) fn worker_gone(&mut self, child: ChildId, exit: WorkerExit) {
         let Some(link) = self.link_of(child) else { return };
         if link.setup != SetupState::Broken {
             loop {
@@ -166,10 +176,7 @@ impl Engine {
         loop {
             match self.read_link(child) {
                 LinkProgress::More => {}
-                LinkProgress::LargeAnswer => match self.start_large_answer(child) {
-                    Some((finished, file)) => self.large_answer_read(child, finished, file.read()),
-                    None => return,
-                },
+                LinkProgress::LargeAnswer => while self.read_piece(child) {},
                 LinkProgress::Drained | LinkProgress::Ended => return,
             }
         }
@@ -192,10 +199,8 @@ impl Engine {
             // already logged the exit with more details.
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
-        self.former_links.retain(|link| link.child != child);
-        if let Some(entry) = self.links.get_mut(slot) {
-            entry.take_if(|link| link.child == child);
-        }
+        self.remove_link(child);
+        self.outputs.worker_exited(child);
         self.scheduler.worker_gone(child, cause, now());
         self.reject_if_no_workers_left();
         let next = self.links.get(slot).and_then(Option::as_ref).map(|link| link.child);
@@ -203,18 +208,26 @@ impl Engine {
             // The slot's next worker may have been forked while it was not free yet.
             self.register_worker(next);
         }
-        self.pump();
+    }
+
+    fn remove_link(&mut self, child: ChildId) {
+        let entry = self.links.get_mut(child.slot.index());
+        let mut link = entry.and_then(|entry| entry.take_if(|link| link.child == child));
+        if let Some(at) = self.former_links.iter().position(|link| link.child == child) {
+            link = Some(self.former_links.remove(at));
+        }
+        if let Some(link) = link {
+            link.close();
+        }
     }
 
     /// Reads and handles the data of a link, but only a limited amount, so that no worker keeps the
     /// event loop from its other work.
     pub(super) fn read_link(&mut self, child: ChildId) -> LinkProgress {
-        let progress = self.read_some(child).unwrap_or_else(|error| {
+        self.read_some(child).unwrap_or_else(|error| {
             self.link_failed(child, &error);
             LinkProgress::Ended
-        });
-        self.pump();
-        progress
+        })
     }
 
     fn read_some(&mut self, child: ChildId) -> io::Result<LinkProgress> {
@@ -224,11 +237,11 @@ impl Engine {
                 return Ok(LinkProgress::Ended);
             }
             // The messages after a large answer wait until its body has been read.
-            if !matches!(link.large_answer, LargeAnswer::None) {
+            if link.large_answer.is_some() {
                 return Ok(LinkProgress::LargeAnswer);
             }
             let received = link.inbox.receive(&link.end)?;
-            if self.handle_messages(child)? == Handled::LargeAnswer {
+            if self.handle_messages(child)?.is_break() {
                 return Ok(LinkProgress::LargeAnswer);
             }
             match received {
@@ -252,16 +265,17 @@ impl Engine {
         }
     }
 
-    /// Handles all messages that have been received completely, up to an answer with a large body.
-    fn handle_messages(&mut self, child: ChildId) -> io::Result<Handled> {
+    /// Handles all messages that have been received completely. Breaks at an answer with a large
+    /// body: the messages after it wait.
+    fn handle_messages(&mut self, child: ChildId) -> io::Result<ControlFlow<()>> {
         let time = now();
         let limit = self.methods.result_limit.max(SHARED_FROM);
         let (mut count, mut answered) = (0_usize, 0_usize);
         let handled = loop {
             let link = find_link(&mut self.links, &mut self.former_links, child);
-            let Some(link) = link else { return Ok(Handled::All) };
+            let Some(link) = link else { return Ok(ControlFlow::Continue(())) };
             let next = link.inbox.next::<WorkerMessage>().map_err(io::Error::other)?;
-            let Some((message, frame_body)) = next else { break Handled::All };
+            let Some((message, frame_body)) = next else { break ControlFlow::Continue(()) };
             count += 1;
             match message {
                 WorkerMessage::Ready => {
@@ -297,10 +311,11 @@ impl Engine {
                             self.complete(child, finished, Body::Heap(bytes.into()), time);
                         }
                         OpenedBody::Shared(file) => {
-                            link.large_answer = LargeAnswer::Arrived(finished, file);
-                            link.wake.notify_one();
+                            link.large_answer =
+                                Some(LargeAnswer { finished, file, bytes: Vec::new() });
+                            self.large_answers.push_back(child);
                             self.scheduler.set_being_read(child, true, time);
-                            break Handled::LargeAnswer;
+                            break ControlFlow::Break(());
                         }
                     }
                     answered += 1;
@@ -308,7 +323,7 @@ impl Engine {
             }
         };
         if let Some(link) = self.link_of(child) {
-            let is_in_message = handled == Handled::All && link.inbox.is_in_frame();
+            let is_in_message = handled.is_continue() && link.inbox.is_in_frame();
             if is_in_message != link.is_in_message || (is_in_message && count > 0) {
                 link.is_in_message = is_in_message;
                 self.scheduler.set_in_message(child, is_in_message, time);
@@ -331,38 +346,52 @@ impl Engine {
         }
     }
 
-    /// Returns the answer whose large body is to be read now.
-    pub(super) fn start_large_answer(
-        &mut self,
-        child: ChildId,
-    ) -> Option<(FinishedTask, ReceivedFile)> {
-        let link = self.link_of(child)?;
-        match std::mem::replace(&mut link.large_answer, LargeAnswer::BeingRead) {
-            LargeAnswer::Arrived(finished, file) => Some((finished, file)),
-            other @ (LargeAnswer::None | LargeAnswer::BeingRead) => {
-                link.large_answer = other;
-                None
-            }
+    /// Reads a piece of a large body, if there is one. Returns whether more pieces are to be read.
+    pub(super) fn read_large_answer(&mut self) -> bool {
+        let Some(child) = self.large_answers.pop_front() else { return false };
+        if self.read_piece(child) {
+            let last = self.large_answers.len().min(LARGE_READS_MAX - 1);
+            self.large_answers.insert(last, child);
+        } else {
+            // The messages behind the answer were not read meanwhile.
+            self.sender.send(Input::LinkReady(child));
         }
+        !self.large_answers.is_empty()
+    }
+
+    /// Reads a piece of the large body of a worker's answer. Returns whether the body has more
+    /// pieces.
+    fn read_piece(&mut self, child: ChildId) -> bool {
+        let Some(link) = self.link_of(child) else { return false };
+        let Some(LargeAnswer { file, bytes, .. }) = &mut link.large_answer else { return false };
+        let read = file.read_more(bytes, READ_AT_ONCE);
+        if read.is_ok() && bytes.len() < file.length() {
+            return true;
+        }
+        if let Some(LargeAnswer { finished, file, bytes }) = link.large_answer.take() {
+            if file.length() > CLOSED_AT_ONCE {
+                closer::close(file);
+            }
+            self.large_answer_read(child, finished, read.map(|()| bytes));
+        }
+        false
     }
 
     /// Handles an answer whose large body has been read, the messages that waited behind it, and the
     /// exit of the worker if it waited too.
-    pub(super) fn large_answer_read(
+    fn large_answer_read(
         &mut self,
         child: ChildId,
         finished: FinishedTask,
         read: Result<Vec<u8>, daemon_sys::Error>,
     ) {
         let time = now();
-        let Some(link) = self.link_of(child) else { return };
-        link.large_answer = LargeAnswer::None;
         self.scheduler.set_being_read(child, false, time);
         let handled = match read {
             Ok(bytes) => {
                 self.complete(child, finished, Body::Heap(bytes.into()), time);
                 self.scheduler.assign(time);
-                self.handle_messages(child)
+                self.handle_messages(child).map(drop)
             }
             Err(error) => Err(io::Error::other(error)),
         };
@@ -372,12 +401,14 @@ impl Engine {
         if let Some(exit) = self.link_of(child).and_then(|link| link.exit.take()) {
             self.worker_gone(child, exit);
         }
-        self.pump();
     }
 
-    /// Adds a task to the unsent data of its worker's link.
+    /// Adds a task to the unsent data of its worker's link, unless the task was revoked meanwhile.
     pub(super) fn send(&mut self, slot: usize, turn: u64, key: JobKey) {
         let Some(child) = self.scheduler.child_of(slot) else { return };
+        if !self.scheduler.is_in_flight(slot, turn) {
+            return;
+        }
         // The slot may have a new worker already. In that case the worker of this task has exited,
         // and its tasks will be returned to the queue.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
@@ -391,7 +422,7 @@ impl Engine {
             &*job;
         let order = TaskOrder {
             turn,
-            id: key.id.0,
+            id: key.id,
             attempt,
             method: *method,
             name,
@@ -409,13 +440,13 @@ impl Engine {
         if !std::mem::replace(&mut link.is_dirty, true) {
             self.dirty.push(slot);
         }
-        report!(self.events, debug, "handling request"; "request" => key.id.0, "slot" => slot);
+        report!(self.events, debug, "handling request"; "request" => key.id, "slot" => slot);
     }
 
     /// Sends the unsent data of all links, as much as the links accept. Returns whether a link was
     /// found closed or broken.
-    pub(super) fn flush(&mut self) -> LostLinks {
-        let mut lost = LostLinks::None;
+    pub(super) fn flush(&mut self) -> bool {
+        let mut has_lost_link = false;
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
@@ -423,32 +454,52 @@ impl Engine {
             if link.setup == SetupState::Broken {
                 continue;
             }
+            let child = link.child;
             match link.outbox.flush(&link.end) {
                 Ok(Flushed::All) => link.failed_sends = 0,
                 Ok(Flushed::WouldBlock) => {
                     link.failed_sends = 0;
-                    self.flush_when_writable(slot);
-                }
-                Err(error) => {
-                    let child = link.child;
-                    match SendFailure::of(&error) {
-                        SendFailure::PeerClosed => {
-                            self.link_closed(child);
-                            lost = LostLinks::Some;
-                        }
-                        SendFailure::Transient => self.retry_later(slot, &error),
-                        SendFailure::Permanent => {
-                            self.link_failed(child, &error);
-                            lost = LostLinks::Some;
-                        }
+                    if !link.watch_writable() {
+                        // The link cannot be watched. If the next send fails too, the error is
+                        // reported.
+                        self.sender.send_later(retry_delay(0), Input::RetrySend(child));
                     }
                 }
+                Err(error) => match SendFailure::of(&error) {
+                    SendFailure::PeerClosed => {
+                        self.link_closed(child);
+                        has_lost_link = true;
+                    }
+                    SendFailure::Transient => self.retry_later(slot, &error),
+                    SendFailure::Permanent => {
+                        self.link_failed(child, &error);
+                        has_lost_link = true;
+                    }
+                },
             }
         }
         // Links that have got unsent data in the meantime are flushed next time.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
-        lost
+        has_lost_link
+    }
+
+    /// Flushes a link again after a delay, because a send failed although the worker has not closed
+    /// the link.
+    fn retry_later(&mut self, slot: usize, error: &io::Error) {
+        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        if std::mem::replace(&mut link.is_retrying, true) {
+            return;
+        }
+        let (child, failed_sends) = (link.child, link.failed_sends);
+        link.failed_sends = failed_sends.saturating_add(1);
+        if failed_sends == 0 {
+            report!(
+                self.events, warn, "cannot send to worker, retrying";
+                "slot" => slot, "error" => error.to_string()
+            );
+        }
+        self.sender.send_later(retry_delay(failed_sends), Input::RetrySend(child));
     }
 
     /// Kills a worker whose link cannot be used any more.
@@ -479,18 +530,17 @@ impl Engine {
         self.scheduler.link_broken(child, now());
     }
 
-    /// Flushes a link that is writable again, or whose retry delay has passed.
-    pub(super) fn retry_flush(&mut self, child: ChildId) {
+    /// Flushes a link whose retry delay has passed.
+    pub(super) fn retry_send(&mut self, child: ChildId) {
         if let Some(link) = self.link_of(child) {
-            link.send_retry = SendRetry::Idle;
+            link.is_retrying = false;
             self.dirty.push(child.slot.index());
-            self.pump();
         }
     }
 
     /// Returns the method that a worker is running, or that it ran last. Returns `None` if the
     /// worker has no link any more.
-    pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
+    pub(super) fn method_of(&mut self, child: ChildId) -> Option<CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;
         if let Some(job) = self.scheduler.running_job(slot) {

@@ -10,7 +10,7 @@ use super::{
     Scheduler, SchedulerAction, UNRESPONSIVE_AFTER, UNRESPONSIVE_MAX, WorkerKillReason,
 };
 use crate::answer::{Failure, LimitKind, Rejection, RequestState};
-use crate::request::{IfRunning, RequestId};
+use crate::request::IfRunning;
 
 impl<T, C: Claims> Scheduler<T, C> {
     /// Cancels a request. `running` decides what happens if the request is running. If `running` is
@@ -46,7 +46,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 
     /// Returns the key of the unanswered request with this id. Searches all records.
-    pub(crate) fn find(&self, id: RequestId) -> Option<JobKey> {
+    pub(crate) fn find(&self, id: u64) -> Option<JobKey> {
         self.records.iter().map(|(key, _record)| key).find(|key| key.id == id)
     }
 

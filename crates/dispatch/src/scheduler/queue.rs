@@ -171,10 +171,9 @@ impl JobQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::RequestId;
 
     fn entry(sequence: u64) -> QueueEntry {
-        QueueEntry { sequence, key: JobKey { index: 0, id: RequestId(sequence) } }
+        QueueEntry { sequence, key: JobKey { index: 0, id: sequence } }
     }
 
     fn pop_all(queue: &mut JobQueue) -> Vec<u64> {

@@ -6,19 +6,19 @@ use actix_daemon::Pid;
 use daemon_core::MonotonicTime;
 
 use super::JobOptions;
-use crate::request::{RequestId, RunInfo};
+use crate::request::RunInfo;
 
 /// The key of a request: its index in the storage, and its id, because indexes are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct JobKey {
     pub(super) index: u32,
-    pub(crate) id: RequestId,
+    pub(crate) id: u64,
 }
 
 /// An unanswered request.
 #[derive(Debug)]
 pub(super) struct JobRecord<T> {
-    pub(super) id: RequestId,
+    pub(super) id: u64,
     pub(super) job: T,
     pub(super) options: JobOptions,
     /// The request's position in the order of admission.

@@ -655,7 +655,6 @@ impl WorkerTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::RequestId;
 
     fn at(seconds: u64) -> MonotonicTime {
         MonotonicTime::from_nanos(seconds * 1_000_000_000)
@@ -681,7 +680,7 @@ mod tests {
             (&[Owner::Unknown], Damaged),
         ];
         for (owners, expected) in table {
-            let key = JobKey { index: 0, id: RequestId(1) };
+            let key = JobKey { index: 0, id: 1 };
             let (started, finished, estimate) = (None, None, None);
             let mut task = InFlight { turn: 1, key, estimate, sent: at(10), started, finished };
             let observed = (20..).zip(owners).map(|(now, owner)| task.observe(*owner, at(now)));

@@ -1,17 +1,16 @@
 //! A bounded queue of lines for the talkback recipient. A recipient that is slower than the events
 //! and the output of the workers costs lines, but no memory.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::task::Context;
 
 use actix::Recipient;
+use actix::dev::RecipientRequest;
 use daemon_core::MonotonicTime;
 use daemon_forkserver::now;
 use slog::{Logger, warn};
-use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use super::Talkback;
 use crate::output_limit::{DropReport, DroppedOutput};
@@ -41,77 +40,96 @@ pub(crate) enum LineKind {
     Output,
 }
 
-/// Whether a line was added to the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum QueueResult {
-    Queued,
-    /// The queue is full.
-    Dropped,
-}
-
-/// A handle to the queue. The sender and the receiver of the lines run in the same System.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TalkbackQueue(Rc<SharedQueue>);
-
+/// The lines that have not been sent, and the events that were dropped.
 #[derive(Debug, Default)]
-struct SharedQueue {
-    lines: RefCell<VecDeque<String>>,
-    size: Cell<usize>,
-    report: RefCell<DropReport>,
-    dropped: Cell<u64>,
-    added: Notify,
-    dropping: Notify,
+pub(crate) struct TalkbackQueue {
+    lines: VecDeque<String>,
+    size: usize,
+    report: DropReport,
+    dropped: u64,
 }
 
 impl TalkbackQueue {
-    /// Adds a line, or counts it as dropped if the queue is full. Does not wait.
-    pub(crate) fn push(&self, kind: LineKind, line: fmt::Arguments<'_>) -> QueueResult {
+    /// Adds a line. Returns `false` if the queue is full. Does not wait.
+    pub(crate) fn push(&mut self, kind: LineKind, line: fmt::Arguments<'_>) -> bool {
         let max = match kind {
             LineKind::Event => EVENTS_MAX,
             LineKind::Output => OUTPUT_MAX,
         };
-        let queue = &self.0;
-        if queue.size.get() >= max {
+        if self.size >= max {
             // The workers' output is counted for each worker.
             if kind == LineKind::Event {
-                self.count_dropped(now());
+                self.dropped += 1;
+                self.report.add(DroppedOutput { bytes: 0, lines: 1 }, now());
             }
-            return QueueResult::Dropped;
+            return false;
         }
         let mut text = LimitedText(String::new());
         // An error means that the line is too long. Its start is kept.
         let _ = text.write_fmt(line);
-        queue.size.set(queue.size.get() + text.0.len() + LINE_COST);
-        queue.lines.borrow_mut().push_back(text.0);
-        queue.added.notify_one();
-        QueueResult::Queued
-    }
-
-    fn count_dropped(&self, time: MonotonicTime) {
-        let queue = &self.0;
-        queue.dropped.set(queue.dropped.get() + 1);
-        queue.report.borrow_mut().add(DroppedOutput { bytes: 0, lines: 1 }, time);
-        queue.dropping.notify_one();
+        self.size += text.0.len() + LINE_COST;
+        self.lines.push_back(text.0);
+        true
     }
 
     /// Returns the number of events that were dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped.get()
+        self.dropped
     }
 
-    fn pop(&self) -> Option<String> {
-        let line = self.0.lines.borrow_mut().pop_front()?;
-        self.0.size.set(self.0.size.get().saturating_sub(line.len() + LINE_COST));
+    fn pop(&mut self) -> Option<String> {
+        let line = self.lines.pop_front()?;
+        self.size = self.size.saturating_sub(line.len() + LINE_COST);
         Some(line)
     }
+}
 
-    /// Waits until the queue has a line, and returns it.
-    async fn next(&self) -> String {
+/// Sends the lines of a queue to the talkback recipient.
+pub(crate) struct TalkbackSender {
+    pub(crate) queue: TalkbackQueue,
+    recipient: Recipient<Talkback>,
+    /// Completes when the recipient has handled the lines that were sent last.
+    sending: Option<Pin<Box<RecipientRequest<Talkback>>>>,
+}
+
+impl TalkbackSender {
+    pub(crate) fn new(recipient: Recipient<Talkback>) -> TalkbackSender {
+        TalkbackSender { queue: TalkbackQueue::default(), recipient, sending: None }
+    }
+
+    /// Sends lines to the recipient, so many at a time that its mailbox is bounded. The task of `cx`
+    /// is woken when the recipient has handled them.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         loop {
-            match self.pop() {
-                Some(line) => return line,
-                None => self.0.added.notified().await,
+            if let Some(sending) = &mut self.sending
+                && sending.as_mut().poll(cx).is_pending()
+            {
+                return;
             }
+            self.sending = None;
+            let Some(mut line) = self.queue.pop() else { return };
+            for _ in 1..MAILBOX_MAX {
+                let Some(next) = self.queue.pop() else { break };
+                self.recipient.do_send(Talkback { line: std::mem::replace(&mut line, next) });
+            }
+            // The recipient handles messages in order, so it has handled the others when it has
+            // handled this one. A recipient that has stopped receives nothing.
+            self.sending = Some(Box::pin(self.recipient.send(Talkback { line })));
+        }
+    }
+
+    /// Returns when dropped events are reported.
+    pub(crate) fn report_due(&self) -> Option<MonotonicTime> {
+        self.queue.report.due()
+    }
+
+    /// Logs how many events were dropped, if the report is due.
+    pub(crate) fn report_dropped(&mut self, log: &Logger) {
+        if let Some(DroppedOutput { lines, .. }) = self.queue.report.take_due(now()) {
+            warn!(
+                log, "events dropped, the talkback recipient is too slow";
+                "events" => lines, "total" => self.queue.dropped
+            );
         }
     }
 }
@@ -128,69 +146,33 @@ impl fmt::Write for LimitedText {
     }
 }
 
-/// Sends the lines of the queue to the recipient, so many at a time that its mailbox is bounded.
-/// Logs how many events were dropped.
-pub(crate) fn forward(queue: &TalkbackQueue, recipient: Recipient<Talkback>, log: Logger) {
-    let lines = queue.clone();
-    actix_rt::spawn(async move {
-        loop {
-            let mut line = lines.next().await;
-            for next in std::iter::from_fn(|| lines.pop()).take(MAILBOX_MAX - 1) {
-                recipient.do_send(Talkback { line: std::mem::replace(&mut line, next) });
-            }
-            // The recipient handles messages in order, so it has handled the others when it has
-            // handled this one. A recipient that has stopped receives nothing.
-            let _ = recipient.send(Talkback { line }).await;
-        }
-    });
-    let queue = queue.clone();
-    actix_rt::spawn(async move {
-        loop {
-            queue.0.dropping.notified().await;
-            let due = queue.0.report.borrow().due();
-            sleep(due.unwrap_or_default().saturating_since(now())).await;
-            let dropped = queue.0.report.borrow_mut().take_due(now());
-            if let Some(DroppedOutput { lines, .. }) = dropped {
-                warn!(
-                    log, "events dropped, the talkback recipient is too slow";
-                    "events" => lines, "total" => queue.dropped()
-                );
-            }
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fill(queue: &TalkbackQueue, kind: LineKind) -> usize {
-        std::iter::from_fn(|| match queue.push(kind, format_args!("x")) {
-            QueueResult::Queued => Some(()),
-            QueueResult::Dropped => None,
-        })
-        .count()
+    fn fill(queue: &mut TalkbackQueue, kind: LineKind) -> usize {
+        std::iter::from_fn(|| queue.push(kind, format_args!("x")).then_some(())).count()
     }
 
     #[test]
     fn the_queue_is_bounded_and_output_leaves_space_for_events() {
-        let queue = TalkbackQueue::default();
+        let mut queue = TalkbackQueue::default();
         let cost = LINE_COST + 1;
-        assert_eq!(fill(&queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
+        assert_eq!(fill(&mut queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
         assert_eq!(queue.dropped(), 0);
         let events = EVENTS_MAX.div_ceil(cost) - OUTPUT_MAX.div_ceil(cost);
-        assert_eq!(fill(&queue, LineKind::Event), events);
-        assert_eq!(fill(&queue, LineKind::Event), 0);
+        assert_eq!(fill(&mut queue, LineKind::Event), events);
+        assert_eq!(fill(&mut queue, LineKind::Event), 0);
         assert_eq!(queue.dropped(), 2);
         // Each line that is removed makes room for another.
         while queue.pop().is_some() {}
-        assert_eq!(queue.0.size.get(), 0);
-        assert_eq!(fill(&queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
+        assert_eq!(queue.size, 0);
+        assert_eq!(fill(&mut queue, LineKind::Output), OUTPUT_MAX.div_ceil(cost));
     }
 
     #[test]
     fn a_long_line_is_cut_at_a_character() {
-        let queue = TalkbackQueue::default();
+        let mut queue = TalkbackQueue::default();
         let long = "ä".repeat(LINE_MAX);
         queue.push(LineKind::Event, format_args!("x{long}, y: {}", 1));
         let line = queue.pop().unwrap();

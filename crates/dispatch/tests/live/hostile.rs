@@ -494,11 +494,11 @@ fn does_not_read() {
             // A part of the parameters are in memory files.
             let text = "x".repeat(if nth % 10 == 0 { 100_000 } else { 50_000 });
             let request = NewRequest::to("echo").params(text);
-            let id = request.id();
+            let token = request.cancellation_token();
             let mut pending = std::pin::pin!(test.0.dispatcher.send(request));
             assert!(futures::poll!(&mut pending).is_pending());
             assert_eq!(test.stats().await.in_flight, 1, "the request was sent to the worker");
-            let cancel = Cancel { id, if_running: IfRunning::LetFinish };
+            let cancel = Cancel { token, if_running: IfRunning::LetFinish };
             let outcome = test.0.cancel.send(cancel).await.unwrap();
             assert_eq!(outcome, CancelOutcome::Dequeued);
             let failure = pending.await.unwrap().unwrap_err();

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_dispatch::{
-    Call, Cancel, CancelOutcome, Failure, IfRunning, LimitKind, NewRequest, RequestState,
+    Call, Cancel, CancelOutcome, CancellationToken, Failure, IfRunning, LimitKind, NewRequest,
+    RequestState,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -176,20 +177,22 @@ fn cancelled() {
         let before = pid(&test).await;
         let (own, received) = Collector::start();
         let hang = NewRequest::to("hang").params(Some(&started)).upon_result(own.recipient());
-        let running = hang.id();
+        let running = hang.cancellation_token();
         test.0.dispatcher.do_send(hang);
         let echo = NewRequest::to("echo").params("x");
-        let queued = echo.id();
+        let queued = echo.cancellation_token();
         let echo = test.0.dispatcher.send(echo);
         wait_for_file(&started).await;
-        let cancel =
-            async |id, if_running| test.0.cancel.send(Cancel { id, if_running }).await.unwrap();
-        assert_eq!(cancel(queued, IfRunning::LetFinish).await, CancelOutcome::Dequeued);
+        let cancel = async |token: &CancellationToken, if_running| {
+            let cancel = Cancel { token: token.clone(), if_running };
+            test.0.cancel.send(cancel).await.unwrap()
+        };
+        assert_eq!(cancel(&queued, IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         let failure = echo.await.unwrap().unwrap_err();
         assert_eq!(failure, Failure::Cancelled { state: RequestState::Queued });
-        assert_eq!(cancel(queued, IfRunning::LetFinish).await, CancelOutcome::Unknown);
-        assert_eq!(cancel(running, IfRunning::LetFinish).await, CancelOutcome::StillRunning);
-        assert_eq!(cancel(running, IfRunning::Terminate).await, CancelOutcome::Terminated);
+        assert_eq!(cancel(&queued, IfRunning::LetFinish).await, CancelOutcome::Unknown);
+        assert_eq!(cancel(&running, IfRunning::LetFinish).await, CancelOutcome::StillRunning);
+        assert_eq!(cancel(&running, IfRunning::Terminate).await, CancelOutcome::Terminated);
         wait_until("the result is delivered", async || !received.borrow().is_empty()).await;
         let outcome = received.borrow_mut().remove(0).outcome;
         assert_eq!(outcome.unwrap_err(), Failure::Cancelled { state: RequestState::Running });

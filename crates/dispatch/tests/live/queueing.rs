@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix_daemon::{Pause, Resize, Resume};
 use actix_dispatch::{
-    Cancel, CancelOutcome, Failure, IfRunning, Lane, NewRequest, Rejection, RequestState,
+    Cancel, CancelOutcome, CancellationToken, Failure, IfRunning, Lane, NewRequest, Rejection,
+    RequestState,
 };
 
 use super::fixture::{TestDispatcher, builder, touch, wait_until, with_dispatcher};
@@ -127,8 +128,10 @@ fn full() {
 
 fn cancelled_when_full() {
     with_dispatcher(builder(1).queue_capacity(1), async |test| {
-        let cancel =
-            async |id, if_running| test.0.cancel.send(Cancel { id, if_running }).await.unwrap();
+        let cancel = async |token: &CancellationToken, if_running| {
+            let cancel = Cancel { token: token.clone(), if_running };
+            test.0.cancel.send(cancel).await.unwrap()
+        };
         let has_started = async |name| {
             let file = temp_path(name);
             wait_until("the request has started", async || Path::new(&file).exists()).await;
@@ -136,11 +139,11 @@ fn cancelled_when_full() {
         };
         // One request runs, one is queued, one waits for queue capacity, and two are in the
         // mailbox.
-        let (mut ids, mut answers) = (Vec::new(), Vec::new());
+        let (mut tokens, mut answers) = (Vec::new(), Vec::new());
         for nth in 0..5 {
             let request = NewRequest::to("hang")
                 .params((nth < 2).then(|| temp_path(["cancel-0", "cancel-1"][nth])));
-            ids.push(request.id());
+            tokens.push(request.cancellation_token());
             answers.push(Box::pin(test.0.dispatcher.send(request)));
             match nth {
                 0 => has_started("cancel-0").await,
@@ -156,25 +159,25 @@ fn cancelled_when_full() {
         let cancelled = |state| Failure::Cancelled { state };
         for nth in [3, 2] {
             // The request is not in the queue yet, so its state is unknown.
-            assert_eq!(cancel(ids[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
+            assert_eq!(cancel(&tokens[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
         }
         for nth in [2, 3] {
             let answer = answers[nth].as_mut().await.unwrap();
             assert_eq!(answer.unwrap_err(), cancelled(RequestState::Queued));
         }
-        assert_eq!(cancel(ids[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
+        assert_eq!(cancel(&tokens[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
         let answer = answers[0].as_mut().await.unwrap();
         assert_eq!(answer.unwrap_err(), cancelled(RequestState::Running));
         // The second request runs now, so the queue has capacity for the last one.
         wait_until("the last request is queued", async || test.stats().await.queued == 1).await;
-        assert_eq!(cancel(ids[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
+        assert_eq!(cancel(&tokens[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         assert_eq!(
             answers[4].as_mut().await.unwrap().unwrap_err(),
             cancelled(RequestState::Queued)
         );
         has_started("cancel-1").await;
-        assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Terminated);
-        assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Unknown);
+        assert_eq!(cancel(&tokens[1], IfRunning::Terminate).await, CancelOutcome::Terminated);
+        assert_eq!(cancel(&tokens[1], IfRunning::Terminate).await, CancelOutcome::Unknown);
     });
 }
 

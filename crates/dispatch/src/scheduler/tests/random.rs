@@ -161,7 +161,7 @@ proptest! {
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let sim = run(events);
-        let mut times = std::collections::HashMap::<RequestId, u32>::new();
+        let mut times = std::collections::HashMap::<u64, u32>::new();
         for id in &sim.started {
             *times.entry(*id).or_default() += 1;
         }

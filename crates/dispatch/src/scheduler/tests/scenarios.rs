@@ -6,7 +6,7 @@ use super::super::*;
 use super::simulation::{MISDEEDS, Misdeed, Outcome, SLOTS, Simulation};
 use crate::answer::{LimitKind, Rejection, RequestState};
 
-fn ids(keys: &[JobKey]) -> Vec<RequestId> {
+fn ids(keys: &[JobKey]) -> Vec<u64> {
     keys.iter().map(|key| key.id).collect()
 }
 
@@ -550,7 +550,7 @@ fn only_an_answer_to_a_task_in_flight_is_expected() {
     let check = |sim: &Simulation, child, turn, id, attempt| {
         sim.scheduler.check_answer(child, turn, id, attempt)
     };
-    let (turn, id) = (task.turn, task.id.0);
+    let (turn, id) = (task.turn, task.id);
     assert_eq!(check(&sim, child, turn, id, 1), AnswerCheck::Expected);
     for (child, turn, id, attempt) in [
         (other, turn, id, 1),
@@ -575,7 +575,7 @@ fn a_run_time_that_a_worker_reports_is_not_longer_than_the_parent_has_waited() {
     sim.now = sim.now + Duration::from_millis(3);
     let worker = sim.workers[0].as_ref().unwrap();
     let (child, task) = (worker.child, worker.running.unwrap());
-    let answered = sim.scheduler.answered(child, task.turn, task.id.0, 1, Duration::MAX, sim.now);
+    let answered = sim.scheduler.answered(child, task.turn, task.id, 1, Duration::MAX, sim.now);
     assert_eq!(answered.unwrap().1.run_time, Duration::from_millis(3));
 }
 

@@ -42,7 +42,7 @@ impl Claims for LocalClaims {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SimulatedTask {
     pub(super) turn: u64,
-    pub(super) id: RequestId,
+    pub(super) id: u64,
     pub(super) attempt: u32,
     started: MonotonicTime,
 }
@@ -110,17 +110,17 @@ pub(super) enum Outcome {
 
 #[derive(Debug)]
 pub(super) struct Simulation {
-    pub(super) scheduler: Scheduler<RequestId, LocalClaims>,
+    pub(super) scheduler: Scheduler<u64, LocalClaims>,
     claims: LocalClaims,
     pub(super) workers: Vec<Option<SimulatedWorker>>,
     generation: u32,
     pub(super) now: MonotonicTime,
     pub(super) admitted: Vec<JobKey>,
-    pub(super) answers: HashMap<RequestId, Outcome>,
+    pub(super) answers: HashMap<u64, Outcome>,
     /// The started requests, in the order in which they were started.
-    pub(super) started: Vec<RequestId>,
+    pub(super) started: Vec<u64>,
     /// For each request, the number of workers that exited while they ran it, and did not deny it.
-    pub(super) exits_during: HashMap<RequestId, u32>,
+    pub(super) exits_during: HashMap<u64, u32>,
     pub(super) killed: HashSet<i32>,
     next_id: u64,
 }
@@ -161,7 +161,7 @@ impl Simulation {
     }
 
     pub(super) fn admit(&mut self, options: JobOptions) -> JobKey {
-        let id = RequestId(self.next_id);
+        let id = self.next_id;
         self.next_id += 1;
         let key = self.scheduler.admit(id, id, options, self.now);
         self.admitted.push(key);
@@ -196,7 +196,7 @@ impl Simulation {
     }
 
     /// Lets the worker start its next task that was not revoked. Returns the task's request.
-    pub(super) fn start(&mut self, slot: usize) -> Option<RequestId> {
+    pub(super) fn start(&mut self, slot: usize) -> Option<u64> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         if worker.running.is_some() {
             return None;
@@ -306,8 +306,7 @@ impl Simulation {
         let took = self.now.saturating_since(task.started);
         let SimulatedTask { turn, id, attempt, .. } = task;
         let Some(child) = self.workers[slot].as_ref().map(|worker| worker.child) else { return };
-        if let Some((job, _run)) =
-            self.scheduler.answered(child, turn, id.0, attempt, took, self.now)
+        if let Some((job, _run)) = self.scheduler.answered(child, turn, id, attempt, took, self.now)
         {
             assert_eq!(job, id, "the answer belongs to another request");
             self.answer(id, Outcome::Value);
@@ -356,7 +355,7 @@ impl Simulation {
         self.run_actions();
     }
 
-    fn answer(&mut self, id: RequestId, outcome: Outcome) {
+    fn answer(&mut self, id: u64, outcome: Outcome) {
         let former = self.answers.insert(id, outcome);
         assert_eq!(former, None, "request {id} is answered twice");
     }
