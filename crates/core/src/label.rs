@@ -110,18 +110,9 @@ impl Serialize for Label {
     }
 }
 
-/// Whether the last writer of a label has finished.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Guard {
-    Whole,
-    Torn,
-}
-
-pub(crate) fn guard(line: &ScoreboardLine) -> Guard {
-    match sequence(line.words[slot_word::GUARD].load(Ordering::Acquire)) % 2 {
-        0 => Guard::Whole,
-        _odd => Guard::Torn,
-    }
+/// Returns whether the last writer of the label has not finished.
+pub(crate) fn is_torn(line: &ScoreboardLine) -> bool {
+    !sequence(line.words[slot_word::GUARD].load(Ordering::Acquire)).is_multiple_of(2)
 }
 
 /// Writes a label. Only the current owner of the slot may call this function.
@@ -222,10 +213,10 @@ mod tests {
         let line = ScoreboardLine::new();
         line.words[slot_word::GUARD].store(7 << LENGTH_BITS, Ordering::Relaxed);
         assert_eq!(read(&line), Label::BeingWritten);
-        assert_eq!(guard(&line), Guard::Torn);
+        assert!(is_torn(&line));
         write(&line, LabelText::cut(b"well"));
         assert_eq!(read(&line), Label::Text(LabelText::cut(b"well")));
-        assert_eq!(guard(&line), Guard::Whole);
+        assert!(!is_torn(&line));
     }
 
     #[test]

@@ -99,12 +99,11 @@
 //! | accepting requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
 //! | limits of a child, and steps against a rogue | [`Limits`], [`MAX_EXTENSION`], [`Ladder`], [`Babysitter`] |
-//! | limit on a rate | [`TokenBucket`] |
+//! | limits on rates | [`TokenBucket`], [`LogThrottle`] |
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
 //! | processes, children | [`Pid`], [`ChildId`] |
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
-//! | how often a condition is logged | [`LogThrottle`] |
 //! | durations and sizes on screens | [`mod@format`] |
 //!
 //! `docs/scoreboard.md` in the repository describes the layout of the scoreboard and the
@@ -124,7 +123,7 @@
 //!   not detected. A view of another process detects only an invalid status.
 
 mod accepting;
-mod atomics;
+mod babysitter;
 mod backoff;
 mod claim;
 mod counts;
@@ -137,8 +136,9 @@ pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod label;
+mod ladder;
+mod limits;
 mod line;
-mod log_throttle;
 mod monotonic;
 mod phase;
 mod pool;
@@ -146,7 +146,6 @@ mod process;
 mod quota;
 mod reader;
 mod record;
-mod rogue;
 mod rolling;
 mod scoreboard;
 mod seat;
@@ -154,10 +153,21 @@ mod seat;
 mod sentences;
 mod signals;
 mod status;
-mod token_bucket;
+mod throttle;
 mod wakeup_word;
 
+/// The atomics for shared memory: those of the standard library, or those of loom in a loom model.
+mod atomics {
+    #[cfg(loom)]
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
+
 pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, PoolLoad, admit};
+pub use babysitter::{
+    Action, ActionKind, Babysitter, Confirmation, Presence, ProcessSample, ScanResult,
+};
 pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, FailureReason};
 pub use claim::{AbortResult, Claim, FinishResult, Owner, RevokeResult, StartResult};
 pub use counts::Counts;
@@ -168,8 +178,9 @@ pub use exit_cause::{
     signal_name,
 };
 pub use label::{LABEL_MAX, Label, LabelText};
+pub use ladder::{Ladder, LadderError, LadderStep};
+pub use limits::{Assessment, Limits, Usage};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
-pub use log_throttle::LogThrottle;
 pub use monotonic::MonotonicTime;
 pub use phase::Phase;
 pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
@@ -177,13 +188,9 @@ pub use process::{ChildId, Pid};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
 pub use reader::{HEADER_LINES, ScoreboardError, ScoreboardReader, lines_for, slots_for};
 pub use record::MAX_EXTENSION;
-pub use rogue::{
-    Action, ActionKind, Assessment, Babysitter, Confirmation, Ladder, LadderError, LadderStep,
-    Limits, Presence, ProcessSample, ScanResult, Usage,
-};
 pub use rolling::{RollingReplace, RollingStep, default_max_unavailable};
 pub use scoreboard::{ArmResult, FaultCount, Scoreboard};
 pub use seat::{ReportError, Seat, WakeParent};
 pub use signals::{ChildAction, ParentAction, Signal, StopMode, child_action, parent_action};
 pub use status::{IllegalTransition, Status, StatusKind, Transition};
-pub use token_bucket::TokenBucket;
+pub use throttle::{LogThrottle, TokenBucket};

@@ -29,7 +29,7 @@ pub use rules::{PoolError, PoolRules};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
     rules: PoolRules,
-    initial_fork: InitialFork,
+    has_started: bool,
     surplus: Option<Surplus>,
 }
 
@@ -77,12 +77,6 @@ impl PoolResize {
     }
 }
 
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum InitialFork {
-    Pending,
-    Done,
-}
-
 /// A surplus of idle children: the time from which some may be retired, and the smallest number of
 /// idle children since the surplus began.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -95,7 +89,7 @@ impl Pool {
     /// Creates a pool that has not started yet.
     #[must_use]
     pub fn new(rules: PoolRules) -> Pool {
-        Pool { rules, initial_fork: InitialFork::Pending, surplus: None }
+        Pool { rules, has_started: false, surplus: None }
     }
 
     /// Returns the current rules.
@@ -130,8 +124,7 @@ impl Pool {
     #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(counts.children());
-        if self.initial_fork == InitialFork::Pending {
-            self.initial_fork = InitialFork::Done;
+        if !std::mem::replace(&mut self.has_started, true) {
             return PoolDecision { fork: self.rules.start.min(room), ..PoolDecision::default() };
         }
         let spare = counts.idle() + counts.starting();

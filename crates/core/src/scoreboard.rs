@@ -9,7 +9,7 @@ use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
 use crate::entry::{SlotEntry, SlotFault};
 use crate::exit_cause::ExitCause;
-use crate::label::{self, Guard, LabelText};
+use crate::label::{self, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
@@ -189,10 +189,7 @@ impl Scoreboard {
         }
         let last = self.view.observe(slot, now);
         self.note_fault(&last);
-        let torn = match label::guard(line) {
-            Guard::Whole => None,
-            Guard::Torn => Some(SlotFault::TornLabel),
-        };
+        let torn = label::is_torn(line).then_some(SlotFault::TornLabel);
         self.free(slot, line, record.generation, now);
         SlotEntry { fault: last.fault.or(torn), ..last }
     }

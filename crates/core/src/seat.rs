@@ -10,7 +10,6 @@ use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::reader::ScoreboardReader;
 use crate::status::{IllegalTransition, Status, Transition};
-use crate::wakeup_word::WakeupState;
 
 /// Wakes a parent that sleeps.
 ///
@@ -275,14 +274,11 @@ impl<B: WakeParent> Seat<B> {
         // Pairs with the fence in `Scoreboard::arm_wakeup`. The dirty bit was stored before the
         // fence. The word that shows whether the wakeup is armed is loaded after the fence.
         fence(Ordering::SeqCst);
-        match self.board.wakeup().load() {
-            WakeupState::Disarmed => {}
+        if let Some(word) = self.board.wakeup().armed() {
             // Wake before disarming: if this child is stopped or killed between these steps, the
             // parent has been woken, and at worst makes one unnecessary scan.
-            WakeupState::Armed(word) => {
-                self.waker.wake();
-                self.board.wakeup().disarm(word);
-            }
+            self.waker.wake();
+            self.board.wakeup().disarm(word);
         }
     }
 }

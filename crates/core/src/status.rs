@@ -170,12 +170,6 @@ impl Status {
         matches!(self.kind(), StatusKind::Busy)
     }
 
-    /// Returns whether the child is not ready yet.
-    #[must_use]
-    pub const fn is_starting(self) -> bool {
-        matches!(self.kind(), StatusKind::Starting)
-    }
-
     /// Returns whether a process has taken the seat of the slot.
     #[must_use]
     pub const fn is_seated(self) -> bool {
@@ -280,14 +274,5 @@ mod tests {
         assert_eq!(Status::ALL.map(Status::letter).iter().collect::<String>(), " Ff.wrle");
         assert_eq!(Status::from_code(8), None);
         assert_eq!(Status::from_letter('x'), None);
-    }
-
-    #[test]
-    fn a_child_is_at_most_one_of_idle_busy_and_starting() {
-        for status in Status::ALL {
-            let kinds = [status.is_idle(), status.is_busy(), status.is_starting()];
-            let none = matches!(status, Status::Empty | Status::Leaving);
-            assert_eq!(kinds.into_iter().filter(|kind| *kind).count(), usize::from(!none));
-        }
     }
 }

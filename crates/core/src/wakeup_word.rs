@@ -11,15 +11,6 @@ use crate::atomics::{AtomicU64, Ordering};
 #[derive(Copy, Clone)]
 pub(crate) struct WakeupWord(pub(crate) &'static AtomicU64);
 
-/// What a child has found in the word.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum WakeupState {
-    /// The parent is awake.
-    Disarmed,
-    /// The parent waits to be woken. Contains the word.
-    Armed(u64),
-}
-
 /// Returns the word for this number.
 pub(crate) fn encode(number: u32) -> u64 {
     u64::from(!number) << 32 | u64::from(number)
@@ -33,15 +24,12 @@ impl WakeupWord {
         let _replaced = self.0.swap(encode(number), Ordering::Relaxed);
     }
 
-    /// Reads the word; called by a child.
-    pub(crate) fn load(self) -> WakeupState {
+    /// Returns the word if the parent waits to be woken; called by a child.
+    pub(crate) fn armed(self) -> Option<u64> {
         let word = self.0.load(Ordering::Relaxed);
         let number = word as u32;
-        if word == encode(number) && number.is_multiple_of(2) {
-            WakeupState::Disarmed
-        } else {
-            WakeupState::Armed(word)
-        }
+        let is_disarmed = word == encode(number) && number.is_multiple_of(2);
+        (!is_disarmed).then_some(word)
     }
 
     /// Disarms the wakeup, if the word is still the one that was loaded; called by a child that has
@@ -69,9 +57,8 @@ mod tests {
         for number in [0, 1, 2, 7, u32::MAX - 1, u32::MAX] {
             let waker = word(0);
             waker.store(number);
-            let armed = WakeupState::Armed(encode(number));
-            let expected = if number % 2 == 1 { armed } else { WakeupState::Disarmed };
-            assert_eq!(waker.load(), expected, "{number}");
+            let expected = (number % 2 == 1).then_some(encode(number));
+            assert_eq!(waker.armed(), expected, "{number}");
         }
     }
 
@@ -79,10 +66,10 @@ mod tests {
     fn a_child_disarms_only_the_arming_that_it_has_seen() {
         let waker = word(encode(1));
         waker.disarm(encode(1));
-        assert_eq!(waker.load(), WakeupState::Disarmed);
+        assert_eq!(waker.armed(), None);
         waker.store(3);
         waker.disarm(encode(1));
-        assert_eq!(waker.load(), WakeupState::Armed(encode(3)));
+        assert_eq!(waker.armed(), Some(encode(3)));
     }
 
     #[test]
@@ -90,12 +77,12 @@ mod tests {
         let disarmed = encode(6);
         for bit in 0..64 {
             let damaged = disarmed ^ 1 << bit;
-            assert_eq!(word(damaged).load(), WakeupState::Armed(damaged), "bit {bit}");
+            assert_eq!(word(damaged).armed(), Some(damaged), "bit {bit}");
         }
         for damaged in [0, u64::MAX] {
             let waker = word(damaged);
             waker.disarm(damaged);
-            assert_eq!(waker.load(), WakeupState::Armed(damaged));
+            assert_eq!(waker.armed(), Some(damaged));
         }
     }
 }

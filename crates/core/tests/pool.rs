@@ -24,6 +24,10 @@ struct PoolSimulation {
     now: MonotonicTime,
 }
 
+fn is_starting(status: Status) -> bool {
+    status.kind() == StatusKind::Starting
+}
+
 impl PoolSimulation {
     fn new(rules: PoolRules) -> PoolSimulation {
         PoolSimulation { pool: Pool::new(rules), children: Vec::new(), now: MonotonicTime::ZERO }
@@ -68,7 +72,7 @@ impl PoolSimulation {
 
     fn apply(&mut self, event: PoolEvent) {
         match event {
-            PoolEvent::BecomesReady(nth) => self.nth(nth, Status::is_starting, Status::Fresh),
+            PoolEvent::BecomesReady(nth) => self.nth(nth, is_starting, Status::Fresh),
             PoolEvent::RequestStarts(nth) => self.nth(nth, Status::is_idle, Status::Serving),
             PoolEvent::RequestEnds(nth) => self.nth(nth, Status::is_busy, Status::Waiting),
             PoolEvent::Dies(nth) => self.nth(nth, |_any| true, Status::Empty),
@@ -82,7 +86,7 @@ impl PoolSimulation {
     fn run_until_stable(&mut self) {
         for _round in 0..10_000 {
             let decision = self.decide();
-            let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
+            let moved = self.children.iter().any(|it| is_starting(*it) || *it == Status::Leaving);
             for status in &mut self.children {
                 match status.kind() {
                     StatusKind::Starting => *status = Status::Fresh,

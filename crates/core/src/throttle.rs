@@ -1,10 +1,13 @@
-//! A limit on a rate, which allows short bursts.
+//! Limits on rates: of tokens, with short bursts, and of log records.
 
 use std::time::Duration;
 
-use crate::MonotonicTime;
+use crate::monotonic::MonotonicTime;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+/// How long a recurring condition must be absent before it is logged again.
+const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
 /// A token bucket: limits a rate to a number of tokens per second, and allows bursts.
 ///
@@ -70,6 +73,33 @@ impl TokenBucket {
     fn time_for(&self, tokens: u64) -> Duration {
         let nanos = (u128::from(tokens) * NANOS_PER_SECOND).div_ceil(u128::from(self.rate));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// Decides whether a condition that recurs many times a minute is logged. It is logged the first
+/// time, and again when it recurs after an absence of one minute.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use daemon_core::{LogThrottle, MonotonicTime};
+///
+/// let (mut throttle, start) = (LogThrottle::default(), MonotonicTime::ZERO);
+/// assert!(throttle.should_log(start));
+/// assert!(!throttle.should_log(start + Duration::from_secs(1)));
+/// assert!(throttle.should_log(start + Duration::from_secs(61)));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogThrottle {
+    last: Option<MonotonicTime>,
+}
+
+impl LogThrottle {
+    /// Records that the condition holds now, and returns whether to log it.
+    pub fn should_log(&mut self, now: MonotonicTime) -> bool {
+        let last = self.last.replace(now);
+        last.is_none_or(|last| now.saturating_since(last) >= QUIET_PERIOD)
     }
 }
 
@@ -154,5 +184,17 @@ mod tests {
                 prop_assert!(taken <= burst + rate * millis / 1000);
             }
         }
+    }
+
+    #[test]
+    fn a_recurring_condition_is_logged_once_and_again_after_a_quiet_period() {
+        let second = Duration::from_secs(1);
+        let mut throttle = LogThrottle::default();
+        let start = MonotonicTime::from_since_boot(second);
+        assert!(throttle.should_log(start));
+        // Each recurrence within the period starts the period again.
+        assert!(!throttle.should_log(start + (QUIET_PERIOD - second)));
+        assert!(!throttle.should_log(start + QUIET_PERIOD));
+        assert!(throttle.should_log(start + QUIET_PERIOD + QUIET_PERIOD));
     }
 }

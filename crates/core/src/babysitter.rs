@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ladder::{Escalation, Ladder, LadderStep};
-use super::limits::{Assessment, Limits, Usage};
 use crate::entry::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
+use crate::ladder::{Escalation, Ladder, LadderStep};
+use crate::limits::{Assessment, Limits, Usage};
 use crate::line::{Generation, SlotNumber};
 use crate::monotonic::MonotonicTime;
 use crate::status::Status;

@@ -95,12 +95,6 @@ impl Ladder {
         Ladder(steps.into_iter().map(|step| (step, wait)).chain([last]).collect())
     }
 
-    /// Returns the steps, each with the time until the next step.
-    #[must_use]
-    pub fn steps(&self) -> &[(LadderStep, Duration)] {
-        &self.0
-    }
-
     /// Returns the index of the first step against this violation.
     fn first_step(&self, violation: Violation) -> usize {
         match violation {
@@ -134,19 +128,19 @@ impl fmt::Display for LadderStep {
 
 /// A rogue's position on the ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Escalation {
-    pub(super) violation: Violation,
+pub(crate) struct Escalation {
+    pub(crate) violation: Violation,
     next_step: usize,
     due: MonotonicTime,
 }
 
 impl Escalation {
-    pub(super) fn start(ladder: &Ladder, violation: Violation, now: MonotonicTime) -> Escalation {
+    pub(crate) fn start(ladder: &Ladder, violation: Violation, now: MonotonicTime) -> Escalation {
         Escalation { violation, next_step: ladder.first_step(violation), due: now }
     }
 
     /// Returns the step that is due, if any, and moves to the next step.
-    pub(super) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
+    pub(crate) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
         let (step, wait) = *ladder.0.get(self.next_step)?;
         if now < self.due {
             return None;
@@ -157,14 +151,14 @@ impl Escalation {
     }
 
     /// Returns when the next step is due; `None` if no step is left.
-    pub(super) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
+    pub(crate) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
         (self.next_step < ladder.0.len()).then_some(self.due)
     }
 
     /// Changes the violation. If the ladder for the new violation starts at a step that has not
     /// been reached, the steps before that step are skipped, and that step is due now. Otherwise
     /// the position does not change.
-    pub(super) fn worsen(&mut self, ladder: &Ladder, violation: Violation, now: MonotonicTime) {
+    pub(crate) fn worsen(&mut self, ladder: &Ladder, violation: Violation, now: MonotonicTime) {
         if violation == self.violation {
             return;
         }
@@ -177,7 +171,7 @@ impl Escalation {
     }
 
     /// Postpones the next step by the time for which the babysitter itself was suspended.
-    pub(super) fn delay(&mut self, by: Duration) {
+    pub(crate) fn delay(&mut self, by: Duration) {
         self.due = self.due + by;
     }
 }
