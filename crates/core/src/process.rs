@@ -62,6 +62,7 @@ pub struct ChildId {
     /// The child's scoreboard slot.
     pub slot: SlotNumber,
     /// The slot's generation, which counts the children that have used the slot.
+    #[serde(default)]
     pub generation: Generation,
 }
 

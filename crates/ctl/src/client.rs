@@ -6,12 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use actix_daemon::Report;
-use actix_daemon::control::protocol::{
-    ControlCommand, ControlError, ControlErrorKind, ControlEvent, ControlMessage, ControlReply,
-    ControlRequest, ResponseBody, VERSION,
-};
 use daemon_core::format;
+use daemon_protocol::Report;
+use daemon_protocol::{
+    ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
+    DaemonEvent, ResponseBody, VERSION,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -42,7 +42,7 @@ struct VersionField {
 #[derive(Debug)]
 pub(crate) enum ReceivedEvent {
     /// An event that this version of daemonctl knows.
-    Known(ControlEvent),
+    Known(DaemonEvent),
     /// An event that this version of daemonctl does not know, because a later version of the daemon
     /// added it to the same version of the protocol.
     Unknown(Value),
@@ -353,7 +353,5 @@ fn action(command: &ControlCommand) -> String {
         ControlCommand::Pause => "pause".to_owned(),
         ControlCommand::Resume => "resume".to_owned(),
         ControlCommand::Events => "subscribe to events".to_owned(),
-        // Commands that a later version of the protocol adds.
-        added_later => format!("{added_later:?}"),
     }
 }

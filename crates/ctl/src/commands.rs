@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{ControlCommand, ControlEvent};
 use daemon_core::Phase;
+use daemon_protocol::{ControlCommand, DaemonEvent};
 
 use crate::board::{self, BoardFile};
 use crate::cli::{Cli, Command, Source};
@@ -145,7 +145,7 @@ fn print_events(mut client: DaemonClient, format: EventFormat) -> Result<(), Ctl
     client.subscribe()?;
     let mut phase = None;
     while let Some(event) = client.event()? {
-        if let ReceivedEvent::Known(ControlEvent::Phase { phase: entered }) = &event {
+        if let ReceivedEvent::Known(DaemonEvent::Phase { phase: entered }) = &event {
             phase = Some(*entered);
         }
         let line = match format {

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{ControlError, ControlErrorKind, VERSION};
-use actix_daemon::format;
 use daemon_core::ScoreboardError;
+use daemon_core::format;
+use daemon_protocol::{ControlError, ControlErrorKind, VERSION};
 
 /// The exit codes, which scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

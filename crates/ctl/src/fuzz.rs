@@ -9,9 +9,9 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use actix_daemon::Report;
 use daemon_core::fuzz::damaged_board;
 use daemon_core::{MonotonicTime, format};
+use daemon_protocol::Report;
 use jiff::Zoned;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{ControlError, ControlErrorKind};
 use daemon_core::ScoreboardError;
+use daemon_protocol::{ControlError, ControlErrorKind};
 
 use crate::error::CtlError;
 

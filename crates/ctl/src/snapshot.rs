@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use actix_daemon::{AcceptState, ChildReport, Counters, ModelKind, OperatorPause, Report};
 use daemon_core::{
-    ExitCause, Label, MonotonicTime, Phase, ScoreboardReader, SlotNumber, Status, format,
+    AcceptState, ExitCause, MonotonicTime, OperatorPause, Phase, ScoreboardReader, SlotNumber,
+    Status, format,
 };
+use daemon_protocol::{ChildReport, Counters, ModelKind, Report};
 use serde::{Serialize, Serializer};
 
 /// The state of a daemon at one moment. The fields that only the daemon knows are `None` in a
@@ -126,21 +127,8 @@ impl Snapshot {
     pub(crate) fn of_board(board: &ScoreboardReader, now: MonotonicTime) -> Snapshot {
         let entries = board.entries().filter(|entry| entry.status != Some(Status::Empty));
         let child = |entry: daemon_core::SlotEntry| Child {
-            slot: entry.slot,
-            generation: entry.generation.get(),
-            pid: (entry.pid > 0).then_some(entry.pid),
-            letter: entry.letter(),
-            age: now.saturating_since(entry.started_at),
-            since: now.saturating_since(entry.since),
-            requests: entry.requests,
-            cpu: None,
-            rss: None,
-            pss: None,
             causes: board.exit_causes(entry.slot),
-            label: match entry.label {
-                Label::Text(text) => format::clean(&text.to_string()),
-                Label::BeingWritten => String::new(),
-            },
+            ..Child::from(&ChildReport::of(&entry, now))
         };
         Snapshot {
             alias: None,
@@ -161,7 +149,7 @@ impl Snapshot {
     /// Returns in words whether requests are accepted, and if not, why. Returns `None` if
     /// `accepting` is `None`, or if the daemon is stopping or has stopped.
     pub(crate) fn accepting_words(&self) -> Option<&'static str> {
-        actix_daemon::accepting_words(self.accepting?, self.operator_pause, self.phase)
+        daemon_protocol::accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
     /// Returns the number of requests started. Without counters, only the requests of the present

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use actix_daemon::Report;
 use daemon_core::format;
+use daemon_protocol::Report;
 
 use crate::snapshot::{self, Child, Snapshot};
 

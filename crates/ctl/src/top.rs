@@ -20,8 +20,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_daemon::Report;
-use actix_daemon::control::protocol::ControlCommand;
+use daemon_protocol::ControlCommand;
+use daemon_protocol::Report;
 use daemon_sys::Signal;
 use daemon_sys::poll::{self, Interest};
 use daemon_sys::process::number_of;

@@ -39,9 +39,9 @@ pub(crate) use slowlog::SlowLog;
 use symbols::SymbolResolver;
 
 use crate::blocking::blocking;
-use crate::evidence::{Evidence, inspect};
+use crate::evidence::inspect;
 use crate::messages::{TraceChild, TraceError};
-use crate::status::ChildReport;
+use daemon_protocol::{ChildReport, Evidence};
 
 /// How long each of two operations may delay a step against a rogue: the inspection of the process,
 /// and the lookup of the function names.
@@ -365,8 +365,9 @@ impl BabysitterActor {
             // child on another thread, because the inspection can block for as long as the kernel
             // is busy with the process.
             let info = blocking(TIMEOUT, move || inspect(number)).await;
-            let (info, taken) = (info.unwrap_or_default(), SystemTime::now());
-            let evidence = Evidence::of(&report, info, request_cpu, taken);
+            let mut evidence = Evidence::of(&report, SystemTime::now());
+            info.unwrap_or_default().add_to(&mut evidence);
+            evidence.request_cpu = evidence.cpu.and(request_cpu);
             let answer = collector
                 .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))
                 .await;

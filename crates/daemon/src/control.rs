@@ -10,10 +10,11 @@ mod commands;
 mod connection;
 mod lines;
 mod listener;
-pub mod protocol;
 mod queue;
 mod server;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use commands::parse as parse_request;
+pub use daemon_protocol as protocol;
+
 pub(crate) use server::{ControlServer, ControlSocket};

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use daemon_core::fuzz::damaged_board;
-use daemon_core::{MonotonicTime, Phase, format};
+use daemon_core::{MonotonicTime, format};
+use daemon_protocol::{
+    ControlMessage, ControlReply, Counters, ModelKind, Report, Reporter, ResponseBody,
+};
 
 use crate::control;
-use crate::control::protocol::{ControlMessage, ControlReply, ResponseBody};
-use crate::model::ModelKind;
-use crate::status::{Counters, Report, Reporter, View};
 
 /// Parses lines as requests of clients.
 pub fn control_request(bytes: &[u8]) {
@@ -33,18 +33,13 @@ pub fn control_message(bytes: &[u8]) {
 
 /// Reports the status of a scoreboard with arbitrary contents.
 pub fn report(bytes: &[u8]) {
-    let view = View {
-        alias: "fuzz".to_owned(),
-        model: ModelKind::PreFork,
-        reporter: Reporter::Parent,
-        parent: 7,
-        fork_server: Some(8),
-        phase: Phase::Running,
-    };
+    let mut report = Report::new("fuzz".to_owned(), ModelKind::PreFork, Reporter::Parent, 7);
     let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
     let board = damaged_board(bytes);
-    let mut report = Report::of(view, Some(board), &board.entries().collect::<Vec<_>>(), now);
-    report.take_counts(Counters { requests: u64::MAX, ..Counters::default() });
+    report.add_board(board, &board.entries().collect::<Vec<_>>(), now);
+    let mut counters = Counters::default();
+    counters.requests = u64::MAX;
+    report.add_counters(counters);
     show(&report);
     let encoded = serde_json::to_vec(&report).expect("a report can be encoded");
     let _decoded: Report = serde_json::from_slice(&encoded).expect("a report can be decoded");

@@ -35,7 +35,7 @@ use crate::error::DaemonError;
 use crate::inheritance::Environment;
 use crate::log;
 use crate::messages::{RegisterWith, WaitUntilStopped};
-use crate::model::{ModelKind, Rules};
+use crate::model::Rules;
 use crate::parent::{
     DaemonActor, ForkServerControl, OomKillCounter, Parent, SignalReceived, Supervision,
     Supervisor, SupervisorTimeouts,
@@ -44,6 +44,7 @@ use crate::program::Program;
 use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::signals::SignalListener;
+use daemon_protocol::ModelKind;
 
 /// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
 /// [`start`](Launched::start) starts the daemon's actor.

@@ -230,7 +230,6 @@ pub mod service;
 mod sessions;
 mod settings;
 mod signals;
-mod status;
 mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
@@ -239,7 +238,6 @@ pub use builder::{Daemon, DaemonBuilder};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, StreamSocket};
 pub use error::{ConfigError, DaemonError};
-pub use evidence::{Evidence, Frame, Trace};
 pub use inheritance::{Environment, InheritedDescriptors};
 pub use launch::Launched;
 pub use listen::Listen;
@@ -247,22 +245,22 @@ pub use log::logger;
 pub use messages::*;
 #[doc(hidden)]
 pub use model::CheckedModel;
-pub use model::{Model, ModelKind, PostFork, PreFork, Solo};
+pub use model::{Model, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
 pub use program::Program;
 pub use serve::HandlerResult;
 pub use sessions::Broadcast;
 pub use settings::OnHup;
-pub use status::{
-    ChildReport, Counters, ProcessReport, ProcessRole, Report, ReportTable, Reporter,
-    accepting_words,
-};
 
 pub use daemon_core::{
     AcceptState, Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep,
     OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Status, Violation, format,
 };
 pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};
+pub use daemon_protocol::{
+    ChildReport, Counters, Evidence, Frame, ModelKind, ProcessReport, ProcessRole, Report,
+    ReportTable, Reporter, Trace, accepting_words,
+};
 pub use daemon_sys::capabilities::Capability;
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;

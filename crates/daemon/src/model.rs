@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots_for};
+use daemon_protocol::ModelKind;
 
 use crate::dispatching::{NoRequest, OnDemand, SharedRequestFactory};
 use crate::error::ConfigError;
@@ -223,41 +224,6 @@ impl<R> Rules<R> {
             Rules::Solo => ModelKind::Solo,
             Rules::PostFork { .. } => ModelKind::PostFork,
             Rules::PreFork { .. } | Rules::OnDemand { .. } => ModelKind::PreFork,
-        }
-    }
-}
-
-/// The kind of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum ModelKind {
-    /// No children.
-    #[serde(rename = "non-forking")]
-    Solo,
-    /// A child for each request.
-    #[serde(rename = "post-forking")]
-    PostFork,
-    /// A pool of children.
-    #[serde(rename = "pre-forking")]
-    PreFork,
-}
-
-impl ModelKind {
-    /// Returns the word for the kind: `non-forking`, `post-forking` or `pre-forking`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            ModelKind::Solo => "non-forking",
-            ModelKind::PostFork => "post-forking",
-            ModelKind::PreFork => "pre-forking",
-        }
-    }
-
-    /// Returns the word that the status of `POE::Component::Daemon` uses.
-    pub(crate) const fn original_word(self) -> &'static str {
-        match self {
-            ModelKind::Solo => "Non-forking",
-            ModelKind::PostFork => "Forking",
-            ModelKind::PreFork => "Pre-forking",
         }
     }
 }

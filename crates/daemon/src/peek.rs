@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::messages::Detail;
-use crate::status::Report;
+use daemon_protocol::Report;
 
 /// Joins the lines. A verbose peek adds descriptors, threads, tasks and the status report.
 pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {

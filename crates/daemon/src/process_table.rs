@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use daemon_protocol::ProcessUsage;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::evidence::pss;
 
 /// The resources that a process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,4 +33,28 @@ pub(crate) fn read(pids: &[u32]) -> Result<HashMap<u32, Used>, sysinfo::Error> {
         Some((*pid, Used { cpu, rss: process.memory() }))
     };
     Ok(pids.iter().filter_map(used).collect())
+}
+
+/// Returns the resource usage of these processes, with their proportional set size. Without a
+/// readable process table, no usage is known.
+pub(crate) fn usages(pids: &[u32]) -> HashMap<u32, ProcessUsage> {
+    let used = read(pids).unwrap_or_default().into_iter();
+    used.map(|(pid, Used { cpu, rss })| {
+        (pid, ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss: pss(pid) })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_of_the_test_process_is_read_and_a_missing_process_is_left_out() {
+        let (this, missing) = (std::process::id(), i32::MAX.cast_unsigned());
+        let usages = usages(&[this, missing]);
+        assert!(usages[&this].rss.is_some_and(|bytes| bytes > 100_000));
+        assert!(usages[&this].cpu.is_some());
+        assert_eq!(usages.get(&missing), None);
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use actix_daemon::{Counters, ExitCause, Report};
-use daemon_core::{KillReason, Phase, SlotNumber, Violation};
+use daemon_core::{ExitCause, KillReason, Phase, SlotNumber, Violation};
+use daemon_protocol::{Counters, Report};
 use serde_json::{Value, json};
 
 use crate::snapshot::{Child, Snapshot};

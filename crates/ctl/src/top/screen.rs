@@ -6,8 +6,8 @@ mod rows;
 
 use std::time::Duration;
 
-use actix_daemon::Report;
 use daemon_core::MonotonicTime;
+use daemon_protocol::Report;
 
 use super::columns::{Column, SortOrder};
 use super::rates::Rates;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use actix_daemon::control::protocol::{ControlErrorKind, ControlReply, ResponseBody};
+use daemon_protocol::{ControlErrorKind, ControlReply, ResponseBody};
 use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 

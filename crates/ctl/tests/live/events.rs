@@ -3,22 +3,28 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
-use actix_daemon::ExitCause;
-use actix_daemon::control::protocol::{ControlErrorKind, ControlEvent, ControlReply, ResponseBody};
-use daemon_core::{Phase, SlotNumber};
+use daemon_core::{ChildId, ExitCause, Generation, Phase, Pid, SlotNumber};
+use daemon_protocol::{
+    ChildExited, ChildForked, ControlErrorKind, ControlReply, DaemonEvent, ResponseBody,
+};
 use serde_json::{Value, json};
 
 use crate::fake::{FakeDaemon, event, fault};
 use crate::run::{daemonctl, decoded};
 
-fn forked(pid: u32) -> ControlEvent {
-    ControlEvent::Forked { slot: SlotNumber::new(1), pid }
+fn forked(pid: u32) -> DaemonEvent {
+    DaemonEvent::Forked(ChildForked::new(child(1), Pid::from_u32(pid).expect("a valid pid")))
+}
+
+fn child(slot: u32) -> ChildId {
+    ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) }
 }
 
 /// Returns a channel and a fake daemon. The fake daemon sends the events from the channel to its
 /// client, and closes the connection when the channel is closed.
-fn sending() -> (mpsc::Sender<ControlEvent>, FakeDaemon) {
+fn sending() -> (mpsc::Sender<DaemonEvent>, FakeDaemon) {
     let (send, events) = mpsc::channel();
     let events = Mutex::new(events);
     let fake = FakeDaemon::serving(move |mut client| {
@@ -55,7 +61,7 @@ fn each_event_is_printed_at_once_and_the_stop_of_the_daemon_is_not_an_error() {
     let line = next();
     assert!(line.ends_with("forked  slot 1 pid 4711\n"), "{line}");
     assert_eq!(line.find(' '), Some("14:03:12".len()), "{line}");
-    send.send(ControlEvent::Phase { phase: Phase::Stopping })
+    send.send(DaemonEvent::Phase { phase: Phase::Stopping })
         .expect("the fake daemon receives the event");
     assert!(next().ends_with("phase   stopping\n"));
     drop(send);
@@ -68,15 +74,9 @@ fn each_event_is_printed_at_once_and_the_stop_of_the_daemon_is_not_an_error() {
 #[test]
 fn events_can_be_printed_as_json() {
     let (send, fake) = sending();
-    send.send(ControlEvent::Exited {
-        slot: SlotNumber::new(2),
-        pid: 12,
-        cause: ExitCause::Retired,
-        text: "retired".to_owned(),
-        requests: 9,
-        lifetime: std::time::Duration::from_secs(3),
-    })
-    .expect("the fake daemon receives the event");
+    let (pid, lifetime) = (Pid::from_u32(12).expect("a valid pid"), Duration::from_secs(3));
+    let exited = ChildExited::new(child(2), pid, ExitCause::Retired, 9, lifetime);
+    send.send(DaemonEvent::Exited(exited)).expect("the fake daemon receives the event");
     drop(send);
     let mut command = daemonctl();
     command.args(["events", "--json", "--socket"]).arg(fake.socket());
@@ -123,7 +123,7 @@ fn daemonctl_exits_without_an_error_when_the_reader_of_its_output_is_gone() {
     drop(out);
     let sender = std::thread::spawn(move || {
         while send.send(forked(2)).is_ok() {
-            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
     });
     let output = decoded(&child.wait_with_output().expect("daemonctl exits"));

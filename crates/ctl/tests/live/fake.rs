@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use actix_daemon::Report;
-use actix_daemon::control::protocol::{
-    ControlError, ControlErrorKind, ControlEvent, ControlMessage, ControlReply, ResponseBody,
+use daemon_protocol::Report;
+use daemon_protocol::{
+    ControlError, ControlErrorKind, ControlMessage, ControlReply, DaemonEvent, ResponseBody,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,7 +124,7 @@ pub(crate) fn fault(kind: ControlErrorKind, text: &str) -> ResponseBody {
     ResponseBody::Error(ControlError { kind, text: text.to_owned() })
 }
 
-pub(crate) fn event(event: ControlEvent) -> ResponseBody {
+pub(crate) fn event(event: DaemonEvent) -> ResponseBody {
     ResponseBody::Event(event)
 }
 

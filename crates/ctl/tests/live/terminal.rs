@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use actix_daemon::control::protocol::{ControlReply, ResponseBody};
+use daemon_protocol::{ControlReply, ResponseBody};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::evidence_collector::Answer;
 use super::symbols::SymbolResolver;
-use crate::evidence::{Evidence, Frame, Trace};
+use daemon_protocol::{Evidence, Frame, Trace};
 
 /// Evidence whose frames may still lack function names, because their lookup is slow.
 #[derive(Debug)]
@@ -18,16 +18,17 @@ pub(super) struct CollectedEvidence {
 
 impl CollectedEvidence {
     /// Adds the child's answer to the evidence, and starts the lookup of the function names.
-    pub(super) fn of(evidence: Evidence, answer: Answer, resolver: &SymbolResolver) -> Self {
+    pub(super) fn of(mut evidence: Evidence, answer: Answer, resolver: &SymbolResolver) -> Self {
         let (backtrace, symbols) = match answer {
             Answer::NotRequested => (Trace::NotAsked, None),
             Answer::None => (Trace::NoAnswer, None),
             Answer::At(addresses) => {
-                let unnamed = addresses.iter().copied().map(Frame::at).collect();
+                let unnamed = addresses.iter().map(|address| Frame::at(*address as u64)).collect();
                 (Trace::Frames(unnamed), Some(resolver.look_up(addresses)))
             }
         };
-        CollectedEvidence { evidence: Evidence { backtrace, ..evidence }, symbols }
+        evidence.backtrace = backtrace;
+        CollectedEvidence { evidence, symbols }
     }
 
     /// Waits for the function names, but not longer than `limit`. Until they are known, the

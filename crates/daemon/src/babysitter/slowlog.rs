@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use slog::{Logger, warn};
 
-use crate::evidence::Evidence;
+use daemon_protocol::Evidence;
 
 #[derive(Debug, Clone)]
 pub(crate) struct SlowLog {

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use actix::Recipient;
 use daemon_forkserver::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
+use daemon_sys::trace::StackFrame;
 use futures::channel::oneshot;
 use tokio::time::timeout;
 
 use super::BabysitterAction;
-use crate::evidence::Frame;
+use daemon_protocol::Frame;
 
 /// The maximum number of backtraces that wait for a lookup. The frames of further backtraces have
 /// only addresses.
@@ -110,8 +111,14 @@ async fn run(
     };
     // After a timeout, the results that have arrived are used.
     let _ = timeout(SYMBOL_LOOKUP_MAX, ended).await;
-    let to_frames = |frames: Vec<_>| frames.into_iter().map(Frame::from).collect();
+    let to_frames = |frames: Vec<_>| frames.into_iter().map(to_frame).collect();
     Some(SymbolLookup::into_frames(lookup).into_iter().map(to_frames).collect())
+}
+
+fn to_frame(found: StackFrame) -> Frame {
+    let mut frame = Frame::at(found.address as u64);
+    (frame.function, frame.file, frame.line) = (found.function, found.file, found.line);
+    frame
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action};
 use daemon_forkserver::{EXIT_SOFTWARE, now};
+use daemon_protocol::{Report, Reporter};
 use daemon_sys::process::{Pid, parent_pid, terminate_after};
 use daemon_sys::signals::SignalListener;
 use futures::FutureExt;
@@ -25,7 +26,6 @@ use crate::messages::{
 };
 use crate::peek;
 use crate::sessions::{RetainedEvents, Sessions};
-use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
 
 use shutdown::ShutdownAcknowledged;
@@ -212,16 +212,13 @@ impl ChildActor {
 
     fn report(&self) -> Report {
         let state = self.state.borrow();
-        let view = View {
-            alias: self.context.alias.clone(),
-            model: self.context.model,
-            reporter: Reporter::Child { slot: state.slot() },
-            parent: self.context.parent,
-            fork_server: self.fork_server.map(|pid| pid.as_raw().unsigned_abs()),
-            phase: state.board().phase(),
-        };
-        let entries: Vec<_> = state.board().entries().collect();
-        Report::of(view, Some(state.board()), &entries, now())
+        let (board, reporter) = (state.board(), Reporter::Child { slot: state.slot() });
+        let (alias, model) = (self.context.alias.clone(), self.context.model);
+        let mut report = Report::new(alias, model, reporter, self.context.parent);
+        report.fork_server = self.fork_server.map(|pid| pid.as_raw().unsigned_abs());
+        report.phase = board.phase();
+        report.add_board(board, &board.entries().collect::<Vec<_>>(), now());
+        report
     }
 }
 

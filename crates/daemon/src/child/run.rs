@@ -23,8 +23,8 @@ use super::state::ChildState;
 use super::title::ProcessTitle;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
-use crate::model::ModelKind;
 use crate::program::Program;
+use daemon_protocol::ModelKind;
 
 /// The exit code of a child that cannot decode its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler, MailboxError, Message};
+use actix::{Actor, Addr, Handler, Message};
 use daemon_core::StopMode;
 use daemon_forkserver::Transfer;
 use daemon_sys::process::Pid;
@@ -71,12 +71,6 @@ impl From<TraceError> for ControlError {
     }
 }
 
-impl From<MailboxError> for ControlError {
-    fn from(_gone: MailboxError) -> Self {
-        fault(ControlErrorKind::Failed, "the daemon has stopped")
-    }
-}
-
 /// Carries out the commands of clients.
 #[derive(Debug)]
 pub(super) struct ControlHandler<R: Transfer + Send> {
@@ -107,7 +101,8 @@ impl<R: Transfer + Send> ControlHandler<R> {
         DaemonActor<R>: Handler<M>,
         <DaemonActor<R> as Actor>::Context: ToEnvelope<DaemonActor<R>, M>,
     {
-        Ok(self.daemon.send(message).await?)
+        let stopped = |_gone| fault(ControlErrorKind::Failed, "the daemon has stopped");
+        self.daemon.send(message).await.map_err(stopped)
     }
 
     async fn carry_out(&self, command: ControlCommand) -> Result<ControlReply, ControlError> {

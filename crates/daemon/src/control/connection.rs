@@ -15,7 +15,7 @@ use super::commands::{ControlHandler, fault, parse};
 use super::lines::{self, LineRead};
 use super::listener::{EventListener, Unsubscribe};
 use super::protocol::{
-    ControlCommand, ControlErrorKind, ControlEvent, ControlMessage, ControlReply, REQUEST_MAX,
+    ControlCommand, ControlErrorKind, ControlMessage, ControlReply, DaemonEvent, REQUEST_MAX,
     ResponseBody,
 };
 use super::queue::EventQueue;
@@ -88,7 +88,7 @@ async fn send_events<R: Transfer + Send>(
     let sending = std::pin::pin!(async {
         loop {
             let event = queue.next().await;
-            let is_last = matches!(event, ControlEvent::Phase { phase: Phase::Stopped });
+            let is_last = matches!(event, DaemonEvent::Phase { phase: Phase::Stopped });
             if write.write_all(&line(ResponseBody::Event(event))).await.is_err() || is_last {
                 return;
             }

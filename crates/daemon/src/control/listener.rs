@@ -6,12 +6,13 @@
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use daemon_core::AcceptState;
 use daemon_forkserver::Transfer;
+use daemon_protocol::DaemonEvent;
 
-use super::protocol::ControlEvent;
 use super::queue::EventQueue;
 use crate::messages::{
-    ChildExited, ChildForked, DaemonAccept, DaemonOperatorPause, DaemonPause, DaemonPhase,
-    RogueChild, Subscribe,
+    ChildExited, ChildForked, DaemonAccept, DaemonHup, DaemonOperatorPause, DaemonParent,
+    DaemonPause, DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, ForeignExited, RogueChild,
+    Subscribe,
 };
 use crate::parent::DaemonActor;
 
@@ -45,7 +46,7 @@ macro_rules! events {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Self::Context) {
-                let event: fn($message) -> ControlEvent = $event;
+                let event: fn($message) -> DaemonEvent = $event;
                 self.queue.push(event(message));
             }
         })*
@@ -53,28 +54,19 @@ macro_rules! events {
 }
 
 events! {
-    ChildForked: |forked| ControlEvent::Forked {
-        slot: forked.child.slot,
-        pid: forked.pid.as_raw().unsigned_abs(),
-    };
-    ChildExited: |exited| ControlEvent::Exited {
-        slot: exited.child.slot,
-        pid: exited.pid.as_raw().unsigned_abs(),
-        text: exited.cause.to_string(),
-        cause: exited.cause,
-        requests: exited.requests,
-        lifetime: exited.lifetime,
-    };
-    DaemonAccept: |_accept| ControlEvent::Accepting { state: AcceptState::Accepting };
-    DaemonPause: |_pause| ControlEvent::Accepting { state: AcceptState::Paused };
-    DaemonOperatorPause: |DaemonOperatorPause(state)| ControlEvent::OperatorPause { state };
-    DaemonPhase: |DaemonPhase(phase)| ControlEvent::Phase { phase };
-    RogueChild: |rogue| ControlEvent::Rogue {
-        slot: rogue.child.slot,
-        pid: rogue.pid.as_raw().unsigned_abs(),
-        step: rogue.step.word().to_owned(),
-        text: rogue.violation.map_or_else(|| "a slow request".to_owned(), |why| why.to_string()),
-    };
+    DaemonStart: |_start| DaemonEvent::Start;
+    DaemonParent: |_ready| DaemonEvent::Ready;
+    ChildForked: DaemonEvent::Forked;
+    ChildExited: DaemonEvent::Exited;
+    DaemonAccept: |_accept| DaemonEvent::Accepting { state: AcceptState::Accepting };
+    DaemonPause: |_pause| DaemonEvent::Accepting { state: AcceptState::Paused };
+    DaemonOperatorPause: |DaemonOperatorPause(state)| DaemonEvent::OperatorPause { state };
+    DaemonPhase: |DaemonPhase(phase)| DaemonEvent::Phase { phase };
+    DaemonReload: |state| DaemonEvent::Reload { state };
+    DaemonHup: |_hup| DaemonEvent::Hup;
+    DaemonShutdown: |shutdown| DaemonEvent::Shutdown { reason: shutdown.reason };
+    RogueChild: DaemonEvent::Rogue;
+    ForeignExited: DaemonEvent::ForeignExited;
 }
 
 /// Ends the subscription: the client has disconnected, or has received the last event.

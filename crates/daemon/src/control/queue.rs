@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::protocol::ControlEvent;
+use daemon_protocol::DaemonEvent;
 
 /// The capacity of the queue. If a client reads too slowly, further events are dropped and counted.
 pub(super) const EVENT_QUEUE_MAX: usize = 1024;
@@ -24,41 +24,40 @@ struct SharedQueue {
 
 #[derive(Debug, Default)]
 struct PendingEvents {
-    events: VecDeque<ControlEvent>,
+    events: VecDeque<DaemonEvent>,
     missed: u64,
 }
 
 impl PendingEvents {
-    fn push(&mut self, event: ControlEvent) {
+    fn push(&mut self, event: DaemonEvent) {
         if self.events.len() >= EVENT_QUEUE_MAX {
             self.missed += 1;
             return;
         }
         // The count takes the place of the dropped events.
         if self.missed > 0 {
-            self.events
-                .push_back(ControlEvent::Missed { events: std::mem::take(&mut self.missed) });
+            self.events.push_back(DaemonEvent::Missed { events: std::mem::take(&mut self.missed) });
         }
         self.events.push_back(event);
     }
 
-    fn pop(&mut self) -> Option<ControlEvent> {
+    fn pop(&mut self) -> Option<DaemonEvent> {
         self.events.pop_front().or_else(|| {
             let missed = std::mem::take(&mut self.missed);
-            (missed > 0).then_some(ControlEvent::Missed { events: missed })
+            (missed > 0).then_some(DaemonEvent::Missed { events: missed })
         })
     }
 }
 
 impl EventQueue {
     /// Adds an event, or counts it as missed if the queue is full. Does not wait.
-    pub(super) fn push(&self, event: ControlEvent) {
+    pub(super) fn push(&self, event: DaemonEvent) {
         self.0.queue.borrow_mut().push(event);
         self.0.filled.notify_one();
     }
 
     /// Waits for the next event and returns it.
-    pub(super) async fn next(&self) -> ControlEvent {
+    pub(super) async fn next(&self) -> DaemonEvent {
         loop {
             let event = self.0.queue.borrow_mut().pop();
             match event {
@@ -71,17 +70,21 @@ impl EventQueue {
 
 #[cfg(test)]
 mod tests {
-    use daemon_core::SlotNumber;
+    use daemon_core::{ChildId, Generation, Pid, SlotNumber};
+    use daemon_protocol::ChildForked;
 
     use super::*;
 
-    fn forked(pid: u32) -> ControlEvent {
-        ControlEvent::Forked { slot: SlotNumber::new(0), pid }
+    fn forked(pid: u32) -> DaemonEvent {
+        {
+            let child = ChildId { slot: SlotNumber::new(0), generation: Generation::new(1) };
+            DaemonEvent::Forked(ChildForked::new(child, Pid::from_u32(pid + 1).unwrap()))
+        }
     }
 
-    fn pid(event: ControlEvent) -> u32 {
+    fn pid(event: DaemonEvent) -> u32 {
         match event {
-            ControlEvent::Forked { pid, .. } => pid,
+            DaemonEvent::Forked(forked) => forked.pid.as_u32() - 1,
             other => panic!("{other:?} is not a forked event"),
         }
     }
@@ -97,7 +100,7 @@ mod tests {
         for expected in 2..capacity {
             assert_eq!(pid(queue.pop().unwrap()), expected);
         }
-        assert!(matches!(queue.pop(), Some(ControlEvent::Missed { events: 3 })));
+        assert!(matches!(queue.pop(), Some(DaemonEvent::Missed { events: 3 })));
         assert_eq!(pid(queue.pop().unwrap()), 7000);
         assert!(queue.pop().is_none());
     }
@@ -107,6 +110,6 @@ mod tests {
         let mut queue = PendingEvents::default();
         (0..=EVENT_QUEUE_MAX).for_each(|_event| queue.push(forked(1)));
         let last = std::iter::from_fn(|| queue.pop()).last();
-        assert!(matches!(last, Some(ControlEvent::Missed { events: 1 })));
+        assert!(matches!(last, Some(DaemonEvent::Missed { events: 1 })));
     }
 }

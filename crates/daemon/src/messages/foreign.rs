@@ -29,13 +29,3 @@ pub struct ForeignChildError {
     #[source]
     pub source: daemon_sys::Error,
 }
-
-/// Broadcast in the parent when a [`ForeignChild`] has exited.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-#[non_exhaustive]
-pub struct ForeignExited {
-    /// The pid of the process. The process that started the foreign child still has to collect its
-    /// exit status.
-    pub pid: Pid,
-}

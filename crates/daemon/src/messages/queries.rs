@@ -5,8 +5,7 @@ use std::sync::Arc;
 use actix::Message;
 use daemon_sys::process::Pid;
 
-use crate::evidence::Evidence;
-use crate::status::Report;
+use daemon_protocol::{Evidence, Report};
 
 /// Returns the status of the daemon as a [`Report`]. In the original, `POE::Component::Daemon`,
 /// this is `status`.

@@ -10,8 +10,8 @@ use slog::{Logger, debug, error, info, o, warn};
 use super::actor::DaemonActor;
 use super::process_control::ProcessControl;
 use crate::babysitter::{BabysitterAction, BabysitterActor};
-use crate::evidence::Evidence;
 use crate::messages::{RogueChild, RogueStep, TraceChild, TraceError};
+use daemon_protocol::Evidence;
 
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Starts the babysitter, if the daemon has children.
@@ -67,24 +67,22 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
             }
             BabysitterAction::Step { child, pid, violation, step, evidence } => {
                 // Report the step before the events that it causes.
-                self.report_rogue(&RogueChild {
-                    child,
-                    pid,
-                    violation: Some(violation),
-                    step: RogueStep::Escalated(step),
-                    evidence,
-                });
+                let rogue = RogueStep::Escalated(step);
+                let mut rogue = RogueChild::new(child, pid, Some(violation), rogue);
+                rogue.evidence = evidence;
+                self.report_rogue(&rogue);
                 self.with_supervisor(ctx, |supervisor, processes, now| {
                     supervisor.enforce(child, violation, step, processes, now);
                 });
             }
             BabysitterAction::Recovered { child, pid, violation } => {
                 let (violation, step) = (Some(violation), RogueStep::Recovered);
-                self.report_rogue(&RogueChild { child, pid, violation, step, evidence: None });
+                self.report_rogue(&RogueChild::new(child, pid, violation, step));
             }
             BabysitterAction::Slow { child, pid, evidence } => {
-                let (step, evidence) = (RogueStep::Slow, Some(evidence));
-                self.report_rogue(&RogueChild { child, pid, violation: None, step, evidence });
+                let mut rogue = RogueChild::new(child, pid, None, RogueStep::Slow);
+                rogue.evidence = Some(evidence);
+                self.report_rogue(&rogue);
             }
             BabysitterAction::Recycle { child, reason } => {
                 self.with_supervisor(ctx, |supervisor, processes, now| {

@@ -253,7 +253,7 @@ impl Registry {
             (true, 0) => Age::Unused(lived),
             (true, _) => Age::Served,
         };
-        Some((ChildExited { child, pid, cause, requests: last.requests, lifetime: lived }, age))
+        Some((ChildExited::new(child, pid, cause, last.requests, lived), age))
     }
 
     /// Returns lines for the output of the message `Peek`: one for each child that was asked to

@@ -8,6 +8,7 @@ use actix::{
 };
 use daemon_core::{OperatorPause, ParentAction, Signal, parent_action};
 use daemon_forkserver::Transfer;
+use daemon_protocol::Report;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::ready;
@@ -24,8 +25,8 @@ use crate::messages::{
     HandOverError, HandOverErrorReason, HandedOver, Peek, Reload, ReloadStarted, Resize, Resized,
     Shutdown, ShutdownStarted, StatusError, Subscribe, UpdateStatus, Updated, WaitUntilStopped,
 };
+use crate::process_table;
 use crate::sessions::Broadcast;
-use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
 /// How long a status query waits for the process table. After that, the query is answered without
@@ -81,15 +82,17 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
 
     fn handle(&mut self, status: GetStatus, ctx: &mut Self::Context) -> Self::Result {
         self.sweep_scoreboard(ctx);
-        let report = self.report();
+        let mut report = self.report();
         match status {
             GetStatus::Board => Box::pin(ready(report)),
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
                 // Reading the usages is slow, because the kernel walks all pages of each process.
                 // A separate thread reads them, so that only this query waits.
-                let usages = blocking(TIMEOUT, move || Usages::of(&pids)).await;
-                report.with(&usages.unwrap_or_default())
+                let usages = blocking(TIMEOUT, move || process_table::usages(&pids)).await;
+                let usages = usages.unwrap_or_default();
+                report.add_usage(|pid| usages.get(&pid).copied());
+                report
             }),
         }
     }
@@ -243,7 +246,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     pub(super) fn reap_foreign_children(&mut self) {
         for pid in self.foreign.remove_gone() {
             info!(self.log, "foreign child exited"; "child" => pid.as_raw());
-            self.sessions.foreign.broadcast(&ForeignExited { pid });
+            self.sessions.foreign.broadcast(&ForeignExited::new(pid));
         }
     }
 }

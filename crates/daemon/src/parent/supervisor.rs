@@ -28,7 +28,7 @@ use super::sizing::Sizing;
 use crate::dispatching::SharedRequestFactory;
 use crate::messages::CommandError;
 use crate::model::Rules;
-use crate::status::Counters;
+use daemon_protocol::Counters;
 use unconfirmed::Unconfirmed;
 
 /// The time between QUIT and KILL in an immediate stop.

@@ -6,8 +6,7 @@ use std::fmt::Write;
 use daemon_core::{OperatorPause, Phase, StatusKind};
 use daemon_service::{Callback, Control, Health, ServiceState};
 
-use crate::model::ModelKind;
-use crate::status::Report;
+use daemon_protocol::{ModelKind, Report};
 
 /// Whether the daemon has ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_daemon::AcceptState;
+use daemon_core::AcceptState;
 use daemon_core::Phase;
 use insta::assert_snapshot;
 use ratatui::Terminal;

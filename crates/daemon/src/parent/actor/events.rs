@@ -10,8 +10,8 @@ use crate::error::DaemonError;
 use crate::messages::{
     ChildExited, ChildForked, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonReload,
 };
-use crate::model::ModelKind;
 use crate::parent::supervisor::SupervisorEvent;
+use daemon_protocol::ModelKind;
 
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Broadcasts the phase if it has changed.
@@ -40,7 +40,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             }
             SupervisorEvent::ChildForked(child, pid) => {
                 debug!(self.log, "child forked"; "slot" => child.slot.get(), "child" => pid.as_raw());
-                self.sessions.forked.broadcast(&ChildForked { child, pid });
+                self.sessions.forked.broadcast(&ChildForked::new(child, pid));
             }
             SupervisorEvent::ChildExited(exited) => {
                 if let Some(supervision) = &self.supervision {

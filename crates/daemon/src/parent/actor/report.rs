@@ -2,6 +2,7 @@
 
 use daemon_core::{AcceptState, OperatorPause, Phase, format};
 use daemon_forkserver::{Transfer, now};
+use daemon_protocol::{Report, Reporter};
 use daemon_sys::process::Pid;
 
 use super::DaemonActor;
@@ -9,33 +10,22 @@ use crate::control::ControlServer;
 use crate::messages::Detail;
 use crate::parent::stop::ShutdownStage;
 use crate::peek;
-use crate::status::{Report, Reporter, View};
 
 impl<R: Transfer + Send> DaemonActor<R> {
     pub(in crate::parent) fn report(&self) -> Report {
-        let board =
-            self.supervision.as_ref().map(|supervision| supervision.processes.fork_server.board());
-        let view = View {
-            alias: self.context.alias.clone(),
-            model: self.context.model,
-            reporter: Reporter::Parent,
-            parent: self.context.parent,
-            fork_server: self
-                .supervision
-                .as_ref()
-                .map(|supervision| supervision.processes.fork_server.pid().as_raw().unsigned_abs()),
-            phase: self.phase(),
-        };
         let now = now();
-        let entries: Vec<_> =
-            board.map(|board| board.observe_all(now).collect()).unwrap_or_default();
-        let mut report = Report::of(view, board, &entries, now);
-        report.up = now.saturating_since(self.started);
+        let (alias, model) = (self.context.alias.clone(), self.context.model);
+        let mut report = Report::new(alias, model, Reporter::Parent, self.context.parent);
+        (report.phase, report.up) = (self.phase(), now.saturating_since(self.started));
         if let Some(supervision) = &self.supervision {
+            let fork_server = &supervision.processes.fork_server;
+            report.fork_server = Some(fork_server.pid().as_raw().unsigned_abs());
+            let board = fork_server.board();
+            report.add_board(board, &board.observe_all(now).collect::<Vec<_>>(), now);
             report.accepting = Some(supervision.supervisor.accept_state());
             report.operator_pause = Some(supervision.supervisor.operator_pause());
             report.waiting = u32::try_from(supervision.supervisor.waiting()).unwrap_or(u32::MAX);
-            report.take_counts(supervision.supervisor.counters());
+            report.add_counters(supervision.supervisor.counters());
         }
         report
     }

@@ -6,7 +6,7 @@ use daemon_core::{AcceptState, MonotonicTime, OperatorPause, Phase};
 
 use super::{StopProgress, Strategy, Supervisor};
 use crate::parent::registry::Registry;
-use crate::status::Counters;
+use daemon_protocol::Counters;
 
 /// The minimum time between two readings of the children's status changes.
 const WAKEUP_DELAY: Duration = Duration::from_millis(1);

@@ -1,11 +1,9 @@
 //! Tests which answers, requests and controls follow from the states of the daemon and the service,
 //! and tests the health and the numbers that the service reports.
 
-use daemon_core::SlotNumber;
-use std::time::Duration;
+use daemon_protocol::{Counters, Reporter};
 
 use super::*;
-use crate::status::{ChildReport, Counters, Reporter};
 
 const RUNNING: DaemonSnapshot = DaemonSnapshot {
     phase: Phase::Running,
@@ -107,39 +105,21 @@ fn the_service_receives_a_control_when_the_daemon_has_changed_its_state() {
 }
 
 fn report(model: ModelKind, letters: &str) -> Report {
-    let child = |letter| ChildReport {
-        slot: SlotNumber::new(0),
-        pid: None,
-        letter,
-        age: Duration::ZERO,
-        since: Duration::ZERO,
-        requests: 2,
-        label: None,
-        generation: 1,
-        cpu: None,
-        rss: None,
-        pss: None,
-        causes: Vec::new(),
+    let child = |letter| {
+        let letter = char::to_string(&letter);
+        let child = serde_json::json!({
+            "slot": 0, "letter": letter, "age": 0.0, "since": 0.0, "requests": 2, "generation": 1,
+            "cpu": null, "causes": [],
+        });
+        serde_json::from_value(child).unwrap()
     };
-    Report {
-        alias: "Daemon".to_owned(),
-        model,
-        reporter: Reporter::Parent,
-        parent: 1,
-        fork_server: None,
-        phase: Phase::Running,
-        accepting: None,
-        operator_pause: None,
-        up: Duration::ZERO,
-        board: letters.to_owned(),
-        slots: 8,
-        free: 0,
-        max_children: 8,
-        waiting: 0,
-        children: letters.chars().map(child).collect(),
-        counters: Some(Counters { requests: 10, ..Counters::default() }),
-        processes: Vec::new(),
-    }
+    let mut report = Report::new("Daemon".to_owned(), model, Reporter::Parent, 1);
+    report.phase = Phase::Running;
+    report.children = letters.chars().map(child).collect();
+    let mut counters = Counters::default();
+    counters.requests = 10;
+    report.counters = Some(counters);
+    report
 }
 
 #[test]
@@ -151,7 +131,8 @@ fn a_pool_is_healthy_while_a_child_is_idle_or_busy() {
         let ill = health(&report(ModelKind::PreFork, letters));
         assert!(matches!(ill, Health::Unhealthy(_)), "{letters}");
         assert_eq!(health(&report(ModelKind::PostFork, letters)), Health::Healthy);
-        let starting = Report { phase: Phase::Starting, ..report(ModelKind::PreFork, letters) };
+        let mut starting = report(ModelKind::PreFork, letters);
+        starting.phase = Phase::Starting;
         assert_eq!(health(&starting), Health::Healthy);
     }
     assert_eq!(health(&report(ModelKind::Solo, "")), Health::Healthy);
@@ -161,7 +142,8 @@ fn a_pool_is_healthy_while_a_child_is_idle_or_busy() {
 fn the_numbers_of_children_and_requests_are_formatted_as_one_line() {
     let line = counts(&report(ModelKind::PreFork, "r.wle"));
     assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests started");
-    let crowded = Report { waiting: 3, ..report(ModelKind::PostFork, "r") };
+    let mut crowded = report(ModelKind::PostFork, "r");
+    crowded.waiting = 3;
     assert_eq!(
         counts(&crowded),
         "1 children, 1 busy, 0 idle, 3 requests waiting; 10 requests started"

@@ -2,8 +2,6 @@
 //! of the original, `POE::Component::Daemon`. It can also be serialized as JSON.
 
 mod metrics;
-mod processes;
-pub(crate) mod seconds;
 mod table;
 
 use std::collections::BTreeMap;
@@ -16,9 +14,8 @@ use daemon_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::model::ModelKind;
+use crate::seconds;
 
-pub(crate) use processes::Usages;
 pub use table::ReportTable;
 
 /// The status of a daemon, as one of its processes sees it.
@@ -97,6 +94,17 @@ pub struct ProcessReport {
     pub pss: Option<u64>,
 }
 
+/// The resource usage of one process, from the process table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessUsage {
+    /// The CPU time since the start of the process.
+    pub cpu: Option<Duration>,
+    /// Resident memory in bytes.
+    pub rss: Option<u64>,
+    /// Proportional set size in bytes, if the system provides it.
+    pub pss: Option<u64>,
+}
+
 /// The role of a process that is not a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,6 +113,41 @@ pub enum ProcessRole {
     Parent,
     /// The fork server, which forks the children.
     ForkServer,
+}
+
+/// The kind of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelKind {
+    /// No children.
+    #[serde(rename = "non-forking")]
+    Solo,
+    /// A child for each request.
+    #[serde(rename = "post-forking")]
+    PostFork,
+    /// A pool of children.
+    #[serde(rename = "pre-forking")]
+    PreFork,
+}
+
+impl ModelKind {
+    /// Returns the word for the kind: `non-forking`, `post-forking` or `pre-forking`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            ModelKind::Solo => "non-forking",
+            ModelKind::PostFork => "post-forking",
+            ModelKind::PreFork => "pre-forking",
+        }
+    }
+
+    /// Returns the word that the status of `POE::Component::Daemon` uses.
+    const fn original_word(self) -> &'static str {
+        match self {
+            ModelKind::Solo => "Non-forking",
+            ModelKind::PostFork => "Forking",
+            ModelKind::PreFork => "Pre-forking",
+        }
+    }
 }
 
 /// The process that reports.
@@ -187,7 +230,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
+    /// Counts a child that has exited.
+    pub fn exited(&mut self, cause: &ExitCause, requests: u64) {
         // A child can write any number to its slot.
         self.requests = self.requests.saturating_add(requests);
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
@@ -195,20 +239,10 @@ impl Counters {
     }
 }
 
-/// The part of a report that does not come from the scoreboard.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    pub(crate) alias: String,
-    pub(crate) model: ModelKind,
-    pub(crate) reporter: Reporter,
-    pub(crate) parent: u32,
-    pub(crate) fork_server: Option<u32>,
-    pub(crate) phase: Phase,
-}
-
 impl ChildReport {
     /// Creates the report of the child in this slot of the scoreboard.
-    pub(crate) fn of(entry: &SlotEntry, now: MonotonicTime) -> ChildReport {
+    #[must_use]
+    pub fn of(entry: &SlotEntry, now: MonotonicTime) -> ChildReport {
         ChildReport {
             slot: entry.slot,
             pid: (entry.pid > 0).then_some(entry.pid),
@@ -231,69 +265,97 @@ impl ChildReport {
     }
 
     /// Returns the kind of the child's status; `None` if its slot on the scoreboard is damaged.
-    pub(crate) fn status_kind(&self) -> Option<StatusKind> {
+    #[must_use]
+    pub fn status_kind(&self) -> Option<StatusKind> {
         Status::from_letter(self.letter).map(Status::kind)
     }
 }
 
 impl Report {
-    /// Returns in words whether requests are accepted and, if not, why not. See
-    /// [`accepting_words`].
+    /// Creates the report of a daemon without children, which is starting.
     #[must_use]
-    pub fn accepting_words(&self) -> Option<&'static str> {
-        accepting_words(self.accepting?, self.operator_pause, self.phase)
-    }
-
-    /// Adds the counters of the parent. They count only the requests of children that have exited,
-    /// so the requests of the other children are added.
-    pub(crate) fn take_counts(&mut self, counters: Counters) {
-        let begun = self.children.iter().map(|child| child.requests);
-        let requests = begun.fold(counters.requests, u64::saturating_add);
-        self.counters = Some(Counters { requests, ..counters });
-    }
-
-    /// Creates a report from the scoreboard and the entries of its slots.
-    pub(crate) fn of(
-        view: View,
-        board: Option<ScoreboardReader>,
-        entries: &[SlotEntry],
-        now: MonotonicTime,
-    ) -> Self {
-        let View { alias, model, reporter, parent, fork_server, phase } = view;
-        let children = entries
-            .iter()
-            .filter(|entry| entry.status != Some(Status::Empty))
-            .map(|entry| ChildReport {
-                causes: board.map(|board| board.exit_causes(entry.slot)).unwrap_or_default(),
-                ..ChildReport::of(entry, now)
-            })
-            .collect::<Vec<_>>();
-        let slots = board.map_or(0, |board| board.slots());
-        let max_children = board.map_or(0, |board| board.visible_slots());
-        let shown = children.iter().map(|child| child.slot.get() + 1).max().unwrap_or(0);
-        let shown = shown.max(max_children).min(slots) as usize;
-        let letters = entries.iter().map(SlotEntry::letter);
-        let board: String = letters.chain(std::iter::repeat(' ')).take(shown).collect();
-        let free = u32::try_from(shown.saturating_sub(children.len())).unwrap_or(0);
+    pub const fn new(alias: String, model: ModelKind, reporter: Reporter, parent: u32) -> Report {
         Report {
             alias,
             model,
             reporter,
             parent,
-            fork_server,
-            phase,
+            fork_server: None,
+            phase: Phase::Starting,
             accepting: None,
             operator_pause: None,
             up: Duration::ZERO,
-            board,
-            slots: u32::try_from(shown).unwrap_or(slots),
-            free,
-            max_children,
+            board: String::new(),
+            slots: 0,
+            free: 0,
+            max_children: 0,
             waiting: 0,
-            children,
+            children: Vec::new(),
             counters: None,
             processes: Vec::new(),
         }
+    }
+
+    /// Adds the scoreboard, with the entries of its slots, and the children on it.
+    pub fn add_board(
+        &mut self,
+        board: ScoreboardReader,
+        entries: &[SlotEntry],
+        now: MonotonicTime,
+    ) {
+        let children = entries.iter().filter(|entry| entry.status != Some(Status::Empty));
+        self.children = children
+            .map(|entry| ChildReport {
+                causes: board.exit_causes(entry.slot),
+                ..ChildReport::of(entry, now)
+            })
+            .collect();
+        self.max_children = board.visible_slots();
+        let last = self.children.iter().map(|child| child.slot.get() + 1).max().unwrap_or(0);
+        self.slots = last.max(self.max_children).min(board.slots());
+        let letters = entries.iter().map(SlotEntry::letter);
+        self.board = letters.chain(std::iter::repeat(' ')).take(self.slots as usize).collect();
+        let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        self.free = self.slots.saturating_sub(children);
+    }
+
+    /// Adds the counters of the parent. They count only the requests of children that have exited,
+    /// so the requests of the other children are added.
+    pub fn add_counters(&mut self, counters: Counters) {
+        let begun = self.children.iter().map(|child| child.requests);
+        let requests = begun.fold(counters.requests, u64::saturating_add);
+        self.counters = Some(Counters { requests, ..counters });
+    }
+
+    /// Adds the resource usage of the processes: CPU time, resident memory and proportional set
+    /// size. `usage` returns `None` for a process that is unknown or has exited.
+    pub fn add_usage(&mut self, usage: impl Fn(u32) -> Option<ProcessUsage>) {
+        for child in &mut self.children {
+            let used = child.pid.and_then(&usage).unwrap_or_default();
+            (child.cpu, child.rss, child.pss) = (used.cpu, used.rss, used.pss);
+        }
+        let fork_server = self.fork_server.map(|pid| (ProcessRole::ForkServer, pid));
+        let others = std::iter::once((ProcessRole::Parent, self.parent)).chain(fork_server);
+        self.processes = others
+            .map(|(role, pid)| {
+                let ProcessUsage { cpu, rss, pss } = usage(pid).unwrap_or_default();
+                ProcessReport { role, pid, cpu, rss, pss }
+            })
+            .collect();
+    }
+
+    /// Returns the pids of the processes that the report covers.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let children = self.children.iter().filter_map(|child| child.pid);
+        std::iter::once(self.parent).chain(self.fork_server).chain(children).collect()
+    }
+
+    /// Returns in words whether requests are accepted and, if not, why not. See
+    /// [`accepting_words`].
+    #[must_use]
+    pub fn accepting_words(&self) -> Option<&'static str> {
+        accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 }
 

@@ -6,7 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{ProcessRole, Report, seconds};
+use super::{ProcessRole, Report};
+use crate::seconds;
 
 /// A gauge for numbers with a fractional part.
 type Fraction = Gauge<f64, std::sync::atomic::AtomicU64>;
@@ -37,8 +38,7 @@ impl Report {
     /// `actix_daemon_`. Each sample has the label `daemon` with the alias.
     ///
     /// Metrics that the reporting process does not know are left out. Only a report of the parent
-    /// contains counters, and memory is included only if the process table was read
-    /// ([`GetStatus::Processes`](crate::GetStatus::Processes)).
+    /// contains counters, and memory is included only if the process table was read.
     #[must_use]
     pub fn open_metrics(&self) -> String {
         let labels = [("daemon".into(), escaped(&self.alias).into())];

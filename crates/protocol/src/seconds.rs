@@ -55,6 +55,31 @@ pub(crate) mod optional {
     }
 }
 
+/// Serializes a time as seconds since 1970, with a fraction.
+pub(crate) mod epoch {
+    use std::time::SystemTime;
+
+    use super::{Deserialize, Deserializer, Duration, Error, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        // Only a clock that was never set shows a time before 1970, so such a time becomes 0.
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        serializer.serialize_f64(since.as_secs_f64())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SystemTime, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        let since = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
+        let time = SystemTime::UNIX_EPOCH.checked_add(since);
+        time.ok_or_else(|| D::Error::custom(format!("{seconds} s after 1970 is out of range")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

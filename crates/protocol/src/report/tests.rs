@@ -2,12 +2,11 @@
 
 use daemon_core::{Scoreboard, ScoreboardLine, Seat, Status, WakeParent, lines_for};
 
-use super::processes::Usage;
 use super::*;
 
-struct NoWakeup;
+struct IgnoredWakeup;
 
-impl WakeParent for NoWakeup {
+impl WakeParent for IgnoredWakeup {
     fn wake(&self) {}
 }
 
@@ -28,7 +27,7 @@ fn board() -> ScoreboardReader {
         let generation = scoreboard.open_slot(slot, at(1)).unwrap();
         if let Some(status) = status {
             let pid = 700 + slot.get();
-            let seat = Seat::take(scoreboard.reader(), slot, generation, pid, at(2), NoWakeup);
+            let seat = Seat::take(scoreboard.reader(), slot, generation, pid, at(2), IgnoredWakeup);
             let seat = seat.unwrap();
             seat.report(status, at(5)).unwrap();
             if status == Status::Serving {
@@ -40,16 +39,11 @@ fn board() -> ScoreboardReader {
 }
 
 fn report(reporter: Reporter) -> Report {
-    let view = View {
-        alias: "echo".to_owned(),
-        model: ModelKind::PreFork,
-        reporter,
-        parent: 99,
-        fork_server: Some(100),
-        phase: Phase::Running,
-    };
+    let mut report = Report::new("echo".to_owned(), ModelKind::PreFork, reporter, 99);
+    (report.fork_server, report.phase) = (Some(100), Phase::Running);
     let board = board();
-    Report::of(view, Some(board), &board.entries().collect::<Vec<_>>(), at(9))
+    report.add_board(board, &board.entries().collect::<Vec<_>>(), at(9));
+    report
 }
 
 #[test]
@@ -100,15 +94,7 @@ fn json_contains_the_fields_of_the_report() {
 
 #[test]
 fn a_daemon_without_children_has_no_scoreboard() {
-    let view = View {
-        alias: "solo".to_owned(),
-        model: ModelKind::Solo,
-        reporter: Reporter::Parent,
-        parent: 99,
-        fork_server: Some(100),
-        phase: Phase::Running,
-    };
-    let report = Report::of(view, None, &[], at(9));
+    let report = Report::new("solo".to_owned(), ModelKind::Solo, Reporter::Parent, 99);
     assert_eq!(report.to_string(), "solo\n    Non-forking server\n");
     assert_eq!((report.slots, report.free), (0, 0));
 }
@@ -138,12 +124,12 @@ fn full() -> Report {
     counters.returned = 4;
     counters.exited(&ExitCause::Retired, 100);
     counters.exited(&ExitCause::Killed { signal: 11, core: false }, 7);
-    report.take_counts(counters);
-    let usages = [99, 100, 701, 702].map(|pid| {
+    report.add_counters(counters);
+    report.add_usage(|pid| {
         let cpu = Some(Duration::from_millis(u64::from(pid) * 10));
-        (pid, Usage { cpu, rss: Some(u64::from(pid) << 13), pss: Some(u64::from(pid) << 12) })
+        Some(ProcessUsage { cpu, rss: Some(u64::from(pid) << 13), pss: Some(u64::from(pid) << 12) })
     });
-    report.with(&Usages(usages.into_iter().collect()))
+    report
 }
 
 #[test]
