@@ -88,8 +88,7 @@ fn must_not_depend_on(cell: &str) -> Vec<String> {
 #[test]
 fn every_file_and_function_named_in_the_architecture_document_exists() {
     let mut checked = 0;
-    let tables = ["## Where to begin reading", "## Where it happens", "## What a change touches"];
-    let tables = tables.map(section);
+    let tables = ["## Where to begin reading", "## What a change touches"].map(section);
     for line in tables.concat().into_iter().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [_for, reading] = cells[..] else { continue };
@@ -117,7 +116,7 @@ fn every_file_and_function_named_in_the_architecture_document_exists() {
             assert!(root().join(&file).exists(), "{file} does not exist: {line}");
         }
     }
-    assert!(checked > 60, "the document names {checked} files and functions");
+    assert!(checked > 50, "the document names {checked} files and functions");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use actix::{Actor, Addr, Context, Handler};
 use actix_daemon::{
     ChildExited, DaemonAccept, DaemonActor, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown,
     DaemonStart, Detail, ForeignChild, ForeignExited, GetStatus, HandOver, Peek, Pid, Reload,
-    Resize, RogueChild, Shutdown, StopMode, Subscribe, TraceChild, Transfer, UpdateStatus, logger,
+    Resize, RogueChild, SetSize, Shutdown, StopMode, Subscribe, TraceChild, Transfer, UpdateStatus,
+    logger,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -93,7 +94,7 @@ async fn answer<R: Transfer + Send>(
                 "fewer" => Resize::Fewer,
                 number => Resize::To(number.parse().unwrap_or(0)),
             };
-            reply(daemon.send(resize).await, debug_reply)
+            reply(daemon.send(SetSize(resize)).await, debug_reply)
         }
         "shutdown" => {
             reply(daemon.send(Shutdown(StopMode::Graceful)).await, |begun| format!("{begun:?}"))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::counts::Counts;
 use crate::line::MAX_SLOTS;
 use crate::monotonic::MonotonicTime;
-use crate::pool::{PoolDecision, PoolError, PoolResize};
+use crate::pool::{PoolDecision, PoolError, Resize};
 
 /// The limits of a demand-driven pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ impl DemandScaler {
     ///
     /// [`PoolError::Zero`] if the requested `max_children` is 0, or [`PoolError::ScoreboardFull`]
     /// if it is greater than `slots`. The rules are then unchanged.
-    pub fn resize(&mut self, resize: PoolResize, slots: u32) -> Result<DemandRules, PoolError> {
+    pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<DemandRules, PoolError> {
         let max_children = resize.apply(self.rules.max_children);
         if max_children == 0 {
             return Err(PoolError::Zero { field: "max_children" });
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_pool_that_is_made_smaller_retires_idle_children() {
         let mut scaler = DemandScaler::new(rules(4, 4, 0));
-        let smaller = scaler.resize(PoolResize::To(2), 16);
+        let smaller = scaler.resize(Resize::To(2), 16);
         assert_eq!(smaller, Ok(rules(2, 2, 0)));
         assert_eq!(scaler.decide(&counts(0, 1, 3, 0), 0, MonotonicTime::ZERO).retire, 1);
         assert_eq!(scaler.decide(&counts(0, 3, 1, 0), 0, MonotonicTime::ZERO).retire, 2);
@@ -221,9 +221,9 @@ mod tests {
             "start_children must not be greater than max_children (3 > 2)"
         );
         let mut scaler = DemandScaler::new(rules(1, 2, 0));
-        let refused = scaler.resize(PoolResize::To(17), 16).unwrap_err().to_string();
+        let refused = scaler.resize(Resize::To(17), 16).unwrap_err().to_string();
         assert_eq!(refused, "the scoreboard has 16 slots");
-        let refused = scaler.resize(PoolResize::To(0), 16).unwrap_err().to_string();
+        let refused = scaler.resize(Resize::To(0), 16).unwrap_err().to_string();
         assert_eq!(refused, "max_children must be greater than 0");
         assert_eq!(scaler.rules(), &rules(1, 2, 0));
     }

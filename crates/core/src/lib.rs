@@ -92,7 +92,7 @@
 //! | the scoreboard, as the parent writes it | [`Scoreboard`], [`ArmResult`], [`FaultCount`] |
 //! | the scoreboard, as a child writes it | [`Seat`], [`WakeParent`], [`ReportError`] |
 //! | number of children by status | [`Counts`] |
-//! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`PoolResize`] |
+//! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
 //! | size of a pool by demand | [`DemandScaler`], [`DemandRules`] |
 //! | ownership of a task sent to a worker | [`Claim`], [`StartResult`], [`RevokeResult`], [`FinishResult`], [`AbortResult`], [`Owner`] |
 //! | rolling replacement | [`RollingReplace`], [`RollingStep`] |
@@ -183,7 +183,7 @@ pub use limits::{Assessment, Limits, Usage};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
 pub use monotonic::MonotonicTime;
 pub use phase::Phase;
-pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
+pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};
 pub use process::{ChildId, Pid};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
 pub use reader::{HEADER_LINES, ScoreboardError, ScoreboardReader, lines_for, slots_for};

@@ -47,7 +47,7 @@ pub struct PoolDecision {
 /// A change of a pool's size. In a [`Pool`], the number of spare children changes, and in a
 /// [`DemandScaler`](crate::DemandScaler) the maximum number of children.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum PoolResize {
+pub enum Resize {
     /// One child more.
     More,
     /// One child fewer.
@@ -56,23 +56,23 @@ pub enum PoolResize {
     To(u32),
 }
 
-impl PoolResize {
+impl Resize {
     /// Returns the requested number of children, given the current number.
     ///
     /// # Examples
     ///
     /// ```
-    /// use daemon_core::PoolResize;
+    /// use daemon_core::Resize;
     ///
-    /// let asked = [PoolResize::More, PoolResize::Fewer, PoolResize::To(3)].map(|resize| resize.apply(7));
+    /// let asked = [Resize::More, Resize::Fewer, Resize::To(3)].map(|resize| resize.apply(7));
     /// assert_eq!(asked, [8, 6, 3]);
     /// ```
     #[must_use]
     pub const fn apply(self, current: u32) -> u32 {
         match self {
-            PoolResize::More => current.saturating_add(1),
-            PoolResize::Fewer => current.saturating_sub(1),
-            PoolResize::To(children) => children,
+            Resize::More => current.saturating_add(1),
+            Resize::Fewer => current.saturating_sub(1),
+            Resize::To(children) => children,
         }
     }
 }
@@ -164,7 +164,7 @@ impl Pool {
     ///
     /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if the limits cannot change further, or
     /// if the requested number is out of range. The rules are then unchanged.
-    pub fn resize(&mut self, resize: PoolResize) -> Result<PoolRules, PoolError> {
+    pub fn resize(&mut self, resize: Resize) -> Result<PoolRules, PoolError> {
         self.rules = self.rules.resized(resize)?;
         self.surplus = None;
         Ok(self.rules)

@@ -6,15 +6,10 @@
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 
 mod clients;
-mod commands;
-mod connection;
 mod lines;
-mod listener;
-mod queue;
 mod server;
 
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) use commands::parse as parse_request;
 pub use daemon_protocol as protocol;
-
-pub(crate) use server::{ControlServer, ControlSocket};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use server::parse as parse_request;
+pub(crate) use server::{ControlServer, ControlSocket, ControlTarget, fault};

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, System};
+use actix::{Addr, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
@@ -36,14 +36,12 @@ use crate::inheritance::Environment;
 use crate::log;
 use crate::messages::{RegisterWith, WaitUntilStopped};
 use crate::model::Rules;
-use crate::parent::{
-    DaemonActor, ForkServerControl, OomKillCounter, Parent, SignalReceived, Supervision,
-    Supervisor, SupervisorTimeouts,
-};
+use crate::parent::{DaemonActor, Parent, Processes};
 use crate::program::Program;
 use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::signals::SignalListener;
+use crate::supervisor::{Supervisor, SupervisorTimeouts};
 use daemon_protocol::ModelKind;
 
 /// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
@@ -129,7 +127,8 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     }
 
     fn run_child(self, start: ChildStart<P::Request>) -> i32 {
-        run_child(self.program, self.context, self.process_title, self.confinement, start)
+        let DaemonChildProgram { program, context, process_title, confinement, .. } = self;
+        run_child(|daemon| program.child(daemon), context, process_title, confinement, start)
     }
 }
 
@@ -482,30 +481,18 @@ impl<P: Program> Launched<P> {
         };
         let times =
             SupervisorTimeouts { grace: settings.grace, boot_timeout: settings.boot_timeout };
-        let supervision = Supervisor::new(rules, times, now()).zip(fork_server).map(
-            |(supervisor, fork_server)| {
-                let oom_kills = OomKillCounter::of_this_cgroup();
-                Supervision {
-                    supervisor,
-                    processes: ForkServerControl { fork_server, lost: None, oom_kills },
-                }
-            },
-        );
-        let parent = Parent {
+        let daemon = DaemonActor::start(Parent {
             context,
-            log,
             on_hup: settings.on_hup,
             readiness,
             pidfile,
-            supervision,
+            supervisor: Supervisor::new(rules, times, now()),
+            processes: Processes::new(fork_server, log.clone()),
             babysit: BabysitterConfig { babysit: settings.babysit, backtraces, slowlog },
-        };
-        let daemon = DaemonActor::create(|ctx| {
-            let log = parent.log.clone();
-            let control = control.map(|socket| socket.serve(ctx.address(), log));
-            DaemonActor::new(parent, control)
+            control,
+            log,
         });
-        signals.forward(daemon.clone().recipient(), SignalReceived);
+        signals.forward(&daemon.clone().recipient());
         if let Some(service) = service {
             daemon.do_send(RegisterWith(service));
         }

@@ -208,6 +208,7 @@ mod connection;
 pub mod control;
 pub mod dispatching;
 mod error;
+mod events;
 mod evidence;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
@@ -227,9 +228,9 @@ mod program;
 mod sentences;
 mod serve;
 pub mod service;
-mod sessions;
 mod settings;
 mod signals;
+mod supervisor;
 mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
@@ -238,6 +239,7 @@ pub use builder::{Daemon, DaemonBuilder};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, StreamSocket};
 pub use error::{ConfigError, DaemonError};
+pub use events::{Broadcast, DaemonEvent};
 pub use inheritance::{Environment, InheritedDescriptors};
 pub use launch::Launched;
 pub use listen::Listen;
@@ -249,7 +251,6 @@ pub use model::{Model, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
 pub use program::Program;
 pub use serve::HandlerResult;
-pub use sessions::Broadcast;
 pub use settings::OnHup;
 
 pub use daemon_core::{

@@ -9,7 +9,7 @@
 //! | `Daemon…`, [`ChildForked`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts, except [`DaemonChild`], which is delivered to the session of a child |
 //! | [`UpdateStatus`], [`SetLabel`] | a session in a child reports what it does |
 //! | [`HandOver`] | a session in the parent of a post-forking daemon hands a request to a new child |
-//! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
+//! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`SetSize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
 //! | [`GetStatus`], [`Peek`], [`TraceChild`] | query the daemon |
 //! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait until the daemon has stopped, connect the daemon to a service |
 //! | [`ForeignChild`] | registers a process that the program has started itself; the daemon stops it during its own shutdown |

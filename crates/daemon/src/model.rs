@@ -1,13 +1,17 @@
-//! The models of a daemon: pre-forking, post-forking and solo. The model of a pool that is sized by
-//! demand is in the module `dispatching`.
+//! The models of a daemon: pre-forking, post-forking and solo, and a pool that is sized by demand.
+
+mod on_demand;
 
 use std::time::Duration;
 
 use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots_for};
 use daemon_protocol::ModelKind;
 
-use crate::dispatching::{NoRequest, OnDemand, SharedRequestFactory};
+pub use self::on_demand::{KillRogue, OnDemand, RequestFactory, SetQueueDepth};
 use crate::error::ConfigError;
+
+use on_demand::NoRequest;
+pub(crate) use on_demand::SharedRequestFactory;
 
 /// A model: a pool of children that are forked in advance. Each child serves many requests.
 ///

@@ -8,6 +8,11 @@ use daemon_core::Signal;
 use daemon_sys::process::number_of;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Sent to the actor when the parent has received a signal.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct SignalReceived(pub(crate) Signal);
+
 /// Installed signal handlers. From the installation on, none of these signals has its default
 /// effect.
 pub(crate) struct SignalListener(Vec<(Signal, tokio::signal::unix::Signal)>);
@@ -22,15 +27,12 @@ impl SignalListener {
     }
 
     /// Sends a message for each received signal, until the recipient stops.
-    pub(crate) fn forward<M>(self, recipient: Recipient<M>, message: fn(Signal) -> M)
-    where
-        M: Message<Result = ()> + Send + 'static,
-    {
+    pub(crate) fn forward(self, recipient: &Recipient<SignalReceived>) {
         for (known, mut stream) in self.0 {
             let recipient = recipient.clone();
             actix_rt::spawn(async move {
                 while stream.recv().await.is_some() && recipient.connected() {
-                    recipient.do_send(message(known));
+                    recipient.do_send(SignalReceived(known));
                 }
             });
         }

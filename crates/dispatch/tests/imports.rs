@@ -35,9 +35,9 @@ use program::{
     ProcessReport, ProcessRole, Program, RecycleReason, RegisterWith, Reload, ReloadStarted,
     Reopen, ReopenError, Report, ReportError, ReportTable, Reporter, RequestFactory, Resize,
     Resized, Resource, Resume, Retire, RogueChild, RogueStep, Serde, SessionId, SetLabel,
-    SetQueueDepth, Shutdown, ShutdownReason, ShutdownStarted, SlotNumber, Solo, StatusError,
-    StopMode, StreamSocket, Subscribe, Trace, TraceChild, TraceError, Transfer, TransferError,
-    UpdateStatus, Updated, Violation, WaitUntilStopped,
+    SetQueueDepth, SetSize, Shutdown, ShutdownReason, ShutdownStarted, SlotNumber, Solo,
+    StatusError, StopMode, StreamSocket, Subscribe, Trace, TraceChild, TraceError, Transfer,
+    TransferError, UpdateStatus, Updated, Violation, WaitUntilStopped,
 };
 
 #[expect(unused_imports, reason = "the imports themselves are the test")]

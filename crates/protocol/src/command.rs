@@ -52,7 +52,7 @@ pub enum ControlCommand {
     Reopen,
     /// Replaces all children of a pool, a few at a time.
     Reload,
-    /// Changes the number of children, as the message `Resize::To` of `actix-daemon` does.
+    /// Changes the number of children, as the message `SetSize` of `actix-daemon` does.
     Resize {
         /// The new `min_spare`. In a post-forking daemon and in an on-demand pool, the new
         /// `max_children`.

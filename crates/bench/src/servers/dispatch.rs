@@ -191,7 +191,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
 pub(crate) fn hard(times: usize) -> Measured<()> {
     const LIMIT: Duration = Duration::from_millis(50);
     measure(async move |started| {
-        started.daemon.send(actix_daemon::Resize::To(1)).await??;
+        started.daemon.send(actix_daemon::SetSize(actix_daemon::Resize::To(1))).await??;
         for _time in 0..times {
             many(started, "nop", 64, 100, 1).await?;
             let hang = NewRequest::to("hang").hard_limit(LIMIT);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::PoolResize;
+use super::Resize;
 use crate::line::MAX_SLOTS;
 
 /// The limits of a pool.
@@ -167,25 +167,25 @@ impl PoolRules {
         }
     }
 
-    pub(super) fn resized(self, resize: PoolResize) -> Result<PoolRules, PoolError> {
+    pub(super) fn resized(self, resize: Resize) -> Result<PoolRules, PoolError> {
         let PoolRules { min_spare, max_spare, max_children, .. } = self;
         let least = min_spare.min(1);
         let at_most = PoolError::AtMaximum { max_children };
         let (min, max) = match resize {
-            PoolResize::More => (min_spare.saturating_add(1), max_spare.saturating_add(1)),
-            PoolResize::Fewer => (min_spare.saturating_sub(1), max_spare.saturating_sub(1)),
-            PoolResize::To(0) => return Err(PoolError::AtMinimum),
-            PoolResize::To(children) if children > max_children => return Err(at_most),
-            PoolResize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
+            Resize::More => (min_spare.saturating_add(1), max_spare.saturating_add(1)),
+            Resize::Fewer => (min_spare.saturating_sub(1), max_spare.saturating_sub(1)),
+            Resize::To(0) => return Err(PoolError::AtMinimum),
+            Resize::To(children) if children > max_children => return Err(at_most),
+            Resize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
         };
         let min = min.clamp(least, max_children);
         // A `max_spare` above `max_children` is allowed, but is not raised further.
         let max = max.clamp(min.max(1), max_children.max(max_spare));
         let resized = PoolRules { min_spare: min, max_spare: max, ..self };
         match resize {
-            PoolResize::More if resized == self => Err(at_most),
-            PoolResize::Fewer if resized == self => Err(PoolError::AtMinimum),
-            PoolResize::More | PoolResize::Fewer | PoolResize::To(_) => Ok(resized),
+            Resize::More if resized == self => Err(at_most),
+            Resize::Fewer if resized == self => Err(PoolError::AtMinimum),
+            Resize::More | Resize::Fewer | Resize::To(_) => Ok(resized),
         }
     }
 }
@@ -260,21 +260,21 @@ mod tests {
     fn resizing_changes_both_spare_limits_within_bounds() {
         let rules = PoolRules::from_parts(1, Some(2), Some(4), Some(6)).unwrap();
         let spares = |rules: PoolRules| (rules.min_spare, rules.max_spare);
-        let more = rules.resized(PoolResize::More).unwrap();
+        let more = rules.resized(Resize::More).unwrap();
         assert_eq!(spares(more), (3, 5));
-        assert_eq!(more.resized(PoolResize::Fewer), Ok(rules));
-        assert_eq!(rules.resized(PoolResize::To(5)).map(spares), Ok((5, 6)));
-        assert_eq!(rules.resized(PoolResize::To(7)), Err(PoolError::AtMaximum { max_children: 6 }));
-        assert_eq!(rules.resized(PoolResize::To(0)), Err(PoolError::AtMinimum));
+        assert_eq!(more.resized(Resize::Fewer), Ok(rules));
+        assert_eq!(rules.resized(Resize::To(5)).map(spares), Ok((5, 6)));
+        assert_eq!(rules.resized(Resize::To(7)), Err(PoolError::AtMaximum { max_children: 6 }));
+        assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtMinimum));
 
         let top = PoolRules { min_spare: 6, max_spare: 6, ..rules };
-        assert_eq!(top.resized(PoolResize::More), Err(PoolError::AtMaximum { max_children: 6 }));
+        assert_eq!(top.resized(Resize::More), Err(PoolError::AtMaximum { max_children: 6 }));
         let one = PoolRules { min_spare: 1, max_spare: 2, ..rules };
-        assert_eq!(one.resized(PoolResize::Fewer).map(spares), Ok((1, 1)));
+        assert_eq!(one.resized(Resize::Fewer).map(spares), Ok((1, 1)));
         let bottom = PoolRules { min_spare: 1, max_spare: 1, ..rules };
-        assert_eq!(bottom.resized(PoolResize::Fewer), Err(PoolError::AtMinimum));
+        assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtMinimum));
         let lax = PoolRules { min_spare: 0, max_spare: 9, ..rules };
-        assert_eq!(lax.resized(PoolResize::Fewer).map(spares), Ok((0, 8)));
-        assert_eq!(lax.resized(PoolResize::More).map(spares), Ok((1, 9)));
+        assert_eq!(lax.resized(Resize::Fewer).map(spares), Ok((0, 8)));
+        assert_eq!(lax.resized(Resize::More).map(spares), Ok((1, 9)));
     }
 }

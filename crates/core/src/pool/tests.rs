@@ -103,7 +103,7 @@ fn a_pool_without_surplus_children_needs_no_timer() {
 fn changed_pool_rules_apply_from_the_next_decision() {
     let mut pool = running(1, 1, 2, 10);
     assert_eq!(forks(&mut pool, "."), 0);
-    assert_eq!(pool.resize(PoolResize::More).map(|rules| rules.min_spare), Ok(2));
+    assert_eq!(pool.resize(Resize::More).map(|rules| rules.min_spare), Ok(2));
     assert_eq!(forks(&mut pool, "."), 1);
     let rules = PoolRules::from_parts(1, Some(5), Some(6), Some(10)).unwrap();
     assert_eq!(pool.set_rules(rules), Ok(()));

@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action};
+use daemon_core::{
+    AcceptState, ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action,
+};
 use daemon_forkserver::{EXIT_SOFTWARE, now};
 use daemon_protocol::{Report, Reporter};
 use daemon_sys::process::{Pid, parent_pid, terminate_after};
@@ -19,31 +21,34 @@ use futures::channel::oneshot;
 use slog::{debug, error, info};
 use tokio::sync::watch;
 
-use super::run::ProcessContext;
+use super::ProcessContext;
 use super::state::{ChildState, NextAction};
-use crate::messages::{
-    DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, ShutdownReason,
-};
+use crate::events::{DaemonEvent, Events};
+use crate::messages::{Detail, ShutdownReason};
 use crate::peek;
-use crate::sessions::{RetainedEvents, Sessions};
 use crate::watch::Watch;
 
 use shutdown::ShutdownAcknowledged;
 pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
+const ACCEPT: DaemonEvent = DaemonEvent::Accepting { state: AcceptState::Accepting };
+const PAUSE: DaemonEvent = DaemonEvent::Accepting { state: AcceptState::Paused };
+
 /// The daemon in a child process.
 ///
 /// Sessions send [`UpdateStatus`](crate::UpdateStatus) to this actor to report what they do. The
-/// actor broadcasts [`DaemonAccept`] when a session may accept a request, and [`DaemonShutdown`]
-/// when the child shuts down. The actor holds the child's seat on the scoreboard. It cannot fork.
+/// actor broadcasts [`DaemonAccept`](crate::DaemonAccept) when a session may accept a request, and
+/// [`DaemonShutdown`](crate::DaemonShutdown) when the child shuts down. The actor holds the child's seat on the scoreboard. It cannot fork.
 #[derive(Debug)]
 pub struct ChildActor {
     state: Rc<RefCell<ChildState>>,
     signals: &'static SignalListener,
     fork_server: Option<Pid>,
     context: ProcessContext,
-    sessions: Sessions,
-    retained: RetainedEvents,
+    events: Events,
+    /// Whether the session may accept a request: it has received `DaemonAccept`, and no request
+    /// has started since.
+    may_accept: bool,
     shutdown_ack: ShutdownAck,
     /// The number of tasks that must end before the child exits.
     in_flight: u32,
@@ -85,8 +90,8 @@ impl ChildActor {
             signals,
             fork_server: parent_pid(),
             context,
-            sessions: Sessions::default(),
-            retained: RetainedEvents::default(),
+            events: Events::default(),
+            may_accept: false,
             shutdown_ack: ShutdownAck::NotRequested,
             in_flight: 0,
             leaving,
@@ -104,10 +109,8 @@ impl ChildActor {
         self.leaving.send_replace(Some(reason));
         if self.shutdown_ack == ShutdownAck::NotRequested {
             self.shutdown_ack = ShutdownAck::Requested;
-            let shutdown = DaemonShutdown { reason };
-            self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
-            let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
+            let answers = self.events.emit_and_wait(DaemonEvent::Shutdown { reason });
             // `ShutdownAcknowledged` goes through the mailbox, behind all messages that the
             // sessions sent before they responded.
             ctx.spawn(
@@ -149,7 +152,7 @@ impl ChildActor {
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
         if reason == ShutdownReason::Stopping && is_paused && self.state.borrow().status().is_idle()
         {
-            self.sessions.accept.broadcast(&DaemonAccept);
+            self.events.emit(ACCEPT);
         }
     }
 
@@ -166,31 +169,46 @@ impl ChildActor {
         match operator_pause {
             OperatorPause::On => {
                 debug!(self.context.log, "paused");
-                self.retained.accept = None;
-                self.retained.pause = Some(DaemonPause);
-                self.sessions.pause.broadcast(&DaemonPause);
+                self.may_accept = false;
+                self.events.emit(PAUSE);
             }
             OperatorPause::Off => {
                 debug!(self.context.log, "resumed");
-                self.retained.pause = None;
                 let state = self.state.borrow();
                 if state.status().is_idle() && state.leaving().is_none() {
-                    self.retained.accept = Some(DaemonAccept);
-                    self.sessions.accept.broadcast(&DaemonAccept);
+                    self.may_accept = true;
+                    self.events.emit(ACCEPT);
                 }
             }
         }
     }
 
+    /// Returns the events that a late subscriber receives: those that describe the current state.
+    fn current_events(&self) -> Vec<DaemonEvent> {
+        let mut events = Vec::new();
+        if self.may_accept {
+            events.push(ACCEPT);
+        }
+        let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
+        if is_paused && self.context.child_kind == ChildKind::Pool {
+            events.push(PAUSE);
+        }
+        if self.shutdown_ack != ShutdownAck::NotRequested {
+            let reason = self.state.borrow().leaving();
+            events.extend(reason.map(|reason| DaemonEvent::Shutdown { reason }));
+        }
+        events
+    }
+
     fn reopen_logs(&mut self) {
-        self.sessions.hup.broadcast(&DaemonHup);
+        self.events.emit(DaemonEvent::Hup);
         if let Err(error) = self.context.reopen_log() {
             error!(self.context.log, "cannot reopen the log, the old log stays in use"; "error" => %error);
         }
     }
 
     fn peek(&self, detail: Detail) -> String {
-        let mut lines = self.sessions.peek(&self.context.alias);
+        let mut lines = self.events.peek(&self.context.alias);
         lines.push(format!("Scoreboard slot: {}", self.state.borrow().slot()));
         lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
@@ -206,7 +224,7 @@ impl ChildActor {
                 self.in_flight,
             ),
         });
-        lines.extend(peek::unanswered(&self.sessions.unanswered()));
+        lines.extend(peek::unanswered(&self.events.unanswered()));
         peek::with_details(lines, detail, &self.report())
     }
 

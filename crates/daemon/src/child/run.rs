@@ -5,17 +5,16 @@ use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
-use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit, Signal};
+use daemon_core::{ChildKind, OperatorPause, Quota, Signal};
 use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE};
 use daemon_sys::signals::SignalListener;
-use daemon_sys::stdio::LogFile;
 use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
+use super::ProcessContext;
 use super::actor::{ChildActor, SessionPanicked};
 use super::confinement::Confinement;
 use super::handle::ChildHandle;
@@ -23,47 +22,17 @@ use super::state::ChildState;
 use super::title::ProcessTitle;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
-use crate::program::Program;
-use daemon_protocol::ModelKind;
 
 /// The exit code of a child that cannot decode its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
 
-/// The data that each process of a daemon needs.
-#[derive(Debug, Clone)]
-pub(crate) struct ProcessContext {
-    pub(crate) alias: String,
-    /// The parent's pid.
-    pub(crate) parent: u32,
-    pub(crate) grace: Duration,
-    pub(crate) model: ModelKind,
-    pub(crate) child_kind: ChildKind,
-    pub(crate) requests: RequestLimit,
-    pub(crate) jitter: Jitter,
-    pub(crate) log: Logger,
-    /// The interval of a child's heartbeats; `None` if heartbeats are off.
-    pub(crate) heartbeat: Option<Duration>,
-    pub(crate) log_file: Option<Arc<LogFile>>,
-}
-
-impl ProcessContext {
-    /// Reopens the log file, if there is one.
-    pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
-        match (self.log_file.as_deref(), log::is_redirected()) {
-            (None, _) => Ok(()),
-            (Some(file), false) => file.reopen(),
-            (Some(file), true) => file.reopen_without_redirect(),
-        }
-    }
-}
-
-/// Runs a child, and returns its exit code.
-pub(crate) fn run_child<P: Program>(
-    program: P,
+/// Runs a child, and returns its exit code. `program` starts the session of the child.
+pub(crate) fn run_child<R: Send + 'static>(
+    program: impl FnOnce(Addr<ChildActor>) -> Recipient<DaemonChild<R>>,
     context: ProcessContext,
     title: ProcessTitle,
     confinement: Confinement,
-    start: ChildStart<P::Request>,
+    start: ChildStart<R>,
 ) -> i32 {
     let ChildStart { seat, request, signals, .. } = start;
     log::become_child(seat.slot().get());
@@ -116,7 +85,7 @@ pub(crate) fn run_child<P: Program>(
         if child_kind == ChildKind::OneRequest {
             daemon.do_send(UpdateStatus::Req);
         }
-        let session = program.child(daemon.clone());
+        let session = program(daemon.clone());
         session.do_send(DaemonChild { request });
         actix_rt::spawn(on_session_panicked(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)

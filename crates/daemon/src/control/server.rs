@@ -1,24 +1,37 @@
-//! Accepts clients on the control socket. Refuses users other than root and the daemon's user, and
-//! limits the number of clients.
+//! Accepts clients on the control socket, and serves them. Refuses users other than root and the
+//! daemon's user, and limits the number of clients.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::Addr;
-use daemon_core::{LogThrottle, MonotonicTime};
-use daemon_forkserver::{Transfer, now};
+use daemon_core::{LogThrottle, MonotonicTime, Phase};
+use daemon_forkserver::now;
 use daemon_sys::socketfile::{SocketFile, SocketPath};
+use futures::future::{Either, select};
 use slog::{Logger, info, warn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 use super::clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
-use super::commands::{ControlHandler, fault};
-use super::connection::{line, serve};
-use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
-use crate::parent::DaemonActor;
+use super::lines::{self, LineRead};
+use super::protocol::{
+    ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
+    REQUEST_MAX, ResponseBody, VERSION,
+};
+use crate::events::{DaemonEvent, EventStream};
+
+/// How long a client may be idle, may take to send a line, or may leave its response unread.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The delay between two reads from a client whose requests are ignored.
+const DISCARD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The delay after a client was disconnected to make room for a new one. So a client has more than
 /// a second to send its first request, however fast other clients connect.
@@ -27,13 +40,24 @@ const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
 /// The delay after a failed accept(2), for example if the daemon has no free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// The maximum time by which pending answers delay the end of the daemon.
+const ANSWERS_MAX: Duration = Duration::from_millis(200);
+
+/// The daemon as the control socket uses it.
+pub(crate) trait ControlTarget: Clone + 'static {
+    /// Carries out a command.
+    async fn carry_out(&self, command: ControlCommand) -> Result<ControlReply, ControlError>;
+    /// Returns the events from now on; `None` if the daemon has stopped.
+    async fn events(&self) -> Option<EventStream>;
+}
+
 /// The control socket of a running daemon.
 #[derive(Debug)]
 pub(crate) struct ControlServer {
     path: SocketPath,
     serving: JoinHandle<()>,
     clients: ConnectedClients,
-    answers: Rc<Cell<usize>>,
+    answers: Rc<Answers>,
     log: Logger,
 }
 
@@ -51,13 +75,9 @@ impl ControlSocket {
     }
 
     /// Starts to serve clients, in the System of this thread.
-    pub(crate) fn serve<R: Transfer + Send>(
-        self,
-        daemon: Addr<DaemonActor<R>>,
-        log: Logger,
-    ) -> ControlServer {
+    pub(crate) fn serve(self, daemon: impl ControlTarget, log: Logger) -> ControlServer {
         let ControlSocket { path, listener } = self;
-        let (clients, answers) = (ConnectedClients::default(), Rc::new(Cell::new(0)));
+        let (clients, answers) = (ConnectedClients::default(), Rc::<Answers>::default());
         let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
         let serving = actix_rt::spawn(accept(listener, handler, clients.clone(), log.clone()));
         ControlServer { path, serving, clients, answers, log }
@@ -71,9 +91,14 @@ impl ControlServer {
         format!("Control socket: {}, {clients} clients", self.path.path().display())
     }
 
-    /// Returns whether a response is in progress, or a subscriber has not received the last event.
-    pub(crate) fn is_answering(&self) -> bool {
-        self.answers.get() > 0
+    /// Completes when no response is in progress and all subscribers have received the last event,
+    /// at the latest after [`ANSWERS_MAX`].
+    pub(crate) fn answered(&self) -> impl Future<Output = ()> + 'static {
+        let answers = Rc::clone(&self.answers);
+        async move {
+            // A client that reads too slowly does not get its last answer.
+            let _late = timeout(ANSWERS_MAX, answers.wait()).await;
+        }
     }
 
     /// Closes all connections, and removes the socket.
@@ -122,9 +147,9 @@ struct AcceptLog {
     failed: LogThrottle,
 }
 
-async fn accept<R: Transfer + Send>(
+async fn accept<T: ControlTarget>(
     listener: UnixListener,
-    handler: ControlHandler<R>,
+    handler: ControlHandler<T>,
     connected: ConnectedClients,
     log: Logger,
 ) {
@@ -170,10 +195,10 @@ async fn accept<R: Transfer + Send>(
 }
 
 /// Starts to serve a client.
-fn start<R: Transfer + Send>(
+fn start<T: ControlTarget>(
     tasks: &mut JoinSet<()>,
     stream: UnixStream,
-    handler: &ControlHandler<R>,
+    handler: &ControlHandler<T>,
     connected: &ConnectedClients,
     time: MonotonicTime,
 ) {
@@ -183,19 +208,43 @@ fn start<R: Transfer + Send>(
     connected.0.borrow_mut().add(id, connection, time);
 }
 
+/// Carries out the commands of clients.
+#[derive(Clone)]
+struct ControlHandler<T> {
+    daemon: T,
+    answers: Rc<Answers>,
+}
+
+/// Counts the responses in progress.
+#[derive(Debug, Default)]
+struct Answers {
+    count: Cell<usize>,
+    finished: Notify,
+}
+
+impl Answers {
+    /// Waits until no response is in progress.
+    async fn wait(&self) {
+        while self.count.get() > 0 {
+            self.finished.notified().await;
+        }
+    }
+}
+
 /// Counts one response until the guard is dropped.
-pub(super) struct CountGuard(Rc<Cell<usize>>);
+struct CountGuard(Rc<Answers>);
 
 impl CountGuard {
-    pub(super) fn new(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        CountGuard(Rc::clone(count))
+    fn new(answers: &Rc<Answers>) -> Self {
+        answers.count.set(answers.count.get() + 1);
+        CountGuard(Rc::clone(answers))
     }
 }
 
 impl Drop for CountGuard {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.finished.notify_waiters();
     }
 }
 
@@ -215,4 +264,182 @@ fn admit(stream: &UnixStream) -> Result<(), ControlError> {
         ));
     }
     Ok(())
+}
+
+/// The connection is closed, or has to be closed.
+struct ConnectionClosed;
+
+/// Serves one client until it disconnects.
+async fn serve<T: ControlTarget>(
+    stream: UnixStream,
+    handler: ControlHandler<T>,
+    client: ClientGuard,
+) {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    loop {
+        let command = match lines::next_within(&mut read, REQUEST_MAX, IDLE_MAX).await {
+            LineRead::End => return,
+            LineRead::TooLong => {
+                let text = format!("the line is longer than {REQUEST_MAX} bytes");
+                let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
+                // The connection is closed even if this write fails.
+                let _ = write_response(&mut write, body).await;
+                return;
+            }
+            LineRead::Line(line) => parse(&line),
+        };
+        let answering = CountGuard::new(&handler.answers);
+        let written = match command {
+            Ok(ControlCommand::Events) => {
+                client.set_state(ClientState::Subscribed);
+                return send_events(read, write, handler, answering).await;
+            }
+            Ok(command) => {
+                client.set_state(ClientState::Busy);
+                let response = match handler.daemon.carry_out(command).await {
+                    Ok(reply) => ResponseBody::Ok(reply),
+                    Err(fault) => ResponseBody::Error(fault),
+                };
+                // A client that does not read its response is as good as idle.
+                client.set_state(ClientState::Idle);
+                write_response(&mut write, response).await
+            }
+            Err(fault) => write_response(&mut write, ResponseBody::Error(fault)).await,
+        };
+        drop(answering);
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends events until the daemon has stopped or the client disconnects. A client that does not read
+/// its events does not delay other clients.
+async fn send_events<T: ControlTarget>(
+    mut read: BufReader<OwnedReadHalf>,
+    mut write: OwnedWriteHalf,
+    handler: ControlHandler<T>,
+    _answering: CountGuard,
+) {
+    if write_response(&mut write, ResponseBody::Ok(ControlReply::Listening)).await.is_err() {
+        return;
+    }
+    let Some(mut events) = handler.daemon.events().await else { return };
+    let sending = std::pin::pin!(async {
+        while let Some(event) = events.next().await {
+            let is_last = matches!(event, DaemonEvent::Phase { phase: Phase::Stopped });
+            if write.write_all(&line(ResponseBody::Event(event))).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    let reading = std::pin::pin!(discard(&mut read));
+    match select(sending, reading).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
+}
+
+/// Discards what a client sends, until it disconnects. Reads slowly, so that a client that sends
+/// without end does not occupy the daemon.
+async fn discard(read: &mut BufReader<OwnedReadHalf>) {
+    let mut bytes = [0; REQUEST_MAX];
+    while let Ok(1..) = read.read(&mut bytes).await {
+        sleep(DISCARD_INTERVAL).await;
+    }
+}
+
+async fn write_response(
+    write: &mut OwnedWriteHalf,
+    body: ResponseBody,
+) -> Result<(), ConnectionClosed> {
+    match timeout(IDLE_MAX, write.write_all(&line(body))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ConnectionClosed),
+    }
+}
+
+/// Returns a message as a line of JSON.
+fn line(body: ResponseBody) -> Vec<u8> {
+    let message = ControlMessage::new(body);
+    let mut line = serde_json::to_vec(&message).unwrap_or_else(|error| {
+        // Serializing these types never fails. If it did, the client would receive the error.
+        let error = fault(ControlErrorKind::Failed, error.to_string());
+        serde_json::to_vec(&ControlMessage::new(ResponseBody::Error(error))).unwrap_or_default()
+    });
+    line.push(b'\n');
+    line
+}
+
+/// Parses a request line. The version is checked first, because a request of another version of the
+/// protocol need not be valid in this version.
+pub(crate) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
+    let malformed = |reason: &dyn Display| {
+        fault(ControlErrorKind::Malformed, format!("the line is not a request: {reason}"))
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(line).map_err(|error| malformed(&error))?;
+    let version = value.get("version").ok_or_else(|| malformed(&"it has no version"))?;
+    if version.as_u64() != Some(u64::from(VERSION)) {
+        let text = format!(
+            "the daemon uses version {VERSION} of the protocol, the client version {version}"
+        );
+        return Err(fault(ControlErrorKind::Version, text));
+    }
+    let request: ControlRequest =
+        serde_json::from_value(value).map_err(|error| malformed(&error))?;
+    Ok(request.command)
+}
+
+pub(crate) fn fault(kind: ControlErrorKind, text: impl Into<String>) -> ControlError {
+    ControlError { kind, text: text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_of_the_daemons_protocol_version_is_parsed() {
+        let parsed = parse(br#"{"version":1,"command":"resize","to":8}"#);
+        assert_eq!(parsed, Ok(ControlCommand::Resize { to: 8 }));
+        assert_eq!(
+            parse(br#"{"version":1,"command":"stop","added-later":true}"#),
+            Ok(ControlCommand::Stop { now: false })
+        );
+    }
+
+    #[test]
+    fn the_error_for_a_request_of_another_protocol_version_contains_both_versions() {
+        let fault = parse(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
+        assert_eq!(fault.kind, ControlErrorKind::Version);
+        assert_eq!(fault.text, "the daemon uses version 1 of the protocol, the client version 7");
+    }
+
+    #[test]
+    fn lines_that_are_not_requests_are_malformed() {
+        let lines = [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            "{\"version\":1}",
+            "{\"version\":1,\"command\":\"levitate\"}",
+            "{\"version\":1,\"command\":\"resize\",\"to\":-1}",
+            "{\"version\":1,\"command\":\"kill\",\"pid\":\"1\"}",
+        ];
+        for line in lines {
+            let fault = parse(line.as_bytes()).unwrap_err();
+            assert_eq!(fault.kind, ControlErrorKind::Malformed, "{line:?}: {fault}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_any_bytes_returns_a_command_or_an_error(bytes: Vec<u8>) {
+            let _answered = parse(&bytes);
+        }
+    }
 }

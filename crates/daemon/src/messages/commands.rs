@@ -5,7 +5,7 @@ use daemon_core::Phase;
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
-pub use daemon_core::StopMode;
+pub use daemon_core::{Resize, StopMode};
 
 /// Shuts down the process that receives this message. In the parent, shuts down the whole daemon.
 /// Corresponds to the message `shutdown` of the original, `POE::Component::Daemon`.
@@ -68,16 +68,9 @@ pub struct ReloadStarted {
 /// post-forking daemon and in an on-demand pool it changes `max_children`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Resized, CommandError>")]
-pub enum Resize {
-    /// Adds one child, as the signal TTIN does.
-    More,
-    /// Removes one child, as the signal TTOU does.
-    Fewer,
-    /// Sets `min_spare` or `max_children` to this number.
-    To(u32),
-}
+pub struct SetSize(pub Resize);
 
-/// The sizes after a [`Resize`].
+/// The sizes after a [`SetSize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resized {

@@ -3,15 +3,17 @@
 use actix::{Addr, Message, Recipient};
 use daemon_service::ServiceActor;
 
-/// Subscribes an actor to one kind of broadcast.
+/// Subscribes an actor to all events of the daemon ([`DaemonEvent`](crate::DaemonEvent)), or to one
+/// kind of them (for example [`DaemonPause`](super::DaemonPause)).
 ///
-/// Some broadcasts are retained: an actor that subscribes after such a broadcast receives it
-/// immediately. The retained broadcasts are [`DaemonStart`](super::DaemonStart),
-/// [`DaemonParent`](super::DaemonParent), [`DaemonPhase`](super::DaemonPhase),
-/// [`DaemonOperatorPause`](super::DaemonOperatorPause),
-/// [`DaemonPause`](super::DaemonPause) while the daemon is paused,
-/// [`DaemonAccept`](super::DaemonAccept) in a child that may accept a request, and
-/// [`DaemonShutdown`](super::DaemonShutdown).
+/// A late subscriber immediately receives the events that describe the current state: in the parent
+/// [`DaemonStart`](super::DaemonStart), [`DaemonPhase`](super::DaemonPhase),
+/// [`DaemonParent`](super::DaemonParent) while the daemon runs,
+/// [`DaemonPause`](super::DaemonPause) while it accepts no requests,
+/// [`DaemonOperatorPause`](super::DaemonOperatorPause) while the operator has paused it, and
+/// [`DaemonShutdown`](super::DaemonShutdown) while it stops; in a child
+/// [`DaemonAccept`](super::DaemonAccept) while it may accept a request,
+/// [`DaemonPause`](super::DaemonPause) and [`DaemonShutdown`](super::DaemonShutdown).
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
 pub struct Subscribe<M>

@@ -1,155 +1,167 @@
-//! Handles commands of the operator, which the control socket or a session sends, and the messages
-//! `KillRogue` and `SetQueueDepth`, which the dispatcher sends.
+//! Carries out the commands of operators: sends the daemon the message that a command of the
+//! control socket requires, and turns the result into a reply.
 
-use actix::Context;
-use actix::Handler;
-use daemon_core::{OperatorPause, StopReason};
-use daemon_forkserver::{ChildId, Transfer};
-use slog::info;
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
+use daemon_core::{Resize, StopMode};
+use daemon_forkserver::Transfer;
+use daemon_sys::process::Pid;
 
-use super::actor::{DaemonActor, Supervision};
-use super::origin::Origin;
-use crate::dispatching::{KillRogue, SetQueueDepth};
+use super::{DaemonActor, OpenStream};
+use crate::control::protocol::{ControlCommand, ControlError, ControlErrorKind, ControlReply};
+use crate::control::{ControlTarget, fault};
+use crate::events::EventStream;
 use crate::messages::{
-    CommandError, DaemonHup, DaemonOperatorPause, Kill, Pause, PauseOutcome, Reopen, ReopenError,
-    Resume, Retire,
+    CommandError, Detail, GetStatus, Kill, Pause, PauseOutcome, Peek, Reload, Reopen, Resized,
+    Resume, Retire, SetSize, Shutdown, ShutdownStarted, TraceChild, TraceError,
 };
 
-impl<R: Transfer + Send> DaemonActor<R> {
-    /// Reopens the log in the parent, in the fork server and in every child, and notifies the
-    /// sessions.
-    pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
-        self.sessions.hup.broadcast(&DaemonHup);
-        let reopened = self.context.reopen_log().map_err(|source| ReopenError { source });
-        if let Some(Supervision { processes, .. }) = &mut self.supervision {
-            let fork_server = &mut processes.fork_server;
-            let sent = fork_server
-                .reopen_logs()
-                .and_then(|()| fork_server.signal_all(daemon_sys::Signal::Hup));
-            if let Err(error) = sent {
-                processes.lost.get_or_insert(error);
-            }
-        }
-        self.process_events(ctx);
-        reopened
-    }
+fn done(text: impl Into<String>) -> ControlReply {
+    ControlReply::Done { text: text.into() }
+}
 
-    /// Pauses or resumes the daemon. Notifies the sessions if the pause has changed.
-    pub(super) fn set_operator_pause(
-        &mut self,
-        pause: OperatorPause,
-        by: Origin,
-        ctx: &mut Context<Self>,
-    ) -> Result<PauseOutcome, CommandError> {
-        let action = match pause {
-            OperatorPause::On => "pause",
-            OperatorPause::Off => "resume",
+impl From<CommandError> for ControlError {
+    fn from(refusal: CommandError) -> Self {
+        let kind = match &refusal {
+            CommandError::NoSuchChild { .. } => ControlErrorKind::NoSuchChild,
+            CommandError::Phase(_)
+            | CommandError::NoPool { .. }
+            | CommandError::NoChildren { .. }
+            | CommandError::Size { .. } => ControlErrorKind::Refused,
         };
-        let Some(supervision) = &self.supervision else {
-            return Err(CommandError::NoChildren { action });
+        fault(kind, refusal.to_string())
+    }
+}
+
+impl From<TraceError> for ControlError {
+    fn from(error: TraceError) -> Self {
+        let kind = match &error {
+            TraceError::NoSuchChild(_) => ControlErrorKind::NoSuchChild,
+            TraceError::NoBabysitter(_) => ControlErrorKind::Refused,
         };
-        let scoreboard = supervision.processes.fork_server.scoreboard();
-        // Write the pause to the scoreboard first, because the children read it there when they are
-        // signalled. If the supervisor refuses the command, the former value is restored.
-        let former = scoreboard.operator_pause();
-        scoreboard.set_operator_pause(pause);
-        let outcome = self.with_supervisor(ctx, |supervisor, processes, now| {
-            let outcome = supervisor.set_operator_pause(pause, processes, now);
-            if outcome.is_err() {
-                processes.fork_server.scoreboard().set_operator_pause(former);
+        fault(kind, error.to_string())
+    }
+}
+
+/// The daemon as the control socket uses it.
+#[derive(Debug)]
+pub(super) struct Operator<R: Transfer + Send>(pub(super) Addr<DaemonActor<R>>);
+
+impl<R: Transfer + Send> Clone for Operator<R> {
+    fn clone(&self) -> Self {
+        Operator(self.0.clone())
+    }
+}
+
+impl<R: Transfer + Send> Operator<R> {
+    async fn ask<M>(&self, message: M) -> Result<M::Result, ControlError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        DaemonActor<R>: Handler<M>,
+        <DaemonActor<R> as Actor>::Context: ToEnvelope<DaemonActor<R>, M>,
+    {
+        self.0
+            .send(message)
+            .await
+            .map_err(|_gone| fault(ControlErrorKind::Failed, "the daemon has stopped"))
+    }
+}
+
+impl<R: Transfer + Send> ControlTarget for Operator<R> {
+    async fn events(&self) -> Option<EventStream> {
+        self.0.send(OpenStream).await.ok()
+    }
+
+    async fn carry_out(&self, command: ControlCommand) -> Result<ControlReply, ControlError> {
+        match command {
+            ControlCommand::Status => {
+                let report = Box::new(self.ask(GetStatus::Processes).await?);
+                Ok(ControlReply::Status { report })
             }
-            outcome
-        });
-        let outcome = outcome.unwrap_or(Err(CommandError::NoChildren { action }))?;
-        if outcome == PauseOutcome::Now {
-            match pause {
-                OperatorPause::On => info!(self.log, "paused by operator"; "by" => %by),
-                OperatorPause::Off => info!(self.log, "resumed by operator"; "by" => %by),
+            ControlCommand::Peek { verbose } => {
+                let detail = if verbose { Detail::Verbose } else { Detail::Brief };
+                Ok(ControlReply::Peek { text: self.ask(Peek { detail }).await? })
             }
-            let broadcast = DaemonOperatorPause(pause);
-            self.retained.operator_pause = Some(broadcast);
-            self.sessions.operator_pause.broadcast(&broadcast);
+            ControlCommand::Stop { now } => {
+                let mode = if now { StopMode::Immediate } else { StopMode::Graceful };
+                Ok(done(match (mode, self.ask(Shutdown(mode)).await?) {
+                    // An immediate stop also replaces a graceful shutdown that is in progress.
+                    (StopMode::Immediate, _) => "the daemon is stopping immediately",
+                    (StopMode::Graceful, ShutdownStarted::Now) => "the daemon is stopping",
+                    (StopMode::Graceful, ShutdownStarted::Already) => {
+                        "the daemon was stopping already"
+                    }
+                }))
+            }
+            ControlCommand::Reopen => match self.ask(Reopen).await? {
+                Ok(()) => Ok(done("the logs were reopened")),
+                Err(error) => Err(fault(ControlErrorKind::Failed, error.to_string())),
+            },
+            ControlCommand::Reload => {
+                let started = self.ask(Reload).await??;
+                Ok(done(format!("{} children are being replaced", started.children)))
+            }
+            ControlCommand::Resize { to } => {
+                Ok(done(sizes(self.ask(SetSize(Resize::To(to))).await??)))
+            }
+            ControlCommand::Retire { pid } => {
+                let child = self.ask(Retire(process(pid)?)).await??;
+                Ok(done(format!("{child} (process {pid}) exits after its current request")))
+            }
+            ControlCommand::Kill { pid } => {
+                let child = self.ask(Kill(process(pid)?)).await??;
+                Ok(done(format!("{child} (process {pid}) was killed")))
+            }
+            ControlCommand::Trace { pid } => {
+                let evidence = self.ask(TraceChild(process(pid)?)).await??;
+                let text = evidence.to_string();
+                match serde_json::to_value(evidence.as_ref()) {
+                    Ok(evidence) => Ok(ControlReply::Trace { text, evidence }),
+                    Err(error) => Err(fault(ControlErrorKind::Failed, error.to_string())),
+                }
+            }
+            ControlCommand::Pause => Ok(done(match self.ask(Pause).await?? {
+                PauseOutcome::Now => "paused: no more requests are accepted",
+                PauseOutcome::Already => "was paused already",
+            })),
+            ControlCommand::Resume => Ok(done(match self.ask(Resume).await?? {
+                PauseOutcome::Now => "resumed: requests are accepted again",
+                PauseOutcome::Already => "was not paused",
+            })),
+            // The server has opened the stream of events.
+            ControlCommand::Events => Ok(ControlReply::Listening),
         }
-        Ok(outcome)
     }
 }
 
-impl<R: Transfer + Send> Handler<Reopen> for DaemonActor<R> {
-    type Result = Result<(), ReopenError>;
-
-    fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
-        info!(self.log, "reopening logs"; "by" => %Origin::Message);
-        self.reopen(ctx)
+fn sizes(resized: Resized) -> String {
+    let Resized { min_spare, max_spare, max_children } = resized;
+    // Without a pool there are no spare children.
+    if max_spare == 0 {
+        return format!("at most {max_children} children now");
     }
+    format!("{min_spare} to {max_spare} spare children now, at most {max_children} in all")
 }
 
-impl<R: Transfer + Send> Handler<Retire> for DaemonActor<R> {
-    type Result = Result<ChildId, CommandError>;
-
-    fn handle(&mut self, Retire(pid): Retire, ctx: &mut Self::Context) -> Self::Result {
-        let retired = self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.retire_child(pid, processes, now)
-        });
-        let child =
-            retired.unwrap_or(Err(CommandError::NoChildren { action: "retire a child" }))?;
-        info!(
-            self.log, "retiring child";
-            "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw()
-        );
-        Ok(child)
-    }
+fn process(pid: u32) -> Result<Pid, ControlError> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    process.ok_or_else(|| {
+        fault(
+            ControlErrorKind::NoSuchChild,
+            format!("no child of this daemon has pid {pid}: it is not a valid pid"),
+        )
+    })
 }
 
-impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
-    type Result = Result<ChildId, CommandError>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn handle(&mut self, Kill(pid): Kill, ctx: &mut Self::Context) -> Self::Result {
-        let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.kill_child(pid, processes, now)
-        });
-        let child = killed.unwrap_or(Err(CommandError::NoChildren { action: "kill a child" }))?;
-        info!(
-            self.log, "killing child";
-            "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw()
-        );
-        Ok(child)
-    }
-}
-
-impl<R: Transfer + Send> Handler<KillRogue> for DaemonActor<R> {
-    type Result = Result<ChildId, CommandError>;
-
-    fn handle(&mut self, message: KillRogue, ctx: &mut Self::Context) -> Self::Result {
-        let KillRogue { pid, violation } = message;
-        let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.kill_child_because(pid, StopReason::Rogue(violation), processes, now)
-        });
-        killed.unwrap_or(Err(CommandError::NoChildren { action: "kill a child" }))
-    }
-}
-
-impl<R: Transfer + Send> Handler<SetQueueDepth> for DaemonActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, SetQueueDepth(waiting): SetQueueDepth, ctx: &mut Self::Context) {
-        self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.set_queue_depth(waiting, processes, now);
-        });
-    }
-}
-
-impl<R: Transfer + Send> Handler<Pause> for DaemonActor<R> {
-    type Result = Result<PauseOutcome, CommandError>;
-
-    fn handle(&mut self, _pause: Pause, ctx: &mut Self::Context) -> Self::Result {
-        self.set_operator_pause(OperatorPause::On, Origin::Message, ctx)
-    }
-}
-
-impl<R: Transfer + Send> Handler<Resume> for DaemonActor<R> {
-    type Result = Result<PauseOutcome, CommandError>;
-
-    fn handle(&mut self, _resume: Resume, ctx: &mut Self::Context) -> Self::Result {
-        self.set_operator_pause(OperatorPause::Off, Origin::Message, ctx)
+    #[test]
+    fn an_invalid_pid_is_refused_with_the_error_no_such_child() {
+        for pid in [0, u32::MAX] {
+            assert_eq!(process(pid).unwrap_err().kind, ControlErrorKind::NoSuchChild);
+        }
     }
 }

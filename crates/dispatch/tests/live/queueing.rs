@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use actix_daemon::{Pause, Resize, Resume};
+use actix_daemon::{Pause, Resize, Resume, SetSize};
 use actix_dispatch::{
     Cancel, CancelOutcome, CancellationToken, Failure, IfRunning, Lane, NewRequest, Rejection,
     RequestState,
@@ -193,7 +193,7 @@ fn on_demand() {
         for answer in running {
             answer.await.unwrap().unwrap();
         }
-        test.0.daemon.send(Resize::To(2)).await.unwrap().unwrap();
+        test.0.daemon.send(SetSize(Resize::To(2))).await.unwrap().unwrap();
         wait_until("one worker is retired", async || test.workers().await.len() == 2).await;
         std::fs::remove_file(go).unwrap();
     });

@@ -6,12 +6,12 @@ use daemon_forkserver::now;
 use slog::debug;
 
 use super::super::state::NextAction;
-use super::{ChildActor, ShutdownAck};
+use super::{ACCEPT, ChildActor, ShutdownAck};
+use crate::events::Broadcast;
 use crate::messages::{
-    DaemonAccept, GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted,
-    StatusError, Subscribe, UpdateStatus, Updated,
+    GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted, StatusError, Subscribe,
+    UpdateStatus, Updated,
 };
-use crate::sessions::Broadcast;
 
 impl Handler<UpdateStatus> for ChildActor {
     type Result = Result<Updated, StatusError>;
@@ -27,12 +27,12 @@ impl Handler<UpdateStatus> for ChildActor {
             // listener's backlog.
             Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
             Ok(NextAction::Accept) => {
-                self.sessions.accept.broadcast(&DaemonAccept);
-                self.retained.accept = Some(DaemonAccept);
+                self.events.emit(ACCEPT);
+                self.may_accept = true;
                 Ok(Updated::Accepting)
             }
             Ok(NextAction::Continue) => {
-                self.retained.accept = None;
+                self.may_accept = false;
                 Ok(Updated::Recorded)
             }
             Ok(NextAction::Leave(reason)) => {
@@ -59,7 +59,8 @@ impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
     type Result = MessageResult<Subscribe<M>>;
 
     fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.retained))
+        let current = self.current_events();
+        MessageResult::<Subscribe<M>>(self.events.subscribe(subscribe, &current))
     }
 }
 
