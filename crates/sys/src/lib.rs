@@ -45,7 +45,7 @@
 //! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | forking, reaping, signalling and watching processes |
 //! | [`signals`], [`poll`], [`wakeup`], [`clock`] | event loops: receiving signals, polling descriptors, waking a loop, reading the clock |
 //! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
-//! | [`trace`] | backtraces of other processes |
+//! | `trace` (with the feature of this name, on by default) | backtraces of other processes |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
 //! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
 //! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
@@ -81,6 +81,7 @@ pub mod signals;
 pub mod socketfile;
 pub mod stdio;
 pub mod title;
+#[cfg(feature = "trace")]
 pub mod trace;
 pub mod wakeup;
 #[cfg(feature = "tokio")]

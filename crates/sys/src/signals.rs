@@ -3,11 +3,10 @@
 //!
 //! Signal handlers run only code of this crate, never code of the program that uses it.
 
-use std::ffi::c_void;
 use std::io;
 use std::marker::PhantomData;
 
-use libc::{c_int, siginfo_t};
+use libc::c_int;
 use nix::sys::signal::SigSet;
 
 use crate::error::{Error, Result};
@@ -73,9 +72,10 @@ fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
 }
 
 /// Installs a handler that receives the interrupted context and restarts interrupted system calls.
+#[cfg(feature = "trace")]
 pub(crate) fn handle_with_context(
     signal: Signal,
-    handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
+    handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut std::ffi::c_void),
 ) -> io::Result<()> {
     let handler = handler as *const () as libc::sighandler_t;
     set_with(number_of(signal), handler, libc::SA_RESTART | libc::SA_SIGINFO)
