@@ -54,12 +54,6 @@ enum ParsedLine {
     Unknown(Value),
 }
 
-/// The result of reading a line.
-enum NextLine {
-    Line(Vec<u8>),
-    End,
-}
-
 impl DaemonClient {
     /// Connects to the daemon.
     ///
@@ -192,7 +186,7 @@ impl DaemonClient {
         action: &str,
         deadline: Option<Instant>,
     ) -> Result<Option<ParsedLine>, CtlError> {
-        let NextLine::Line(line) = self.line(action, deadline)? else {
+        let Some(line) = self.line(action, deadline)? else {
             return Ok(None);
         };
         // Parse only the version first. In another version of the protocol, all other fields of the
@@ -217,7 +211,11 @@ impl DaemonClient {
         }
     }
 
-    fn line(&mut self, action: &str, deadline: Option<Instant>) -> Result<NextLine, CtlError> {
+    fn line(
+        &mut self,
+        action: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Vec<u8>>, CtlError> {
         let mut searched = 0;
         loop {
             let unsearched = self.buffer.get(searched..).unwrap_or_default();
@@ -225,14 +223,14 @@ impl DaemonClient {
                 let rest = self.buffer.split_off(searched + end + 1);
                 let mut line = std::mem::replace(&mut self.buffer, rest);
                 line.truncate(searched + end);
-                return Ok(NextLine::Line(line));
+                return Ok(Some(line));
             }
             searched = self.buffer.len();
             if searched > LINE_MAX {
                 return Err(self.invalid_answer(action, "the line is too long"));
             }
             match self.read_more(deadline) {
-                Ok(0) if self.buffer.is_empty() => return Ok(NextLine::End),
+                Ok(0) if self.buffer.is_empty() => return Ok(None),
                 Ok(0) => {
                     let reason = format!("the line is incomplete: {}", excerpt(&self.buffer));
                     return Err(self.invalid_answer(action, &reason));
@@ -242,7 +240,7 @@ impl DaemonClient {
                     let (socket, timeout) = (self.socket.clone(), self.timeout);
                     return Err(CtlError::Timeout { action: action.to_owned(), socket, timeout });
                 }
-                Err(error) if is_end(&error) => return Ok(NextLine::End),
+                Err(error) if is_end(&error) => return Ok(None),
                 Err(error) => return Err(self.connection_broken(action, error)),
             }
         }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use daemon_core::Phase;
 use daemon_protocol::{ControlCommand, DaemonEvent};
 
-use crate::board::{self, BoardFile};
-use crate::cli::{Cli, Command, Source};
+use crate::cli::{self, Cli, Command, Source};
 use crate::client::{DaemonClient, ReceivedEvent};
 use crate::error::{CtlError, ExitStatus};
 use crate::events::{self, ColorMode};
-use crate::{manual, status, top};
+use crate::snapshot::{self, BoardFile};
+use crate::top;
 
 /// Runs a command, and prints its result to standard output.
 ///
@@ -48,15 +48,14 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, CtlError> {
             print_lines(&text)?;
         }
         Command::Events { json } => {
-            let format = if *json { EventFormat::Json } else { EventFormat::Text };
-            print_events(connect(cli)?, format)?;
+            print_events(connect(cli)?, *json)?;
         }
         Command::Top { interval } => {
             return top::run(cli.source(), cli.timeout(), *interval, color_mode(&io::stdout()));
         }
-        Command::Completions { shell } => print(&manual::completions(*shell))?,
-        Command::Man { dir: None } => print(&manual::page()?)?,
-        Command::Man { dir: Some(dir) } => manual::pages(dir)?,
+        Command::Completions { shell } => print(&cli::completions(*shell))?,
+        Command::Man { dir: None } => print(&cli::page()?)?,
+        Command::Man { dir: Some(dir) } => cli::pages(dir)?,
     }
     Ok(ExitCode::from(ExitStatus::Success as u8))
 }
@@ -68,15 +67,6 @@ enum OutputFormat {
     Json,
     /// OpenMetrics, for Prometheus.
     Metrics,
-}
-
-/// The format of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EventFormat {
-    /// Lines of text, with the time of day.
-    Text,
-    /// Lines of JSON.
-    Json,
 }
 
 fn connect(cli: &Cli) -> Result<DaemonClient, CtlError> {
@@ -125,34 +115,34 @@ fn daemon_status(
 ) -> Result<String, CtlError> {
     let report = DaemonClient::connect(socket, timeout)?.status()?;
     match format {
-        OutputFormat::Table => Ok(status::table(&report)),
+        OutputFormat::Table => Ok(report.table().to_string()),
         OutputFormat::Json => Ok(pretty(&report)? + "\n"),
-        OutputFormat::Metrics => Ok(status::metrics(&report)),
+        OutputFormat::Metrics => Ok(report.open_metrics()),
     }
 }
 
 fn board_status(board: &Path, format: OutputFormat) -> Result<String, CtlError> {
-    let snapshot = BoardFile::new(board).read(board::now())?;
+    let snapshot = BoardFile::new(board).read(snapshot::now())?;
     match format {
-        OutputFormat::Table => Ok(status::scoreboard_table(&snapshot)),
+        OutputFormat::Table => Ok(snapshot.table()),
         OutputFormat::Json => Ok(pretty(&snapshot)? + "\n"),
         OutputFormat::Metrics => Err(CtlError::BoardHasNoMetrics { board: board.to_owned() }),
     }
 }
 
-/// Prints events until the daemon has stopped.
-fn print_events(mut client: DaemonClient, format: EventFormat) -> Result<(), CtlError> {
+/// Prints events until the daemon has stopped, as lines of JSON, or as lines of text with the time
+/// of day.
+fn print_events(mut client: DaemonClient, json: bool) -> Result<(), CtlError> {
     client.subscribe()?;
     let mut phase = None;
     while let Some(event) = client.event()? {
         if let ReceivedEvent::Known(DaemonEvent::Phase { phase: entered }) = &event {
             phase = Some(*entered);
         }
-        let line = match format {
-            EventFormat::Json => events::json(&event).map_err(json_error)?,
-            EventFormat::Text => {
-                events::line(&event, &jiff::Zoned::now(), color_mode(&io::stdout()))
-            }
+        let line = if json {
+            events::json(&event).map_err(json_error)?
+        } else {
+            events::line(&event, &jiff::Zoned::now(), color_mode(&io::stdout()))
         };
         print_lines(&line)?;
     }

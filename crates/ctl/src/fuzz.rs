@@ -19,7 +19,6 @@ use ratatui::backend::TestBackend;
 use crate::client::DaemonClient;
 use crate::events::{self, ColorMode};
 use crate::snapshot::Snapshot;
-use crate::status;
 use crate::top::screen::{Screen, SourceKind};
 use fuzzing::decodes_any_bytes;
 
@@ -41,9 +40,9 @@ fn lines(bytes: &[u8]) {
 /// Reads bytes as the status of a daemon, and shows it as a text and on the live screen.
 fn status_report(bytes: &[u8]) {
     let Ok(report) = serde_json::from_slice::<Report>(bytes) else { return };
-    let _metrics = status::metrics(&report);
+    let _metrics = report.open_metrics();
     let snapshot = Snapshot::from(&report);
-    for text in [status::table(&report), status::scoreboard_table(&snapshot)] {
+    for text in [report.table().to_string(), snapshot.table()] {
         assert_printable(&text);
     }
     let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, NOW);
@@ -55,7 +54,7 @@ fn status_report(bytes: &[u8]) {
 /// Shows a scoreboard file with arbitrary contents.
 fn board_file(bytes: &[u8]) {
     let snapshot = Snapshot::of_board(&damaged_board(bytes), NOW);
-    assert_printable(&status::scoreboard_table(&snapshot));
+    assert_printable(&snapshot.table());
     let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, NOW);
     screen.on_board(snapshot, NOW);
     draw(&mut screen);

@@ -16,12 +16,11 @@
 //!
 //! | modules | contents |
 //! | --- | --- |
-//! | `cli`, `manual` | the command line; the completions and man pages generated from it |
+//! | `cli` | the command line, and the completions and man pages generated from it |
 //! | `client` | one connection to the control socket, with deadlines |
-//! | `board` | reads the scoreboard file, without the daemon |
-//! | `snapshot` | the state of a daemon, from its socket or its scoreboard file |
+//! | `snapshot` | the state of a daemon, from its socket or its scoreboard file, and as text |
 //! | `commands` | runs the commands, and prints their results |
-//! | `status`, `events` | the status and the events as text |
+//! | `events` | the events as text |
 //! | `top` | the live screen; modules `screen` (state) and `view` (drawing) use no I/O or clock |
 //! | `error` | the errors and their exit codes |
 //!
@@ -31,7 +30,6 @@
 //! - The scoreboard file does not contain the name, model and counters of the daemon, or the
 //!   processor times and memory sizes of its children.
 
-mod board;
 mod cli;
 mod client;
 mod commands;
@@ -39,11 +37,9 @@ mod error;
 mod events;
 #[cfg(test)]
 mod fuzz;
-mod manual;
 #[cfg(test)]
 mod sentences;
 mod snapshot;
-mod status;
 mod top;
 
 use std::io::Write;

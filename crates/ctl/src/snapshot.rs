@@ -1,5 +1,9 @@
-//! The state of a daemon, from its control socket or from its scoreboard file.
+//! The state of a daemon, from its control socket or from its scoreboard file, which needs no
+//! connection to the daemon; and this state as text.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_core::{
@@ -7,7 +11,10 @@ use daemon_core::{
     Status, format,
 };
 use daemon_protocol::{ChildReport, Counters, ModelKind, Report};
+use daemon_sys::shared;
 use serde::{Serialize, Serializer};
+
+use crate::error::CtlError;
 
 /// The state of a daemon at one moment. The fields that only the daemon knows are `None` in a
 /// snapshot of its scoreboard file.
@@ -159,6 +166,50 @@ impl Snapshot {
         let of_these = || requests().fold(0, u64::saturating_add);
         self.counters.as_ref().map_or_else(of_these, |counters| counters.requests)
     }
+
+    /// Returns the snapshot of a scoreboard as a table: a header, the letters of the slots, and a
+    /// line for each child.
+    pub(crate) fn table(&self) -> String {
+        let (phase, up) = (self.phase.word(), format::duration(self.up));
+        let mut table = format!("scoreboard  {phase}  up {up}\n");
+        let requests = format!("{} requests", self.requests());
+        let totals: Vec<String> = self.totals().into_iter().chain([requests]).collect();
+        table += &format!("{}\n", totals.join("  "));
+        if self.max_children > 0 {
+            table += &format!("[{}]\n", self.board);
+        }
+        if !self.children.is_empty() {
+            let headings = ["SLOT", "PID", "S", "STATUS", "FOR", "AGE", "REQS", "LABEL"];
+            table += &format!("{}\n", aligned(headings));
+        }
+        for child in &self.children {
+            table += &format!("{}\n", row(child).trim_end());
+        }
+        table
+    }
+
+    /// Returns a phrase for each count: children, forks, failed exits, how often `max_children` was
+    /// reached, and how often the scoreboard was repaired, if it was.
+    pub(crate) fn totals(&self) -> Vec<String> {
+        let mut totals = Vec::new();
+        if self.max_children > 0 {
+            totals.push(format!("{} of {} children", self.children.len(), self.max_children));
+            let reached = self.counters.as_ref().map(|counters| counters.max_children_reached);
+            totals.extend(reached.map(|times| format!("max_children reached: {times}")));
+        }
+        if let Some(counters) = &self.counters {
+            totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
+            totals.push(format!("{} failed exits", counters.failed_exits));
+            let repairs = counters.scoreboard_repairs;
+            totals.extend((repairs > 0).then(|| format!("scoreboard repaired: {repairs}")));
+        }
+        totals
+    }
+
+    /// Returns the number of waiting requests in words, if it is not 0.
+    pub(crate) fn waiting_words(&self) -> Option<String> {
+        self.waiting.filter(|waiting| *waiting > 0).map(|waiting| format!("{waiting} waiting"))
+    }
 }
 
 /// Returns the word for a status. Returns `damaged` if the slot in the scoreboard is damaged.
@@ -168,4 +219,86 @@ pub(crate) fn status_word(status: Option<Status>) -> &'static str {
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn row(child: &Child) -> String {
+    let pid = child.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    aligned([
+        &child.slot.to_string(),
+        &pid,
+        &child.letter.to_string(),
+        status_word(Status::from_letter(child.letter)),
+        &format::duration(child.since).to_string(),
+        &format::duration(child.age).to_string(),
+        &child.requests.to_string(),
+        &child.label,
+    ])
+}
+
+fn aligned([slot, pid, letter, word, since, age, requests, label]: [&str; 8]) -> String {
+    format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>6}  {age:>6}  {requests:>7}  {label}")
+}
+
+/// A scoreboard file. If a restarted daemon replaces the file, the next read opens the new file.
+#[derive(Debug)]
+pub(crate) struct BoardFile {
+    path: PathBuf,
+    open: Option<(FileId, ScoreboardReader)>,
+}
+
+/// Identifies a file by its device and inode.
+type FileId = (u64, u64);
+
+impl BoardFile {
+    /// Returns the scoreboard file at this path, without opening it.
+    pub(crate) fn new(path: &Path) -> BoardFile {
+        BoardFile { path: path.to_owned(), open: None }
+    }
+
+    /// Reads the scoreboard.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file does not exist, cannot be read, or does not contain a
+    /// scoreboard in the format version that this daemonctl reads.
+    pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
+        let board = self.board()?;
+        Ok(Snapshot::of_board(&board, now))
+    }
+
+    fn board(&mut self) -> Result<ScoreboardReader, CtlError> {
+        let id =
+            fs::metadata(&self.path).map(|data| (data.dev(), data.ino())).map_err(|error| {
+                daemon_sys::Error::os(
+                    format!("open scoreboard file {}", self.path.display()),
+                    error,
+                )
+            })?;
+        match &self.open {
+            Some((open, board)) if *open == id => Ok(*board),
+            Some(_) | None => {
+                let lines = shared::open_file(&self.path)?;
+                let board = ScoreboardReader::open(lines).map_err(|source| {
+                    CtlError::InvalidBoard { board: self.path.clone(), source }
+                })?;
+                self.open = Some((id, board));
+                Ok(board)
+            }
+        }
+    }
+}
+
+/// Returns the current time of the clock that scoreboards use.
+pub(crate) fn now() -> MonotonicTime {
+    MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::top::fixtures;
+
+    #[test]
+    fn a_scoreboard_table_omits_unknown_values() {
+        insta::assert_snapshot!("board", fixtures::board_only().table());
+    }
 }

@@ -30,12 +30,11 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 
 use self::screen::{ChildCommand, CommandResult, Screen, ScreenRequest, SourceKind};
-use crate::board::{self, BoardFile};
 use crate::cli::Source;
 use crate::client::DaemonClient;
 use crate::error::{CtlError, ExitStatus};
 use crate::events::ColorMode;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{BoardFile, Snapshot, now};
 
 /// The screen is redrawn after this time without an event, to update the durations on the screen.
 const TICK: Duration = Duration::from_secs(1);
@@ -89,14 +88,14 @@ pub(crate) fn run(
         Source::Socket(_) | Source::Both { .. } => SourceKind::Daemon,
         Source::Board(_) => SourceKind::BoardOnly,
     };
-    let mut screen = Screen::new(source_kind, color_mode, board::now());
+    let mut screen = Screen::new(source_kind, color_mode, now());
     match initial {
-        InitialData::Report(report) => screen.on_report(&report, board::now()),
+        InitialData::Report(report) => screen.on_report(&report, now()),
         InitialData::Board(snapshot, reason) => {
             if let Some(reason) = reason {
-                screen.on_disconnected(reason.to_string(), board::now());
+                screen.on_disconnected(reason.to_string(), now());
             }
-            screen.on_board(*snapshot, board::now());
+            screen.on_board(*snapshot, now());
         }
     }
     // `try_init` also installs a panic hook that restores the terminal.
@@ -151,7 +150,7 @@ impl Drop for Restore {
 
 fn read_initial_data(source: &Source, timeout: Duration) -> Result<InitialData, CtlError> {
     let report = |socket: &Path| DaemonClient::connect(socket, timeout)?.status().map(Box::new);
-    let snapshot = |board: &Path| BoardFile::new(board).read(board::now()).map(Box::new);
+    let snapshot = |board: &Path| BoardFile::new(board).read(now()).map(Box::new);
     match source {
         Source::Socket(socket) => Ok(InitialData::Report(report(socket)?)),
         Source::Board(board) => Ok(InitialData::Board(snapshot(board)?, None)),
@@ -180,7 +179,7 @@ fn run_screen(
         let next = match events.recv_timeout(TICK) {
             Ok(next) => next,
             Err(RecvTimeoutError::Timeout) => {
-                screen.on_tick(board::now());
+                screen.on_tick(now());
                 continue;
             }
             // Not reached: the thread that reads keys sends its error before it drops its sender.
@@ -188,7 +187,7 @@ fn run_screen(
                 return Ok(ExitCode::from(ExitStatus::Success as u8));
             }
         };
-        let now = board::now();
+        let now = now();
         match next {
             ScreenEvent::Report(report) => screen.on_report(&report, now),
             ScreenEvent::Board(snapshot) => screen.on_board(*snapshot, now),
@@ -275,7 +274,7 @@ fn poll_board(
 ) {
     loop {
         thread::sleep(interval);
-        let event = match (board.read(board::now()), source_kind) {
+        let event = match (board.read(now()), source_kind) {
             (Ok(snapshot), SourceKind::BoardOnly | SourceKind::Daemon) => {
                 ScreenEvent::Board(Box::new(snapshot))
             }

@@ -36,34 +36,6 @@ pub(crate) enum Column {
     Cause,
 }
 
-/// The alignment of the cells of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CellAlignment {
-    /// For text.
-    Left,
-    /// For numbers.
-    Right,
-}
-
-/// The order of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SortOrder {
-    /// The smallest value first.
-    Ascending,
-    /// The largest value first.
-    Descending,
-}
-
-impl SortOrder {
-    /// Returns the opposite order.
-    pub(crate) fn reversed(self) -> SortOrder {
-        match self {
-            SortOrder::Ascending => SortOrder::Descending,
-            SortOrder::Descending => SortOrder::Ascending,
-        }
-    }
-}
-
 impl Column {
     /// All columns, from left to right.
     pub(crate) const ALL: [Column; 11] = [
@@ -169,35 +141,16 @@ impl Column {
         }
     }
 
-    /// Returns the alignment of the cells of this column.
-    pub(crate) fn alignment(self) -> CellAlignment {
-        match self {
-            Column::Status | Column::Label | Column::Cause => CellAlignment::Left,
-            Column::Slot
-            | Column::Pid
-            | Column::Since
-            | Column::Age
-            | Column::Requests
-            | Column::Cpu
-            | Column::Rss
-            | Column::Pss => CellAlignment::Right,
-        }
+    /// Returns whether the cells are texts, which are aligned to the left. Numbers are aligned to
+    /// the right.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Column::Status | Column::Label | Column::Cause)
     }
 
-    /// Returns the default sort order: ascending for slots, pids and texts, and descending for all
-    /// other numbers.
-    pub(crate) fn sort_order(self) -> SortOrder {
-        match self {
-            Column::Slot | Column::Pid | Column::Status | Column::Label | Column::Cause => {
-                SortOrder::Ascending
-            }
-            Column::Since
-            | Column::Age
-            | Column::Requests
-            | Column::Cpu
-            | Column::Rss
-            | Column::Pss => SortOrder::Descending,
-        }
+    /// Returns whether the default sort order is descending. It is for numbers other than slots and
+    /// pids.
+    pub(crate) fn is_descending(self) -> bool {
+        !self.is_text() && !matches!(self, Column::Slot | Column::Pid)
     }
 
     /// Returns the next column to the right. The first column follows the last one.

@@ -1,18 +1,16 @@
 //! The state of the live screen, and its handlers of keys and events. This module uses no I/O and
 //! no clock: each handler receives the current time as an argument.
 
-mod keys;
-mod rows;
-
 use std::time::Duration;
 
 use daemon_core::MonotonicTime;
 use daemon_protocol::Report;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::columns::{Column, SortOrder};
+use super::columns::{Column, matches_filter};
 use super::rates::Rates;
 use crate::events::ColorMode;
-use crate::snapshot::{ChildKey, Snapshot};
+use crate::snapshot::{Child, ChildKey, Snapshot};
 
 /// How long the status message is shown if no key is pressed.
 const STATUS_MESSAGE_TIME: Duration = Duration::from_secs(15);
@@ -25,10 +23,12 @@ pub(crate) struct Screen {
     pub(super) now: MonotonicTime,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) connection: ConnectionState,
-    pub(super) update_mode: UpdateMode,
+    /// Whether new snapshots are ignored until the user unfreezes the screen.
+    pub(super) frozen: bool,
     pub(super) rates: Rates,
     pub(super) column: Column,
-    pub(super) sort_order: SortOrder,
+    /// Whether the rows are sorted in descending order.
+    pub(super) descending: bool,
     pub(super) filter: String,
     pub(super) mode: InputMode,
     pub(super) status_message: Option<StatusMessage>,
@@ -62,27 +62,10 @@ pub(crate) enum ConnectionState {
         since: MonotonicTime,
         /// The error of the last failure.
         reason: String,
-        /// The data that the screen shows until an attempt succeeds.
-        shown: FallbackView,
+        /// Whether the screen has shown the scoreboard file since then. It shows the last report
+        /// of the daemon before.
+        shows_board: bool,
     },
-}
-
-/// The data on the screen while the daemon does not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FallbackView {
-    /// The last report of the daemon.
-    LastReport,
-    /// The scoreboard file.
-    Board,
-}
-
-/// Whether the screen is updated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UpdateMode {
-    /// The screen is updated with each snapshot.
-    Live,
-    /// The screen is not updated until the user unfreezes it.
-    Frozen,
 }
 
 /// What a key press does.
@@ -163,10 +146,10 @@ impl Screen {
             now,
             snapshot: None,
             connection: ConnectionState::Connected,
-            update_mode: UpdateMode::Live,
+            frozen: false,
             rates: Rates::default(),
             column: Column::Slot,
-            sort_order: SortOrder::Ascending,
+            descending: false,
             filter: String::new(),
             mode: InputMode::Table,
             status_message: None,
@@ -197,8 +180,8 @@ impl Screen {
         self.on_tick(now);
         match (self.source_kind, &mut self.connection) {
             (SourceKind::Daemon, ConnectionState::Connected) => {}
-            (SourceKind::Daemon, ConnectionState::Lost { shown, .. }) => {
-                *shown = FallbackView::Board;
+            (SourceKind::Daemon, ConnectionState::Lost { shows_board, .. }) => {
+                *shows_board = true;
                 let snapshot = self.with_known_names(snapshot);
                 self.show(snapshot, now);
             }
@@ -215,8 +198,7 @@ impl Screen {
         match &mut self.connection {
             ConnectionState::Lost { reason: last, .. } => *last = reason,
             ConnectionState::Connected => {
-                self.connection =
-                    ConnectionState::Lost { since: now, reason, shown: FallbackView::LastReport };
+                self.connection = ConnectionState::Lost { since: now, reason, shows_board: false };
             }
         }
     }
@@ -235,13 +217,10 @@ impl Screen {
     }
 
     fn show(&mut self, snapshot: Snapshot, now: MonotonicTime) {
-        match self.update_mode {
-            UpdateMode::Frozen => {}
-            UpdateMode::Live => {
-                self.rates.add_snapshot(&snapshot, now);
-                self.snapshot = Some(snapshot);
-                self.follow();
-            }
+        if !self.frozen {
+            self.rates.add_snapshot(&snapshot, now);
+            self.snapshot = Some(snapshot);
+            self.follow();
         }
     }
 
@@ -257,5 +236,180 @@ impl Screen {
                 ..snapshot
             },
         }
+    }
+
+    /// Returns the children that match the filter, in the order of the sort column.
+    pub(super) fn rows(&self) -> Vec<&Child> {
+        let children = self.snapshot.iter().flat_map(|snapshot| &snapshot.children);
+        let mut rows: Vec<&Child> =
+            children.filter(|child| matches_filter(child, &self.filter)).collect();
+        rows.sort_by(|one, other| {
+            let order = self.column.compare(one, other, &self.rates);
+            let order = if self.descending { order.reverse() } else { order };
+            order.then_with(|| one.slot.cmp(&other.slot))
+        });
+        rows
+    }
+
+    pub(super) fn selected_child(&self) -> Option<&Child> {
+        let selected = self.selected?;
+        self.rows().into_iter().find(|child| child.key() == selected)
+    }
+
+    /// Selects the child in this row, or the child in the last row if there are fewer rows.
+    fn select(&mut self, row: usize) {
+        let rows = self.rows();
+        let row = row.min(rows.len().saturating_sub(1));
+        let selected = rows.get(row).map(|child| child.key());
+        (self.row, self.selected) = (row, selected);
+    }
+
+    /// Finds the row of the selected child again. If the table no longer contains the child,
+    /// selects the child that is now in the same row, so that the selection does not jump.
+    fn follow(&mut self) {
+        let Some(selected) = self.selected else {
+            return self.select(0);
+        };
+        match self.rows().iter().position(|child| child.key() == selected) {
+            Some(row) => self.row = row,
+            None => self.select(self.row),
+        }
+    }
+
+    /// Handles a key. Returns what the caller has to do because of the key, if anything.
+    pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<ScreenRequest> {
+        self.on_tick(now);
+        // Any key dismisses the status message.
+        self.status_message = None;
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return (key.code == KeyCode::Char('c')).then_some(ScreenRequest::Quit);
+        }
+        match &mut self.mode {
+            InputMode::Table => self.in_table(key.code),
+            InputMode::Filter => {
+                self.in_filter(key.code);
+                None
+            }
+            InputMode::Confirm(command) => {
+                let command = *command;
+                match key.code {
+                    KeyCode::Char('y' | 'Y') => {
+                        self.mode = InputMode::Table;
+                        let result = CommandResult::Done(pending(command));
+                        self.status_message = Some(StatusMessage { result, at: now });
+                        Some(ScreenRequest::Run(command))
+                    }
+                    KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
+                        self.mode = InputMode::Table;
+                        None
+                    }
+                    _other => None,
+                }
+            }
+            InputMode::Text { lines, top, .. } => {
+                let (last, page) = (lines.len().saturating_sub(1), self.page.max(1));
+                match key.code {
+                    KeyCode::Up => *top = top.saturating_sub(1),
+                    KeyCode::Down => *top = (*top + 1).min(last),
+                    KeyCode::PageUp => *top = top.saturating_sub(page),
+                    KeyCode::PageDown | KeyCode::Char(' ') => *top = (*top + page).min(last),
+                    KeyCode::Home => *top = 0,
+                    KeyCode::End => *top = last,
+                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => {
+                        self.mode = InputMode::Table;
+                    }
+                    _other => {}
+                }
+                None
+            }
+            InputMode::Help => {
+                match key.code {
+                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => {
+                        self.mode = InputMode::Table;
+                    }
+                    _other => {}
+                }
+                None
+            }
+        }
+    }
+
+    fn in_table(&mut self, key: KeyCode) -> Option<ScreenRequest> {
+        let page = self.page.max(1);
+        match key {
+            KeyCode::Up => self.select(self.row.saturating_sub(1)),
+            KeyCode::Down => self.select(self.row.saturating_add(1)),
+            KeyCode::PageUp => self.select(self.row.saturating_sub(page)),
+            KeyCode::PageDown => self.select(self.row.saturating_add(page)),
+            KeyCode::Home => self.select(0),
+            KeyCode::End => self.select(usize::MAX),
+            KeyCode::Char('s') => self.sort_by(self.column.next()),
+            KeyCode::Char('S') => self.sort_by(self.column.previous()),
+            KeyCode::Char('r') => {
+                self.descending = !self.descending;
+                self.follow();
+            }
+            KeyCode::Char('/') => self.mode = InputMode::Filter,
+            KeyCode::Char('R') => self.confirm(ChildCommand::Retire),
+            KeyCode::Char('t') => self.confirm(ChildCommand::Trace),
+            KeyCode::Char('K') => self.confirm(ChildCommand::Kill),
+            KeyCode::Char('p') => self.frozen = !self.frozen,
+            KeyCode::Char('?') => self.mode = InputMode::Help,
+            KeyCode::Esc if !self.filter.is_empty() => {
+                self.filter.clear();
+                self.follow();
+            }
+            KeyCode::Esc | KeyCode::Char('q') => return Some(ScreenRequest::Quit),
+            _other => {}
+        }
+        None
+    }
+
+    fn in_filter(&mut self, key: KeyCode) {
+        match key {
+            KeyCode::Char(letter) => self.filter.push(letter),
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Enter => self.mode = InputMode::Table,
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.mode = InputMode::Table;
+            }
+            _other => {}
+        }
+        self.follow();
+    }
+
+    /// Asks whether to run this command on the selected child.
+    fn confirm(&mut self, command: impl FnOnce(u32) -> ChildCommand) {
+        let error = match (self.source_kind, self.selected_child().map(|child| child.pid)) {
+            (SourceKind::BoardOnly, _) => {
+                "a scoreboard file accepts no commands: give --socket PATH"
+            }
+            (SourceKind::Daemon, None) => "no child is selected: use the arrow keys",
+            (SourceKind::Daemon, Some(None)) => "the child has not been forked yet",
+            (SourceKind::Daemon, Some(Some(pid))) => {
+                self.mode = InputMode::Confirm(command(pid));
+                return;
+            }
+        };
+        self.status_message =
+            Some(StatusMessage { result: CommandResult::Failed(error.to_owned()), at: self.now });
+    }
+
+    fn sort_by(&mut self, column: Column) {
+        self.column = column;
+        self.descending = column.is_descending();
+        self.follow();
+    }
+}
+
+/// Returns the status message that is shown until the daemon has answered.
+fn pending(command: ChildCommand) -> String {
+    match command {
+        ChildCommand::Retire(pid) => format!("retiring process {pid} ..."),
+        ChildCommand::Kill(pid) => format!("killing process {pid} ..."),
+        ChildCommand::Trace(pid) => format!("tracing process {pid} ..."),
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::super::columns::{Column, SortOrder};
+use super::super::columns::Column;
 use super::super::fixtures;
 use super::super::screen::{
-    ChildCommand, CommandResult, InputMode, Screen, ScreenRequest, SourceKind, UpdateMode,
+    ChildCommand, CommandResult, InputMode, Screen, ScreenRequest, SourceKind,
 };
 use super::{at, hit, press, screen_of, screen_text};
 use crate::events::ColorMode;
@@ -100,12 +100,12 @@ fn s_sorts_by_the_next_column_and_r_reverses_the_order() {
     let mut screen = screen_of(&fixtures::busy());
     for column in Column::ALL.into_iter().cycle().skip(1).take(Column::ALL.len()) {
         press(&mut screen, "s");
-        assert_eq!((screen.column, screen.sort_order), (column, column.sort_order()));
+        assert_eq!((screen.column, screen.descending), (column, column.is_descending()));
     }
     press(&mut screen, "S");
     assert_eq!(screen.column, Column::Cause);
     press(&mut screen, "s");
-    assert_eq!((screen.column, screen.sort_order), (Column::Slot, SortOrder::Ascending));
+    assert_eq!((screen.column, screen.descending), (Column::Slot, false));
     let mut up = slots(&screen);
     press(&mut screen, "r");
     up.reverse();
@@ -248,7 +248,7 @@ fn a_status_message_is_shown_for_a_few_seconds_or_until_the_next_key() {
 fn p_freezes_and_unfreezes_the_screen() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "p");
-    assert_eq!(screen.update_mode, UpdateMode::Frozen);
+    assert!(screen.frozen);
     let later = fixtures::report(&fixtures::with_letters("other", "pre-forking", "w", 8));
     screen.on_report(&later, at(30));
     let shown = screen_text(&mut screen, 80, 24);
