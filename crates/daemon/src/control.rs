@@ -6,7 +6,6 @@
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 
 mod clients;
-mod lines;
 mod server;
 
 pub use daemon_protocol as protocol;

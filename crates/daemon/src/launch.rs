@@ -11,20 +11,21 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Addr, System};
+use actix::{Addr, Recipient, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
-use daemon_sys::process::this_pid;
+use daemon_sys::process::{number_of, this_pid};
 use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
 use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
 use daemon_sys::{fork, limits};
 use slog::{Logger, info};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::babysitter::{BabysitterConfig, SlowLog};
 use crate::child::{ChildHandle, Confinement, ProcessContext, ProcessTitle, Tracing, run_child};
@@ -34,13 +35,12 @@ use crate::error::ConfigError;
 use crate::error::DaemonError;
 use crate::inheritance::Environment;
 use crate::log;
-use crate::messages::{RegisterWith, WaitUntilStopped};
+use crate::messages::{RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
 use crate::parent::{DaemonActor, Parent, Processes};
 use crate::program::Program;
 use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
-use crate::signals::SignalListener;
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
 use daemon_protocol::ModelKind;
 
@@ -498,5 +498,32 @@ impl<P: Program> Launched<P> {
         }
         program.parent(daemon.clone());
         Ok(daemon)
+    }
+}
+
+/// The signal handlers of the parent. They are those of tokio, so other listeners in the program
+/// receive the signals too. From the installation on, none of these signals has its default
+/// effect.
+struct SignalListener(Vec<(Signal, SignalStream)>);
+
+impl SignalListener {
+    fn open(signals: &[Signal]) -> std::io::Result<Self> {
+        signals
+            .iter()
+            .map(|known| Ok((*known, signal(SignalKind::from_raw(number_of(*known)))?)))
+            .collect::<std::io::Result<_>>()
+            .map(SignalListener)
+    }
+
+    /// Sends a message for each received signal, until the recipient stops.
+    fn forward(self, recipient: &Recipient<SignalReceived>) {
+        for (known, mut stream) in self.0 {
+            let recipient = recipient.clone();
+            actix_rt::spawn(async move {
+                while stream.recv().await.is_some() && recipient.connected() {
+                    recipient.do_send(SignalReceived(known));
+                }
+            });
+        }
     }
 }

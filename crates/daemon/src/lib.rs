@@ -229,7 +229,6 @@ mod sentences;
 mod serve;
 pub mod service;
 mod settings;
-mod signals;
 mod supervisor;
 mod watch;
 

@@ -2,7 +2,7 @@
 //! supervisor's effects into broadcasts, log records and answers.
 
 mod effects;
-mod messages;
+mod handlers;
 mod oom_kills;
 mod operator;
 mod process_control;

@@ -41,8 +41,9 @@ use futures::future::LocalBoxFuture;
 use slog::{Logger, warn};
 
 use crate::events::DaemonEvent;
-use crate::messages::{DaemonReload, GetStatus, Pause, Resume, Shutdown, WaitUntilStopped};
-use crate::signals::SignalReceived;
+use crate::messages::{
+    DaemonReload, GetStatus, Pause, Resume, Shutdown, SignalReceived, WaitUntilStopped,
+};
 use rules::{CallStep, DaemonEnd, DaemonRequest, DaemonSnapshot, ReloadProgress, health};
 
 pub(crate) use rules::counts;

@@ -10,17 +10,18 @@ use std::time::Duration;
 use daemon_core::{LogThrottle, MonotonicTime, Phase};
 use daemon_forkserver::now;
 use daemon_sys::socketfile::{SocketFile, SocketPath};
+use futures::StreamExt;
 use futures::future::{Either, select};
 use slog::{Logger, info, warn};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use super::clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
-use super::lines::{self, LineRead};
 use super::protocol::{
     ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
     REQUEST_MAX, ResponseBody, VERSION,
@@ -276,24 +277,26 @@ async fn serve<T: ControlTarget>(
     client: ClientGuard,
 ) {
     let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read);
+    let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), REQUEST_MAX);
+    let mut lines = FramedRead::new(read, codec);
     loop {
-        let command = match lines::next_within(&mut read, REQUEST_MAX, IDLE_MAX).await {
-            LineRead::End => return,
-            LineRead::TooLong => {
+        let command = match timeout(IDLE_MAX, lines.next()).await {
+            Ok(Some(Ok(line))) => parse(&line),
+            Ok(Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded))) => {
                 let text = format!("the line is longer than {REQUEST_MAX} bytes");
                 let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
                 // The connection is closed even if this write fails.
                 let _ = write_response(&mut write, body).await;
                 return;
             }
-            LineRead::Line(line) => parse(&line),
+            // The client has disconnected, or has sent no complete line in time.
+            Ok(Some(Err(AnyDelimiterCodecError::Io(_))) | None) | Err(_) => return,
         };
         let answering = CountGuard::new(&handler.answers);
         let written = match command {
             Ok(ControlCommand::Events) => {
                 client.set_state(ClientState::Subscribed);
-                return send_events(read, write, handler, answering).await;
+                return send_events(lines.into_inner(), write, handler, answering).await;
             }
             Ok(command) => {
                 client.set_state(ClientState::Busy);
@@ -317,7 +320,7 @@ async fn serve<T: ControlTarget>(
 /// Sends events until the daemon has stopped or the client disconnects. A client that does not read
 /// its events does not delay other clients.
 async fn send_events<T: ControlTarget>(
-    mut read: BufReader<OwnedReadHalf>,
+    mut read: OwnedReadHalf,
     mut write: OwnedWriteHalf,
     handler: ControlHandler<T>,
     _answering: CountGuard,
@@ -342,7 +345,7 @@ async fn send_events<T: ControlTarget>(
 
 /// Discards what a client sends, until it disconnects. Reads slowly, so that a client that sends
 /// without end does not occupy the daemon.
-async fn discard(read: &mut BufReader<OwnedReadHalf>) {
+async fn discard(read: &mut OwnedReadHalf) {
     let mut bytes = [0; REQUEST_MAX];
     while let Ok(1..) = read.read(&mut bytes).await {
         sleep(DISCARD_INTERVAL).await;

@@ -24,14 +24,13 @@ use crate::messages::{
     CommandError, Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver,
     HandOverError, HandedOver, Kill, Pause, PauseOutcome, Peek, RegisterWith, Reload,
     ReloadStarted, Reopen, ReopenError, Resized, Resume, Retire, RogueChild, RogueStep, SetSize,
-    Shutdown, ShutdownStarted, StatusError, Subscribe, TraceChild, TraceError, UpdateStatus,
-    Updated, WaitUntilStopped,
+    Shutdown, ShutdownStarted, SignalReceived, StatusError, Subscribe, TraceChild, TraceError,
+    UpdateStatus, Updated, WaitUntilStopped,
 };
 use crate::model::{KillRogue, SetQueueDepth};
 use crate::process_table;
 use crate::service::{DaemonAddress, ServiceLink};
 use crate::settings::OnHup;
-use crate::signals::SignalReceived;
 use crate::supervisor::{Origin, PendingRequest, ProcessControl, Supervisor};
 use crate::watch::Watch;
 
