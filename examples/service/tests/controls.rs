@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::park_timeout;
 use std::time::Duration;
 
-use daemon_winsys::control::control;
+use daemon_winsys::control;
 use windows_service::service::{
     ServiceAccess, ServiceControlAccept, ServiceState, ServiceStatus, UserEventCode,
 };

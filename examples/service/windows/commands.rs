@@ -225,7 +225,7 @@ fn carry_out(request: ScmRequest, name: &str) -> CommandResult {
             let _state = match UserEventCode::from_raw(code) {
                 Ok(user) => state_of(service.notify(user)?.current_state),
                 Err(_system) => {
-                    let code = u8::try_from(control::control(&service, code)?)?;
+                    let code = u8::try_from(control(&service, code)?)?;
                     ServiceState::from_code(code)
                         .ok_or("the service manager returned an unknown state")?
                 }
