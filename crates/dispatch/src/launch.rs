@@ -11,8 +11,8 @@ use actix_daemon::{
     Launched as LaunchedDaemon, Program, Solo, WaitUntilStopped,
 };
 use daemon_core::slots_for;
-use daemon_sys::link;
 use daemon_sys::stdio::output_pipe;
+use daemon_sys::{limits, link};
 
 use crate::body;
 use crate::builder::{DispatcherBuilder, Recipients};
@@ -60,7 +60,7 @@ impl DispatcherBuilder {
             recipients,
         } = self;
         // Ignore an error: with a lower limit of open files, fewer memory files are used.
-        let _ = daemon_sys::limits::raise_open_files_limit();
+        let _ = limits::raise_limit(limits::Resource::OpenFiles);
         let mut daemon = daemon;
         let boot_timeout = dispatching::boot_timeout(&daemon);
         if let Some(alias) = alias {

@@ -17,7 +17,7 @@ mod queue;
 
 pub use listener::SignalListener;
 pub use queue::SignalQueue;
-use queue::{has_reserved, is_reserved, release};
+use queue::{release, reserved};
 
 /// Signals whose disposition Rust's runtime sets. The runtime ignores `SIGPIPE`, so that a write to
 /// a closed pipe returns an error instead of killing the process. It handles the other two signals
@@ -151,10 +151,7 @@ impl SignalBlockGuard {
 impl Drop for SignalBlockGuard {
     fn drop(&mut self) {
         let mut mask = self.previous;
-        if has_reserved() {
-            let reserved = Signal::ALL.into_iter().filter(|signal| is_reserved(*signal));
-            mask.extend(reserved.map(raw_signal));
-        }
+        mask.extend(reserved().map(raw_signal));
         // pthread_sigmask fails only for an invalid operation, and this operation is valid.
         let _ = mask.thread_set_mask();
     }

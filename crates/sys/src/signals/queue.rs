@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::error::{Error, Result};
 use crate::process::Signal;
 
+pub(super) use platform::{release, reserved};
+
 /// A descriptor that is readable when one of its signals has arrived.
 ///
 /// On Linux it is a signalfd(2), on other systems a pipe that a handler writes to. A signal that
@@ -60,22 +62,6 @@ impl SignalQueue {
     }
 }
 
-/// Returns whether a queue requires the signal to be blocked. If so, restoring a signal mask must
-/// not unblock it.
-pub(super) fn is_reserved(signal: Signal) -> bool {
-    platform::is_reserved(signal)
-}
-
-/// Returns whether a queue requires any signal to be blocked.
-pub(super) fn has_reserved() -> bool {
-    platform::has_reserved()
-}
-
-/// Allows these signals to be unblocked again.
-pub(super) fn release(signals: &[Signal]) {
-    platform::release(signals);
-}
-
 impl AsFd for SignalQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
@@ -119,17 +105,12 @@ mod platform {
         }
     }
 
-    /// Returns `false`: this queue does not require the signal to be blocked. Its handler runs only
-    /// if the signal is not blocked.
-    pub(super) fn is_reserved(_: Signal) -> bool {
-        false
+    /// Returns none: the handler of this queue runs only if the signal is not blocked.
+    pub(in crate::signals) fn reserved() -> impl Iterator<Item = Signal> {
+        std::iter::empty()
     }
 
-    pub(super) fn has_reserved() -> bool {
-        false
-    }
-
-    pub(super) fn release(_: &[Signal]) {}
+    pub(in crate::signals) fn release(_: &[Signal]) {}
 }
 
 /// The signal queue with signalfd(2).
@@ -200,15 +181,15 @@ mod platform {
         }
     }
 
-    pub(super) fn is_reserved(signal: Signal) -> bool {
-        RESERVED.get() & bits(&[signal]) != 0
+    /// Returns the signals that the queues of this thread require to be blocked. Restoring a signal
+    /// mask must not unblock them.
+    pub(in crate::signals) fn reserved() -> impl Iterator<Item = Signal> {
+        let reserved = RESERVED.get();
+        Signal::ALL.into_iter().filter(move |signal| reserved & bits(&[*signal]) != 0)
     }
 
-    pub(super) fn has_reserved() -> bool {
-        RESERVED.get() != 0
-    }
-
-    pub(super) fn release(signals: &[Signal]) {
+    /// Allows these signals to be unblocked again.
+    pub(in crate::signals) fn release(signals: &[Signal]) {
         RESERVED.set(RESERVED.get() & !bits(signals));
     }
 
