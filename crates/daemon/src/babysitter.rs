@@ -39,8 +39,8 @@ pub(crate) use slowlog::SlowLog;
 use symbols::SymbolResolver;
 
 use crate::blocking::blocking;
-use crate::evidence::inspect;
 use crate::messages::{TraceChild, TraceError};
+use crate::process_table::inspect;
 use daemon_protocol::{ChildReport, Evidence};
 
 /// How long each of two operations may delay a step against a rogue: the inspection of the process,

@@ -48,7 +48,7 @@ pub fn report(bytes: &[u8]) {
 /// Reads bytes as files in `/proc`: of a child, and of this process's control group.
 pub fn proc_files(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    crate::evidence::parse_files(&text);
+    crate::process_table::parse_files(&text);
     crate::parent::parse_oom_kills(&text);
 }
 

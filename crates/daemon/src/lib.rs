@@ -209,7 +209,6 @@ pub mod control;
 pub mod dispatching;
 mod error;
 mod events;
-mod evidence;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

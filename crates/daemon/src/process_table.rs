@@ -1,19 +1,23 @@
-//! Reads the CPU time and memory of processes from the process table.
+//! Reads the process table: with sysinfo, and on Linux also the files in `/proc/PID` for which
+//! sysinfo has nothing, see proc(5).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use daemon_protocol::ProcessUsage;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use daemon_protocol::{Evidence, ProcessUsage};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use platform::parse_files;
+pub(crate) use platform::pss;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
-use crate::evidence::pss;
-
-/// The resources that a process uses.
+/// The resources that a process uses, and its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) cpu: Duration,
     /// In bytes.
     pub(crate) rss: u64,
+    /// The letter of proc(5).
+    state: Option<char>,
 }
 
 /// Returns the resource usage of these processes. Processes that the system does not show are left
@@ -30,23 +34,225 @@ pub(crate) fn read(pids: &[u32]) -> Result<HashMap<u32, Used>, sysinfo::Error> {
     let used = |pid: &u32| {
         let process = system.process(Pid::from_u32(*pid))?;
         let cpu = Duration::from_millis(process.accumulated_cpu_time());
-        Some((*pid, Used { cpu, rss: process.memory() }))
+        Some((*pid, Used { cpu, rss: process.memory(), state: letter(process.status()) }))
     };
     Ok(pids.iter().filter_map(used).collect())
+}
+
+fn letter(status: ProcessStatus) -> Option<char> {
+    match status {
+        ProcessStatus::Run => Some('R'),
+        ProcessStatus::Sleep => Some('S'),
+        ProcessStatus::UninterruptibleDiskSleep => Some('D'),
+        ProcessStatus::Idle => Some('I'),
+        ProcessStatus::Stop | ProcessStatus::Suspended => Some('T'),
+        ProcessStatus::Tracing => Some('t'),
+        ProcessStatus::Zombie => Some('Z'),
+        ProcessStatus::Dead => Some('X'),
+        ProcessStatus::Wakekill => Some('K'),
+        ProcessStatus::Waking => Some('W'),
+        ProcessStatus::Parked => Some('P'),
+        ProcessStatus::LockBlocked => Some('L'),
+        ProcessStatus::Unknown(letter) => char::from_u32(letter),
+    }
 }
 
 /// Returns the resource usage of these processes, with their proportional set size. Without a
 /// readable process table, no usage is known.
 pub(crate) fn usages(pids: &[u32]) -> HashMap<u32, ProcessUsage> {
     let used = read(pids).unwrap_or_default().into_iter();
-    used.map(|(pid, Used { cpu, rss })| {
+    used.map(|(pid, Used { cpu, rss, .. })| {
         (pid, ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss: pss(pid) })
     })
     .collect()
 }
 
+/// What the operating system reports about a process. Values that cannot be read are `None` or
+/// empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ProcessInfo {
+    usage: ProcessUsage,
+    state: Option<char>,
+    wchan: Option<String>,
+    syscall: Option<String>,
+    kernel_stack: Vec<String>,
+}
+
+impl ProcessInfo {
+    /// Adds what is known to the evidence about this process.
+    pub(crate) fn add_to(self, evidence: &mut Evidence) {
+        let ProcessInfo { usage, state, wchan, syscall, kernel_stack } = self;
+        (evidence.cpu, evidence.rss, evidence.pss) = (usage.cpu, usage.rss, usage.pss);
+        (evidence.state, evidence.wchan, evidence.syscall) = (state, wchan, syscall);
+        evidence.kernel_stack = kernel_stack;
+    }
+}
+
+/// Returns what the operating system reports about a process. If the process is gone, all values
+/// are `None` or empty.
+///
+/// To compute the proportional set size, the kernel walks all pages of the process. This takes
+/// milliseconds for a large process, and the memory map of the process is locked during this time.
+pub(crate) fn inspect(pid: u32) -> ProcessInfo {
+    let used = read(&[pid]).ok().and_then(|used| used.get(&pid).copied());
+    let mut info = platform::inspect(pid);
+    (info.usage.cpu, info.usage.rss) = (used.map(|used| used.cpu), used.map(|used| used.rss));
+    info.state = used.and_then(|used| used.state);
+    info
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::fs::File;
+    use std::io::Read;
+
+    use daemon_protocol::ProcessUsage;
+
+    use super::ProcessInfo;
+
+    /// The maximum number of bytes that are read from a file. The files are normally a few lines
+    /// long.
+    const LIMIT: u64 = 16 * 1024;
+
+    pub(super) fn inspect(pid: u32) -> ProcessInfo {
+        ProcessInfo {
+            wchan: text(pid, "wchan").as_deref().and_then(waiting_in),
+            syscall: text(pid, "syscall").as_deref().and_then(system_call),
+            kernel_stack: text(pid, "stack").as_deref().map(stack_frames).unwrap_or_default(),
+            // Read last, because only this read waits for a lock that a stuck process may hold.
+            usage: ProcessUsage { pss: pss(pid), ..ProcessUsage::default() },
+            state: None,
+        }
+    }
+
+    /// Returns the proportional set size of a process in bytes.
+    pub(crate) fn pss(pid: u32) -> Option<u64> {
+        text(pid, "smaps_rollup").as_deref().and_then(proportional_set_size)
+    }
+
+    /// Returns the text of this file of the process, or `None` if the file cannot be read.
+    fn text(pid: u32, file: &str) -> Option<String> {
+        let mut bytes = Vec::new();
+        let file = File::open(format!("/proc/{pid}/{file}")).ok()?;
+        file.take(LIMIT).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns the bytes in the line `Pss:  123 kB` of the file `smaps_rollup`.
+    fn proportional_set_size(rollup: &str) -> Option<u64> {
+        let value = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        value.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }
+
+    /// Returns the kernel function in which the process waits, given the text of the file `wchan`.
+    /// The text `0` means that the process does not wait, or that we have no permission to read the
+    /// function.
+    fn waiting_in(wchan: &str) -> Option<String> {
+        let wchan = wchan.trim();
+        (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())
+    }
+
+    /// Formats the number and the six arguments of the system call, given the line in the file
+    /// `syscall`. The stack pointer and the program counter at the end of the line are left out.
+    /// Returns `None` for the line `running`, which means that the process runs, and for the number
+    /// -1, which means that the process waits outside of a system call.
+    fn system_call(line: &str) -> Option<String> {
+        let mut words = line.split_ascii_whitespace();
+        let number: u32 = words.next()?.parse().ok()?;
+        let arguments: Vec<&str> = words.take(6).collect();
+        Some(format!("{number} ({})", arguments.join(", ")))
+    }
+
+    /// Returns the functions of a kernel stack. Each line of the stack is an address, hidden as
+    /// `[<0>]`, and a function with an offset.
+    fn stack_frames(stack: &str) -> Vec<String> {
+        stack
+            .lines()
+            .map(|line| {
+                line.split_once("] ")
+                    .map_or(line, |(_address, function)| function)
+                    .trim()
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    /// Reads a text as each of the files that [`inspect`] reads.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn parse_files(text: &str) {
+        let _read = (proportional_set_size(text), waiting_in(text), system_call(text));
+        let _frames = stack_frames(text);
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_system_call_is_formatted_with_its_arguments_and_a_running_process_has_no_system_call()
+        {
+            assert_eq!(
+                system_call("0 0x3 0x7ff2 0x20000 0x22 0xffffffff 0x0 0x7ffd 0x7ff23\n").as_deref(),
+                Some("0 (0x3, 0x7ff2, 0x20000, 0x22, 0xffffffff, 0x0)")
+            );
+            assert_eq!(system_call("running\n"), None);
+            assert_eq!(system_call("-1 0x7ffd 0x7ff23\n"), None);
+            assert_eq!(system_call(""), None);
+        }
+
+        #[test]
+        fn a_process_that_does_not_wait_has_no_wait_channel() {
+            assert_eq!(waiting_in("futex_wait_queue").as_deref(), Some("futex_wait_queue"));
+            assert_eq!((waiting_in("0"), waiting_in("")), (None, None));
+        }
+
+        #[test]
+        fn stack_frames_are_listed_without_the_hidden_addresses() {
+            let stack = "[<0>] hrtimer_nanosleep+0x74/0xf0\n[<0>] do_syscall_64+0x71/0x280\n";
+            assert_eq!(
+                stack_frames(stack),
+                ["hrtimer_nanosleep+0x74/0xf0", "do_syscall_64+0x71/0x280"]
+            );
+            assert_eq!(stack_frames("odd\n"), ["odd"]);
+        }
+
+        #[test]
+        fn the_proportional_set_size_is_read_in_bytes() {
+            let rollup =
+                "00400000-7fff [rollup]\nRss:    2048 kB\nPss:     123 kB\nPss_Dirty: 9 kB\n";
+            assert_eq!(proportional_set_size(rollup), Some(123 * 1024));
+            for odd in
+                ["", "Pss_Dirty: 9 kB", "Pss: 9", "Pss: -1 kB", "Pss: 18446744073709551615 kB"]
+            {
+                assert_eq!(proportional_set_size(odd), None, "{odd:?}");
+            }
+        }
+    }
+}
+
+/// Systems of which this module reads only what sysinfo provides.
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use super::ProcessInfo;
+
+    pub(super) fn inspect(_: u32) -> ProcessInfo {
+        ProcessInfo::default()
+    }
+
+    pub(crate) fn pss(_: u32) -> Option<u64> {
+        None
+    }
+
+    /// Does nothing: this system has no such files.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn parse_files(_text: &str) {}
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -56,5 +262,71 @@ mod tests {
         assert!(usages[&this].rss.is_some_and(|bytes| bytes > 100_000));
         assert!(usages[&this].cpu.is_some());
         assert_eq!(usages.get(&missing), None);
+    }
+
+    #[test]
+    fn inspecting_the_test_process_returns_its_cpu_time_and_memory() {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let start = Instant::now();
+        let spent = |cpu: Option<Duration>| cpu.is_some_and(|cpu| cpu >= Duration::from_millis(20));
+        let mut info = inspect(std::process::id());
+        while !spent(info.usage.cpu) {
+            assert!(start.elapsed() < Duration::from_secs(20), "{info:?}");
+            info = inspect(std::process::id());
+        }
+        assert!(matches!(info.state, Some('R' | 'S')), "{info:?}");
+        assert!(info.usage.rss.is_some_and(|rss| rss > 500_000), "{info:?}");
+        assert!(info.usage.pss.is_some_and(|pss| pss > 100_000), "{info:?}");
+        assert!(pss(std::process::id()).is_some_and(|pss| pss > 100_000));
+    }
+
+    #[test]
+    fn a_sleeping_process_is_inspected_and_nothing_is_known_about_a_dead_process() {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let mut waiting =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        let mut info = inspect(waiting.id());
+        while info.state != Some('S') {
+            assert!(start.elapsed() < Duration::from_secs(10), "{info:?}");
+            info = inspect(waiting.id());
+        }
+        assert_eq!(info.usage.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
+        drop(waiting.stdin.take());
+        assert!(waiting.wait().unwrap().success());
+        assert_eq!(inspect(waiting.id()), ProcessInfo::default());
+        assert_eq!(inspect(u32::MAX), ProcessInfo::default());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_cannot_hide_behind_its_name() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
+        let dir = std::env::temp_dir().join(format!("evidence-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in [&b"\xff\xfe"[..], b"a) Z 1 (b", b"a\nb) R"] {
+            let program = dir.join(OsStr::from_bytes(name));
+            std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+            let mut process =
+                Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            let start = Instant::now();
+            let mut info = inspect(process.id());
+            while info.state != Some('S') {
+                assert!(start.elapsed() < Duration::from_secs(10), "{name:?}: {info:?}");
+                info = inspect(process.id());
+            }
+            assert!(info.usage.rss.is_some_and(|bytes| bytes > 100_000), "{name:?}: {info:?}");
+            let table = read(&[process.id()]).unwrap();
+            assert!(table.contains_key(&process.id()), "{name:?}");
+            drop(process.stdin.take());
+            process.wait().unwrap();
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

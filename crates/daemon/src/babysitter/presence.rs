@@ -6,8 +6,7 @@ use daemon_core::{Presence, ProcessSample};
 use daemon_sys::process::{Pid, exists};
 
 use super::settings::MemoryMeasure;
-use crate::evidence::pss;
-use crate::process_table;
+use crate::process_table::{self, pss};
 
 /// Returns whether each of these processes exists, and its resource usage.
 ///
