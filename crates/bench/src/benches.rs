@@ -1,16 +1,12 @@
 //! All benchmarks by name, in the order in which they run.
 
+mod daemon;
 mod dispatch;
-mod forks;
-mod idle;
-mod launch;
-mod memory;
-mod pool;
 mod prefork;
-mod replacement;
-mod report;
+pub(crate) mod report;
 
-use crate::Measured;
+use bench_server::Measured;
+
 use crate::table::{self, Row};
 
 /// A benchmark: its name, a short description, and its function.
@@ -27,33 +23,33 @@ const BENCHES: [Bench; 17] = [
     Bench {
         name: "memory",
         about: "memory of parent, fork server and 4 idle children",
-        run: memory::run,
+        run: daemon::memory,
     },
     Bench {
         name: "idle",
         about: "wake-ups of an idle pool of 100 children in 10 s",
-        run: idle::run,
+        run: daemon::idle,
     },
     Bench {
         name: "launch",
         about: "time from launch until 4 children, and until 32 children, are ready",
-        run: launch::run,
+        run: daemon::launch,
     },
     Bench {
         name: "replacement",
         about: "time from SIGKILL of one of 4 children until its replacement is ready",
-        run: replacement::run,
+        run: daemon::replacement,
     },
-    Bench { name: "fork", about: "one fork per connection, 16 clients", run: forks::small },
+    Bench { name: "fork", about: "one fork per connection, 16 clients", run: daemon::fork },
     Bench {
         name: "fork-300mb",
         about: "one fork per connection, 16 clients, 300 MB touched in the parent",
-        run: forks::large,
+        run: daemon::fork_large,
     },
     Bench {
         name: "pool",
         about: "a pool of 4 children, one connection per request, 16 clients",
-        run: pool::run,
+        run: daemon::pool,
     },
     Bench {
         name: "prefork",

@@ -4,10 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bench_server::Measured;
+
 use crate::clients::{self, Round};
-use crate::figures::{median, range};
+use crate::proc;
 use crate::running::{Running, ServerProgram};
-use crate::{Measured, proc};
+use crate::table::{Row, median, span};
 
 /// The number of counted rounds of each server. The rounds are shorter than most disturbances by
 /// other programs, so that a disturbance affects all servers.
@@ -29,7 +31,7 @@ pub(crate) struct Contestant {
 
 impl Contestant {
     /// Starts a server, and waits until it has `descendants` descendant processes.
-    pub(crate) fn start_contestant(
+    pub(crate) fn start(
         program: ServerProgram,
         server: &[&str],
         descendants: usize,
@@ -49,6 +51,14 @@ impl Contestant {
         Ok(())
     }
 
+    /// Returns a row with the median of the answers per second, compared with those of `bare`.
+    pub(crate) fn row(&self, bench: &'static str, name: &str, bare: &Contestant) -> Row {
+        Row::new(bench, name, "/s", self.rate())
+            .against("bare", bare.rate())
+            .failed(self.failed)
+            .note(self.note())
+    }
+
     /// Returns the median of the answers per second.
     pub(crate) fn rate(&self) -> f64 {
         median(&self.rates)
@@ -59,23 +69,15 @@ impl Contestant {
         median(&self.costs)
     }
 
-    /// Returns the number of missing or wrong answers.
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed
-    }
-
     /// Returns, as one line of text, the range of the answers per second, the processor time per
     /// answer, and the number of failures if there were any.
     pub(crate) fn note(&self) -> String {
-        let (least, most) = range(&self.rates);
         let failed = match self.failed {
             0 => String::new(),
             failed => format!(", {failed} FAILED"),
         };
-        format!(
-            "{least:.0} to {most:.0}, {:.0} us of processor time per answer{failed}",
-            self.cost()
-        )
+        let (range, cost) = (span(&self.rates), self.cost());
+        format!("{range}, {cost:.0} us of processor time per answer{failed}")
     }
 }
 

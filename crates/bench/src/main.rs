@@ -8,11 +8,9 @@
 //! ...) in the directory of this program, and `bench-loop` contains the servers without actix. To
 //! run any other server, this program starts itself with `--serve`.
 
-mod announce;
 mod benches;
 mod clients;
 mod duel;
-mod figures;
 mod peers;
 mod placement;
 mod proc;
@@ -21,9 +19,6 @@ mod servers;
 mod table;
 
 use std::process::ExitCode;
-
-/// The result of a measurement: a value, or the reason why there is none.
-type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,11 +1,12 @@
-//! Runs a Python script that measures the process pools of Python's standard library, for
-//! comparison with the dispatcher.
+//! Other products, with which ours are compared: the process pools of Python's standard library, and
+//! `Parallel::Prefork` in Perl, the original of `daemon-prefork`.
 
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
-use crate::Measured;
+use bench_server::Measured;
 
-const SCRIPT: &str = r#"
+const PYTHON: &str = r#"
 import sys, time, multiprocessing, concurrent.futures
 
 def nop(data):
@@ -38,9 +39,24 @@ main(sys.argv[1], int(sys.argv[2]))
 /// otherwise of `ProcessPoolExecutor`.
 pub(crate) fn python(kind: &str, tasks: usize) -> Measured<f64> {
     let output =
-        Command::new("python3").args(["-c", SCRIPT, kind]).arg(tasks.to_string()).output()?;
+        Command::new("python3").args(["-c", PYTHON, kind]).arg(tasks.to_string()).output()?;
     let figure = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
     figure.map_err(|_no_number| {
         format!("cannot measure with python3: {}", String::from_utf8_lossy(&output.stderr)).into()
     })
+}
+
+const PERL: &str = include_str!("parallel_prefork.pl");
+
+/// Returns whether `Parallel::Prefork` is installed (Debian's package libparallel-prefork-perl).
+pub(crate) fn parallel_prefork_is_installed() -> bool {
+    let mut perl = Command::new("perl");
+    perl.args(["-MParallel::Prefork", "-e", "1"]).stdin(Stdio::null()).stderr(Stdio::null());
+    perl.status().is_ok_and(|status| status.success())
+}
+
+/// Replaces this process with Perl, which runs the accept loop of the server `prefork-pool`. Returns only if Perl
+/// cannot be executed.
+pub(crate) fn parallel_prefork(workers: &str) -> Measured<()> {
+    Err(Command::new("perl").args(["-e", PERL, workers]).exec().into())
 }

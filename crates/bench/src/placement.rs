@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::Measured;
+use bench_server::Measured;
 
 /// The placement of two communicating sides on processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench_server::Measured;
 use daemon_sys::process::{Pid, Signal, SignalOutcome, signal};
 
-use crate::{Measured, clients, proc, table};
+use crate::{clients, proc, table};
 
 /// The argument that makes the program `bench` run a server instead of the benchmarks.
 pub(crate) const SERVE: &str = "--serve";

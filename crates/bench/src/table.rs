@@ -1,4 +1,4 @@
-//! The output: progress, the table at the end, and the same data as JSON.
+//! The output: figures, progress, the table at the end, and the same data as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::Measured;
+use bench_server::Measured;
 
 /// A measurement, the figure that it is compared with, and its bar, which is the required value.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +32,9 @@ pub(crate) struct Row {
     pub(crate) holds: Option<bool>,
     /// Additional information.
     pub(crate) note: String,
+    /// The number of failed requests.
+    #[serde(skip)]
+    failed: u64,
 }
 
 /// The figure of a limit or peer.
@@ -75,7 +78,18 @@ impl Row {
             bar: None,
             holds: None,
             note: String::new(),
+            failed: 0,
         }
+    }
+
+    /// Creates a row with the median of repeated measurements, and their range as a note.
+    pub(crate) fn median(
+        bench: &'static str,
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: &[f64],
+    ) -> Row {
+        Row::new(bench, name, unit, median(ours)).note(span(ours))
     }
 
     /// Sets the figure of the limit or peer, and the ratio to it.
@@ -85,31 +99,32 @@ impl Row {
         self
     }
 
-    /// Sets the bar, and whether it holds. A bar for a ratio holds only if the limit or peer was
-    /// set before.
+    /// Sets the bar, and whether it holds: not if requests have failed. A bar for a ratio holds
+    /// only if the limit or peer was set before.
     pub(crate) fn bar(mut self, bar: Bar) -> Row {
         self.bar = Some(bar);
-        self.holds = Some(match bar {
+        let holds = match bar {
             Bar::RatioAtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
             Bar::RatioAtMost(most) => self.ratio.is_some_and(|ratio| ratio <= most),
             Bar::AtMost(most) => self.ours <= most,
             Bar::AtLeast(least) => self.ours >= least,
-        });
+        };
+        self.holds = Some(holds && self.failed == 0);
         self
     }
 
-    /// Records the number of failed requests. If it is not 0, the bar does not hold. Call this
-    /// method after `bar`.
+    /// Sets the number of failed requests. Call this method before `bar`.
     pub(crate) fn failed(mut self, requests: u64) -> Row {
-        if requests > 0 {
-            self.holds = self.holds.map(|_reached| false);
-        }
+        self.failed = requests;
         self
     }
 
-    /// Sets the additional information.
-    pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
-        self.note = note.into();
+    /// Adds information.
+    pub(crate) fn note(mut self, note: impl AsRef<str>) -> Row {
+        if !self.note.is_empty() {
+            self.note.push_str(", ");
+        }
+        self.note.push_str(note.as_ref());
         self
     }
 
@@ -134,6 +149,30 @@ impl Row {
             self.note.clone(),
         ]
     }
+}
+
+/// Returns the median; NaN if there are no figures.
+pub(crate) fn median(figures: &[f64]) -> f64 {
+    let sorted = sorted(figures);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle), sorted.len() % 2) {
+        (None, _) => f64::NAN,
+        (Some(upper), 0) => f64::midpoint(sorted[middle - 1], *upper),
+        (Some(middle), _) => *middle,
+    }
+}
+
+/// Returns the range of the figures as text.
+pub(crate) fn span(figures: &[f64]) -> String {
+    let sorted = sorted(figures);
+    let end = |figure: Option<&f64>| figure.map_or("none".to_owned(), |end| self::figure(*end));
+    format!("{} to {}", end(sorted.first()), end(sorted.last()))
+}
+
+fn sorted(figures: &[f64]) -> Vec<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
 fn figure(figure: f64) -> String {
@@ -214,10 +253,10 @@ mod tests {
 
     #[test]
     fn a_bar_does_not_hold_if_requests_failed() {
-        let row = Row::new("x", "x", "s", 1.0).bar(Bar::AtMost(2.0));
-        assert_eq!(row.clone().failed(0).holds, Some(true));
-        assert_eq!(row.failed(1).holds, Some(false));
-        assert_eq!(Row::new("x", "x", "s", 1.0).failed(1).holds, None);
+        let row = |failed| Row::new("x", "x", "s", 1.0).failed(failed);
+        assert_eq!(row(0).bar(Bar::AtMost(2.0)).holds, Some(true));
+        assert_eq!(row(1).bar(Bar::AtMost(2.0)).holds, Some(false));
+        assert_eq!(row(1).holds, None);
     }
 
     #[test]
@@ -234,5 +273,17 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0].find("ours"), lines[1].find("1.50 ms"));
         assert!(lines[1].ends_with("<= 2 ms  yes"));
+    }
+
+    #[test]
+    fn the_median_does_not_depend_on_the_order() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn the_range_covers_all_figures() {
+        assert_eq!(span(&[3.0, 100.0, 2.0]), "2.00 to 100");
     }
 }

@@ -1,11 +1,12 @@
 //! Benchmarks of the dispatcher: throughput, latency, and the time that a crash or an exceeded
 //! limit costs.
 
-use crate::figures::{median, range};
+use bench_server::Measured;
+
+use crate::peers;
 use crate::placement::Placement;
 use crate::running::{Running, ServerProgram};
-use crate::table::{Bar, Row};
-use crate::{Measured, peers};
+use crate::table::{Bar, Row, median, span};
 
 /// Starts a server that this program contains. Returns the values that the server prints with this
 /// key, up to the value `end`.
@@ -34,19 +35,12 @@ pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
         pools.push(peers::python("pool", 40_000)?);
         executors.push(peers::python("executor", 8_000)?);
     }
-    let (least, most) = range(&ours);
-    let rate = median(&ours);
-    let row = |name: &str| Row::new(bench, name, "/s", rate);
+    let name = "no-op tasks of 64 bytes, 1000 outstanding";
+    let row = || Row::new(bench, name, "/s", median(&ours));
     Ok(vec![
-        row("no-op tasks of 64 bytes, 1000 outstanding")
-            .bar(Bar::AtLeast(100_000.0))
-            .note(format!("{least:.0} to {most:.0}")),
-        row("no-op tasks of 64 bytes, 1000 outstanding")
-            .against("multiprocessing.Pool", median(&pools))
-            .bar(Bar::RatioAtLeast(1.5)),
-        row("no-op tasks of 64 bytes, 1000 outstanding")
-            .against("ProcessPoolExecutor", median(&executors))
-            .bar(Bar::RatioAtLeast(8.0)),
+        Row::median(bench, name, "/s", &ours).bar(Bar::AtLeast(100_000.0)),
+        row().against("multiprocessing.Pool", median(&pools)).bar(Bar::RatioAtLeast(1.5)),
+        row().against("ProcessPoolExecutor", median(&executors)).bar(Bar::RatioAtLeast(8.0)),
     ])
 }
 
@@ -66,14 +60,11 @@ fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Ro
         ours.push(one(&["dispatch-latency", "5000", placement.word()], "LATENCY")?);
         bare.push(one(&["ping-pong", "64", "10000", placement.word()], "LATENCY")?);
     }
-    let (least, most) = range(&ours);
-    let (bare_least, bare_most) = range(&bare);
-    let note = format!("{least:.1} to {most:.1}, socketpair {bare_least:.1} to {bare_most:.1}");
     let name = format!("one task of 64 bytes at a time, {place}");
-    Ok(Row::new(bench, name, "us", median(&ours))
+    Ok(Row::median(bench, name, "us", &ours)
         .against("socketpair", median(&bare))
         .bar(Bar::RatioAtMost(1.5))
-        .note(note))
+        .note(format!("socketpair {}", span(&bare))))
 }
 
 /// Measures the throughput of tasks with payloads of 64 KiB in both directions, and compares it
@@ -94,34 +85,16 @@ pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
 /// Measures the time from SIGKILL of a worker until the task's caller is notified.
 pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
     let notified = read_values(&["dispatch-kill", "40"], "NOTIFIED")?;
-    let (least, most) = range(&notified);
-    Ok(vec![
-        Row::new(
-            bench,
-            "time from SIGKILL of a worker until the task's caller is notified",
-            "ms",
-            median(&notified),
-        )
-        .bar(Bar::AtMost(5.0))
-        .note(format!("{least:.2} to {most:.2}")),
-    ])
+    let name = "time from SIGKILL of a worker until the task's caller is notified";
+    Ok(vec![Row::median(bench, name, "ms", &notified).bar(Bar::AtMost(5.0))])
 }
 
 /// Measures the time from when a task exceeds its hard time limit until the next task is done. The
 /// dispatcher has one worker, which is killed and replaced.
 pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
     let next = read_values(&["dispatch-hard", "40"], "NEXT")?;
-    let (least, most) = range(&next);
-    Ok(vec![
-        Row::new(
-            bench,
-            "time from exceeding the hard limit until the next task is done",
-            "ms",
-            median(&next),
-        )
-        .bar(Bar::AtMost(50.0))
-        .note(format!("{least:.2} to {most:.2}; one worker")),
-    ])
+    let name = "time from exceeding the hard limit until the next task is done";
+    Ok(vec![Row::median(bench, name, "ms", &next).bar(Bar::AtMost(50.0)).note("one worker")])
 }
 
 /// Measures the memory per queued request, and the throughput, with 10,000 and with 1,000,000

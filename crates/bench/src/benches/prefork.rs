@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use bench_server::Measured;
 use daemon_sys::process::Signal;
 
-use crate::Measured;
 use crate::duel::{Contestant, compare_alternating};
-use crate::figures::{median, range};
+use crate::peers;
 use crate::running::{Running, ServerProgram, send};
-use crate::servers::parallel_prefork;
-use crate::table::{self, Bar, Row};
+use crate::table::{self, Bar, Row, median};
 
 const CLIENTS: usize = 16;
 const WORKERS: usize = 4;
@@ -38,28 +37,19 @@ fn program(server: &str) -> ServerProgram {
 
 /// Measures the requests per second, with one connection per request.
 pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
-    let start_contestant = |server| {
-        Contestant::start_contestant(program(server), &[server, &WORKERS.to_string()], WORKERS)
-    };
-    let mut contestants =
-        vec![start_contestant(BARE)?, start_contestant(OURS)?, start_contestant(POLITE)?];
+    let start =
+        |server| Contestant::start(program(server), &[server, &WORKERS.to_string()], WORKERS);
+    let mut contestants = vec![start(BARE)?, start(OURS)?, start(POLITE)?];
     if original_is_there() {
-        contestants.push(start_contestant(ORIGINAL)?);
+        contestants.push(start(ORIGINAL)?);
     }
     compare_alternating(&mut contestants, CLIENTS)?;
     let [bare, ours, polite, original @ ..] = contestants.as_slice() else {
         return Err("expected at least three servers".into());
     };
     let mut rows = vec![
-        Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
-            .against("bare", bare.rate())
-            .bar(Bar::RatioAtLeast(0.95))
-            .failed(ours.failed())
-            .note(ours.note()),
-        Row::new(bench, "prefork, a loop that handles stop signals", "/s", polite.rate())
-            .against("bare", bare.rate())
-            .failed(polite.failed())
-            .note(polite.note()),
+        ours.row(bench, "prefork, an accept loop", bare).bar(Bar::RatioAtLeast(0.95)),
+        polite.row(bench, "prefork, a loop that handles stop signals", bare),
     ];
     rows.extend(original.iter().map(|original| {
         Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
@@ -116,10 +106,8 @@ fn compare(
     measure: impl Fn(&str) -> Measured<Vec<f64>>,
 ) -> Measured<Vec<Row>> {
     let times = measure(OURS)?;
-    let ours = median(&times);
-    let (least, most) = range(&times);
-    let row = || Row::new(bench, name, "ms", ours);
-    let mut rows = vec![row().bar(Bar::AtMost(bar)).note(format!("{least:.2} to {most:.2}"))];
+    let row = || Row::new(bench, name, "ms", median(&times));
+    let mut rows = vec![Row::median(bench, name, "ms", &times).bar(Bar::AtMost(bar))];
     if let Some(bare) = bare {
         rows.push(row().against("bare", median(&measure(bare)?)));
     }
@@ -135,7 +123,7 @@ fn up(server: &mut Running, workers: usize) -> Measured<BTreeSet<u32>> {
 }
 
 fn original_is_there() -> bool {
-    let there = parallel_prefork::is_there();
+    let there = peers::parallel_prefork_is_installed();
     if !there {
         table::say("  Parallel::Prefork is not installed (libparallel-prefork-perl)");
     }

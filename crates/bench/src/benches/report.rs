@@ -1,17 +1,20 @@
 //! Measures the processor time of a child's status report, and counts its system calls if strace(1)
 //! is installed.
 
+use std::cell::Cell;
 use std::fs;
 use std::process::{self, Command};
 
-use daemon_core::MonotonicTime;
+use bench_server::Measured;
+use daemon_core::{
+    MonotonicTime, Scoreboard, ScoreboardLine, Seat, SlotNumber, Status, WakeParent, lines_for,
+};
 use daemon_forkserver::now;
+use daemon_sys::shared;
 
-use crate::figures::median;
+use crate::proc;
 use crate::running::SERVE;
-use crate::servers::reports::ReportingSeat;
-use crate::table::{self, Bar, Row};
-use crate::{Measured, proc};
+use crate::table::{self, Bar, Row, median};
 
 const PAIRS: u64 = 1_000_000;
 const BATCHES: usize = 9;
@@ -76,4 +79,57 @@ fn calls_of(reports: usize) -> Measured<Option<usize>> {
     // There is no log if strace could not run.
     let _ = fs::remove_file(&log);
     Ok(calls)
+}
+
+/// A wakeup that only counts its calls, because no parent sleeps here.
+#[derive(Default)]
+struct CountingWakeup {
+    wakes: Cell<u64>,
+}
+
+impl WakeParent for &'static CountingWakeup {
+    fn wake(&self) {
+        self.wakes.set(self.wakes.get() + 1);
+    }
+}
+
+/// A seat on a scoreboard whose parent is awake.
+struct ReportingSeat {
+    seat: Seat<&'static CountingWakeup>,
+    wakeup: &'static CountingWakeup,
+}
+
+impl ReportingSeat {
+    /// Creates a scoreboard and takes a seat on it.
+    fn new() -> Measured<ReportingSeat> {
+        const SLOTS: u32 = 64;
+        let lines: &'static [ScoreboardLine] = shared::anonymous(lines_for(SLOTS)?)?;
+        let scoreboard = Scoreboard::format(lines, SLOTS, now())?;
+        let slot = SlotNumber::new(3);
+        let generation = scoreboard.open_slot(slot, now())?;
+        let wakeup: &'static CountingWakeup = Box::leak(Box::default());
+        let seat = Seat::take(scoreboard.reader(), slot, generation, process::id(), now(), wakeup)?;
+        seat.report(Status::Fresh, now())?;
+        seat.report(Status::Serving, now())?;
+        Ok(ReportingSeat { seat, wakeup })
+    }
+
+    /// Reports this many times that a request has ended and that the next request has started.
+    /// `clock` returns the time of each report. Fails if a report wakes the parent.
+    fn report(&self, times: u64, clock: impl Fn() -> MonotonicTime) -> Measured<()> {
+        for _pair in 0..times {
+            self.seat.report(Status::Waiting, clock())?;
+            self.seat.report(Status::Serving, clock())?;
+        }
+        match self.wakeup.wakes.get() {
+            0 => Ok(()),
+            wakes => Err(format!("{wakes} reports woke a parent that was awake").into()),
+        }
+    }
+}
+
+/// Makes this many reports, so that strace(1) can count the system calls of a process that does
+/// nothing else.
+pub(crate) fn report(count: u64) -> Measured<()> {
+    ReportingSeat::new()?.report(count / 2, now)
 }

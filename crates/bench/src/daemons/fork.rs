@@ -4,26 +4,16 @@
 //! This program does not contain the code of the other servers, because a user's daemon does not
 //! contain it either. That code would otherwise be mapped and measured too.
 
-#[path = "../announce.rs"]
-mod announce;
-mod echo;
-#[path = "../listening.rs"]
-mod listening;
-#[path = "../program.rs"]
-mod program;
-
 use std::process::ExitCode;
 
 use actix_daemon::{Daemon, PostFork};
-
-use listening::listen;
-use program::Measured;
+use bench_server::{Measured, echo, listen, run_server};
 
 /// The maximum number of children, the same as in `loops/plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {
-    program::become_one("bench-fork", |_no_arguments| serve())
+    run_server("bench-fork", |_no_arguments| serve())
 }
 
 fn serve() -> Measured<()> {
@@ -31,6 +21,6 @@ fn serve() -> Measured<()> {
     Daemon::builder()
         .model(PostFork::new(CHILDREN))
         .alias("bench")
-        .serve(listener, |mut stream, _child| async move { echo::waiting(&mut stream).await })?;
+        .serve(listener, |mut stream, _child| async move { echo(&mut stream).await })?;
     Ok(())
 }

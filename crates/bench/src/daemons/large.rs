@@ -1,16 +1,6 @@
 //! `bench-large MEGABYTES`: forks one child with an actix System for each connection. The parent
 //! allocates `MEGABYTES` MiB of memory after the launch, and keeps it.
 
-#[path = "../announce.rs"]
-mod announce;
-mod echo;
-#[path = "../listening.rs"]
-mod listening;
-#[path = "../program.rs"]
-mod program;
-#[path = "../touching.rs"]
-mod touching;
-
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 
@@ -18,16 +8,13 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
     ChildActor, Daemon, DaemonActor, DaemonChild, ParentAcceptor, PostFork, Program, UpdateStatus,
 };
-
-use listening::listen;
-use program::Measured;
-use touching::touch;
+use bench_server::{Measured, echo, listen, run_server, touch};
 
 /// The maximum number of children, the same as in `loops/plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {
-    program::become_one("bench-large", |arguments| match arguments {
+    run_server("bench-large", |arguments| match arguments {
         [megabytes] => serve(megabytes.parse()?),
         other => Err(format!("the argument must be a number of megabytes, not {other:?}").into()),
     })
@@ -78,7 +65,7 @@ impl Handler<DaemonChild<TcpStream>> for IdleSession {
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request) {
                 // Ignore errors of the client.
-                let _ = echo::waiting(&mut stream).await;
+                let _ = echo(&mut stream).await;
             }
             daemon.do_send(UpdateStatus::Done);
         };

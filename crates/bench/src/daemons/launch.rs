@@ -1,12 +1,5 @@
 //! `bench-launch CHILDREN`: a pool that prints how long its launch took, and then stops.
 
-#[path = "../announce.rs"]
-mod announce;
-#[path = "../listening.rs"]
-mod listening;
-#[path = "../program.rs"]
-mod program;
-
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,13 +9,10 @@ use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, Daemon, DaemonActor, DaemonChild, DaemonParent, PreFork,
     Program, Shutdown, StopMode, Subscribe, UpdateStatus,
 };
-
-use announce::print;
-use listening::listen;
-use program::Measured;
+use bench_server::{Measured, listen, print, run_server};
 
 fn main() -> ExitCode {
-    program::become_one("bench-launch", |arguments| match arguments {
+    run_server("bench-launch", |arguments| match arguments {
         [children] => until_up(children.parse()?),
         other => Err(format!("the argument must be a number of children, not {other:?}").into()),
     })

@@ -4,23 +4,13 @@
 //! This program does not contain the code of the other servers, because a user's daemon does not
 //! contain it either. That code would otherwise be mapped and measured too.
 
-#[path = "../announce.rs"]
-mod announce;
-mod echo;
-#[path = "../listening.rs"]
-mod listening;
-#[path = "../program.rs"]
-mod program;
-
 use std::process::ExitCode;
 
 use actix_daemon::{Daemon, PreFork};
-
-use listening::listen;
-use program::Measured;
+use bench_server::{Measured, echo, listen, run_server};
 
 fn main() -> ExitCode {
-    program::become_one("bench-pool", |arguments| match arguments {
+    run_server("bench-pool", |arguments| match arguments {
         [children] => serve(children.parse()?, None),
         [children, board] => serve(children.parse()?, Some(board)),
         other => Err(format!(
@@ -38,7 +28,6 @@ fn serve(children: u32, board: Option<&str>) -> Measured<()> {
     if let Some(board) = board {
         builder = builder.board_file(board);
     }
-    builder
-        .serve(listener, |mut stream, _child| async move { echo::waiting(&mut stream).await })?;
+    builder.serve(listener, |mut stream, _child| async move { echo(&mut stream).await })?;
     Ok(())
 }

@@ -3,11 +3,12 @@
 
 use std::net::TcpListener;
 
+use bench_server::{Measured, echo_blocking, listen, touch};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::{Signal, die_with_parent, exit_now, this_pid};
 use daemon_sys::reap::{reap_any, wait_for};
 
-use crate::{Measured, echo, listen, report_running, touch};
+use crate::report_running;
 
 /// Forks a child for each connection. The child echoes a line and exits, and the parent reaps it.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
@@ -16,7 +17,7 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     loop {
         let (stream, _peer) = listener.accept()?;
         match fork()? {
-            ForkResult::Child => exit_now(echo::blocking(&stream).is_err().into()),
+            ForkResult::Child => exit_now(echo_blocking(&stream).is_err().into()),
             ForkResult::Parent(_child) => drop(stream),
         }
         while reap_any()?.is_some() {}
@@ -48,7 +49,7 @@ fn serve(listener: &TcpListener) -> ! {
     loop {
         match listener.accept() {
             // Ignore errors of the client.
-            Ok((stream, _peer)) => drop(echo::blocking(&stream)),
+            Ok((stream, _peer)) => drop(echo_blocking(&stream)),
             Err(_no_listener) => exit_now(1),
         }
     }

@@ -6,28 +6,16 @@
 //! program's file, the kernel also maps the pages around that page. If this file contained the code
 //! of the daemons, pages of that code would be mapped and measured too.
 
-#[path = "../announce.rs"]
-mod announce;
 mod bare;
-mod echo;
-#[path = "../listening.rs"]
-mod listening;
 mod plain;
 mod prefork;
-#[path = "../program.rs"]
-mod program;
-#[path = "../touching.rs"]
-mod touching;
 
 use std::process::ExitCode;
 
-use announce::print;
-use listening::listen;
-use program::Measured;
-use touching::touch;
+use bench_server::{Measured, print, run_server};
 
 fn main() -> ExitCode {
-    program::become_one("bench-loop", run)
+    run_server("bench-loop", run)
 }
 
 fn run(server: &[&str]) -> Measured<()> {

@@ -4,13 +4,12 @@
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
+use bench_server::{Measured, echo_blocking, listen, touch};
 use daemon_forkserver::core::Status;
 use daemon_forkserver::{
     ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, now,
 };
 use daemon_sys::poll::{Interest, wait};
-
-use crate::{Measured, echo, listen, touch};
 
 /// The maximum number of children, the same as in `daemons/fork.rs`.
 const CHILDREN: u32 = 64;
@@ -25,7 +24,7 @@ impl ChildProgram for Echo {
         // Ignore an error of the report, because no code of this program reads the status.
         let _ = start.seat.report(Status::Serving, now());
         let done = start.request.map_err(std::io::Error::other);
-        done.and_then(|stream| echo::blocking(&stream)).is_err().into()
+        done.and_then(|stream| echo_blocking(&stream)).is_err().into()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 
+use bench_server::{Measured, echo_blocking, listen};
 use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 
-use crate::{Measured, echo, listen, report_running};
+use crate::report_running;
 
 /// The status of a worker that serves a connection.
 const SERVING: char = 'G';
@@ -21,7 +22,7 @@ pub(super) fn pool(workers: u32) -> Measured<()> {
             let (stream, _peer) = listener.accept()?;
             worker.set_status(SERVING)?;
             // Ignore errors of the client.
-            drop(echo::blocking(&stream));
+            drop(echo_blocking(&stream));
             worker.set_status(STATUS_IDLE)?;
         }
     })
@@ -38,7 +39,7 @@ pub(super) fn polite_pool(workers: u32) -> Measured<()> {
                 Ok((stream, _peer)) => {
                     worker.set_status(SERVING)?;
                     stream.set_nonblocking(false)?;
-                    drop(echo::blocking(&stream));
+                    drop(echo_blocking(&stream));
                     worker.set_status(STATUS_IDLE)?;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
