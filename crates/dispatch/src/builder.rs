@@ -19,7 +19,7 @@ use crate::fallback::FallbackRequest;
 use crate::methods::{AddMethodError, AnonymousMethod, Class, Method, Methods};
 use crate::output_limit::DEFAULT_OUTPUT_LIMIT;
 use crate::request::RequestDone;
-use crate::scheduler::Lane;
+use crate::scheduler::{IdleOrder, Lane};
 use crate::talkback::{Talkback, Verbosity};
 use crate::task::Task;
 
@@ -48,6 +48,7 @@ impl Dispatcher {
             alias: None,
             verbosity: Verbosity::default(),
             queue_capacity: 10_000,
+            idle_order: IdleOrder::default(),
             result_limit: RESULT_LIMIT,
             lanes: Vec::new(),
             defaults: RequestDefaults { attempts: 1, ..RequestDefaults::default() },
@@ -87,6 +88,7 @@ pub struct DispatcherBuilder {
     pub(crate) alias: Option<String>,
     pub(crate) verbosity: Verbosity,
     pub(crate) queue_capacity: usize,
+    pub(crate) idle_order: IdleOrder,
     pub(crate) result_limit: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) defaults: RequestDefaults,
@@ -205,6 +207,16 @@ impl DispatcherBuilder {
     /// [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
     pub fn queue_capacity(mut self, requests: usize) -> Self {
         self.queue_capacity = requests;
+        self
+    }
+
+    /// Sets which of several idle workers receives a task;
+    /// [`MostRecent`](IdleOrder::MostRecent) by default.
+    ///
+    /// `POE::Component::PreforkDispatch` gives each task to the child that has been idle longest,
+    /// which is [`LongestIdle`](IdleOrder::LongestIdle).
+    pub fn idle_order(mut self, order: IdleOrder) -> Self {
+        self.idle_order = order;
         self
     }
 

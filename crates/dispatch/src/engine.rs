@@ -36,7 +36,9 @@ use crate::reply::ReplySender;
 use crate::request::{
     CancellationToken, IfRunning, NewRequest, RequestDone, RequestInfo, RequestParts,
 };
-use crate::scheduler::{CancelOutcome, JobKey, Lane, Scheduler, SchedulerAction, WorkerKillReason};
+use crate::scheduler::{
+    CancelOutcome, IdleOrder, JobKey, Lane, Scheduler, SchedulerAction, WorkerKillReason,
+};
 use crate::talkback::{EventLog, Verbosity, report};
 use crate::worker::WorkerFds;
 
@@ -184,6 +186,7 @@ pub(crate) struct EngineConfig {
     pub(crate) claims: SharedClaims,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) queue_max: usize,
+    pub(crate) idle_order: IdleOrder,
     pub(crate) defaults: RequestDefaults,
     pub(crate) verbosity: Verbosity,
     pub(crate) max_forks: usize,
@@ -250,6 +253,7 @@ impl Engine {
             claims,
             lanes,
             queue_max,
+            idle_order,
             defaults,
             verbosity,
             max_forks,
@@ -266,7 +270,7 @@ impl Engine {
         };
         let events = EventLog { log: actix_daemon::logger(), recipient: None, verbosity };
         let slots = claims.slots();
-        let scheduler = Scheduler::new(slots, methods.len(), lanes, queue_max, claims);
+        let scheduler = Scheduler::new(slots, methods.len(), lanes, queue_max, idle_order, claims);
         Engine {
             inputs,
             sender,

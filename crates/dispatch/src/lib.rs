@@ -76,6 +76,7 @@
 //! | [`Class`], [`AnonymousMethod`] | methods in a namespace, and methods without a name |
 //! | [`FallbackRequest`] | requests for unknown methods |
 //! | [`Lane`] | a separate queue with a concurrency limit |
+//! | [`IdleOrder`] | the choice among idle workers |
 //! | [`Cancel`], [`GetStats`], [`GetDeadLetters`] | other messages of the dispatcher |
 //! | [`Talkback`] | log messages and worker output, as messages |
 //!
@@ -132,6 +133,6 @@ pub use fallback::FallbackRequest;
 pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
 pub use methods::{AnonymousMethod, Class};
 pub use request::{CancellationToken, IfRunning, NewRequest, RequestDone, RequestId, RequestInfo};
-pub use scheduler::{CancelOutcome, Lane, Stats};
+pub use scheduler::{CancelOutcome, IdleOrder, Lane, Stats};
 pub use talkback::Talkback;
 pub use task::{RunTask, Task};

@@ -40,6 +40,7 @@ use queue::{JobQueue, QueueEntry};
 pub(crate) use records::JobKey;
 use records::{JobRecord, JobRecords, JobState};
 pub use stats::{CancelOutcome, Stats};
+pub use workers::IdleOrder;
 use workers::{WorkerState, WorkerTable};
 
 /// The maximum number of tasks that a worker has in flight.
@@ -201,6 +202,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         methods: usize,
         lanes: Vec<Lane>,
         queue_max: usize,
+        idle_order: IdleOrder,
         claims: C,
     ) -> Self {
         Scheduler {
@@ -209,7 +211,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             queue: JobQueue::new(lanes),
             queued: 0,
             queue_max,
-            workers: WorkerTable::new(slots),
+            workers: WorkerTable::new(slots, idle_order),
             latency_estimates: LatencyEstimates::new(methods),
             claims,
             intake: IntakeState::Accepting,

@@ -16,9 +16,9 @@ mod program {
 use program::{
     AnonymousMethod, Bytes, Call, Cancel, CancelOutcome, CancellationToken, Class, DeadLetter,
     Dispatcher, DispatcherActor, DispatcherBuilder, Failure, FallbackRequest, GetDeadLetters,
-    GetStats, IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection, Reply,
-    RequestDone, RequestId, RequestInfo, RequestState, RunTask, RunningDispatcher, Stats, Talkback,
-    Task, TaskResult, WorkerDaemon,
+    GetStats, IdleOrder, IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection,
+    Reply, RequestDone, RequestId, RequestInfo, RequestState, RunTask, RunningDispatcher, Stats,
+    Talkback, Task, TaskResult, WorkerDaemon,
 };
 
 #[expect(unused_imports, reason = "the imports themselves are the test")]

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -20,12 +21,14 @@ type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>(
 /// One end of a link.
 ///
 /// The socket is close-on-exec, and no call waits, whatever the flags of the socket are: another
-/// process that has this end could change them. After this end is dropped, the other end reads
+/// process that has this end could change them. Only [`receive`](Self::receive) waits after
+/// [`wait_in_receive`](Self::wait_in_receive). After this end is dropped, the other end reads
 /// end-of-file, unless a forked process holds a copy of this end. A child must therefore close
 /// the ends that it does not use.
 #[derive(Debug)]
 pub struct LinkEnd {
     socket: OwnedFd,
+    receive_flags: libc::c_int,
 }
 
 /// Creates a link and returns its two ends, which are equivalent.
@@ -114,6 +117,20 @@ impl LinkEnd {
         })
     }
 
+    /// Makes [`receive`](Self::receive) wait for data until about this time has passed, or until the
+    /// process receives a signal. The system rounds the time up, by at most a few milliseconds.
+    ///
+    /// On systems other than Linux, `receive` still does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If the time is longer than the system can represent.
+    pub fn wait_in_receive(&mut self, time: Duration) -> io::Result<()> {
+        platform::set_receive_timeout(&self.socket, time)?;
+        self.receive_flags = platform::RECEIVE_WAITING;
+        Ok(())
+    }
+
     /// Receives bytes into `buf`, appends the received descriptors to `fds`, and returns the number
     /// of bytes. The number is 0 if the other end is closed or `buf` is empty.
     ///
@@ -123,7 +140,7 @@ impl LinkEnd {
     ///
     /// # Errors
     ///
-    /// - `WouldBlock` if there is no data.
+    /// - `WouldBlock` if there is no data, also if a wait for data has ended without any.
     /// - `InvalidData` if descriptors were lost because this process has reached its limit of open
     ///   descriptors. The received descriptors cannot be assigned to messages any more, so the link
     ///   is unusable.
@@ -135,11 +152,13 @@ impl LinkEnd {
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = size_of::<ControlBuffer>() as _;
-        let length = retry(|| {
+        let receive = || {
             // SAFETY: the header's pointers are to `space`, which is `buf`, and to `control`, both
             // ours to write, with their true lengths.
-            unsafe { libc::recvmsg(self.raw(), &raw mut message, platform::RECEIVE) }
-        })?;
+            unsafe { libc::recvmsg(self.raw(), &raw mut message, self.receive_flags) }
+        };
+        let length =
+            if self.receive_flags == platform::RECEIVE { retry(receive) } else { once(receive) }?;
         detach(&message, fds)?;
         if message.msg_flags & libc::MSG_CTRUNC != 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost"));
@@ -162,6 +181,17 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
             return Err(error);
         }
     }
+}
+
+/// Makes a call that can wait. A signal ends the wait as if the time had passed.
+fn once(call: impl FnOnce() -> isize) -> io::Result<usize> {
+    usize::try_from(call()).map_err(|_negative| {
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::Interrupted => io::ErrorKind::WouldBlock.into(),
+            _ => error,
+        }
+    })
 }
 
 fn empty_message() -> libc::msghdr {
@@ -229,7 +259,7 @@ impl AsFd for LinkEnd {
 /// `MSG_DONTWAIT` when they send.
 impl From<OwnedFd> for LinkEnd {
     fn from(socket: OwnedFd) -> LinkEnd {
-        LinkEnd { socket }
+        LinkEnd { socket, receive_flags: platform::RECEIVE }
     }
 }
 
@@ -245,12 +275,21 @@ impl From<LinkEnd> for OwnedFd {
 mod platform {
     use std::io;
     use std::os::fd::OwnedFd;
+    use std::time::Duration;
 
     use libc::c_int;
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
     pub(super) const SEND: c_int = libc::MSG_DONTWAIT;
     pub(super) const RECEIVE: c_int = libc::MSG_DONTWAIT;
+    pub(super) const RECEIVE_WAITING: c_int = RECEIVE;
+
+    /// Does nothing: the socket must stay nonblocking, because some systems ignore `MSG_DONTWAIT`
+    /// when they send.
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
+    pub(super) fn set_receive_timeout(_: &OwnedFd, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
 
     pub(super) fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
@@ -263,12 +302,26 @@ mod platform {
 #[cfg(all(target_os = "linux", not(fallback)))]
 mod platform {
     use std::io;
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::time::Duration;
 
     use libc::c_int;
+    use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+    use nix::sys::time::TimeVal;
+
+    use crate::listen::set_nonblocking;
 
     pub(super) const SEND: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    pub(super) const RECEIVE: c_int = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    pub(super) const RECEIVE: c_int = RECEIVE_WAITING | libc::MSG_DONTWAIT;
+    pub(super) const RECEIVE_WAITING: c_int = libc::MSG_CMSG_CLOEXEC;
+
+    /// Makes the socket blocking, with a timeout.
+    pub(super) fn set_receive_timeout(socket: &OwnedFd, time: Duration) -> io::Result<()> {
+        let seconds = time.as_secs().try_into().map_err(io::Error::other)?;
+        let time = TimeVal::new(seconds, time.subsec_micros().into());
+        setsockopt(socket, ReceiveTimeout, &time)?;
+        set_nonblocking(socket.as_fd(), false).map_err(io::Error::other)
+    }
 
     #[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]
     pub(super) fn close_on_exec(_: &OwnedFd) -> io::Result<()> {
@@ -362,6 +415,32 @@ mod tests {
             };
             assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         }
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", not(fallback)))]
+    fn receive_waits_for_data_until_the_time_has_passed_and_nothing_else_waits() {
+        let (one, mut other) = pair().expect("a socket pair");
+        let time = Duration::from_millis(1);
+        other.wait_in_receive(time).expect("a timeout");
+        let begun = std::time::Instant::now();
+        let empty = other.receive(&mut [0; 8], &mut VecDeque::new()).expect_err("no data");
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
+        other.wait_in_receive(Duration::from_secs(60)).expect("a timeout");
+        let sender = std::thread::spawn(move || {
+            one.send(&[IoSlice::new(b"x")], &[]).expect("sent");
+            one
+        });
+        assert_eq!(receive(&other, 8).0, b"x");
+        let one = sender.join().expect("the thread sends");
+        let kilobyte = [0_u8; 1024];
+        while other.send(&[IoSlice::new(&kilobyte)], &[]).is_ok() {}
+        drop(one);
+        assert_eq!(
+            other.receive(&mut [0; 8], &mut VecDeque::new()).expect_err("unread data").kind(),
+            io::ErrorKind::ConnectionReset
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Assignment: the next queued request goes to the worker that has been idle longest, and short
-//! tasks are sent ahead to busy workers.
+//! Assignment: the next queued request goes to an idle worker, chosen by the [`IdleOrder`], and
+//! short tasks are sent ahead to busy workers.
+//!
+//! [`IdleOrder`]: super::IdleOrder
 
 use daemon_core::{MonotonicTime, OperatorPause, RevokeResult};
 
@@ -17,7 +19,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         if self.operator_pause == OperatorPause::On || self.intake == IntakeState::Closed {
             return;
         }
-        while let Some(slot) = self.workers.longest_idle() {
+        while let Some(slot) = self.workers.next_idle() {
             if !self.workers.is_unresponsive(slot)
                 && self.revoke(&self.workers.sent_to_unresponsive(), now)
             {

@@ -9,6 +9,19 @@ use daemon_core::{MonotonicTime, Owner};
 
 use super::{ANSWER_MAX, IN_FLIGHT_MAX, JobKey, LEAVE_MAX, WorkerKillReason};
 
+/// Which of several idle workers receives a task, see
+/// [`DispatcherBuilder::idle_order`](crate::DispatcherBuilder::idle_order).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdleOrder {
+    /// The worker that became idle last. Its memory is most likely still in the processor's caches.
+    /// If tasks come one at a time, one worker runs all of them.
+    #[default]
+    MostRecent,
+    /// The worker that has been idle longest, as in `POE::Component::PreforkDispatch`. All workers
+    /// run about the same number of tasks.
+    LongestIdle,
+}
+
 /// A task that has been sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
@@ -179,6 +192,7 @@ pub(super) struct WorkerTable {
     next_turn: Vec<u64>,
     /// Slots of idle workers, the longest idle first.
     idle: VecDeque<usize>,
+    idle_order: IdleOrder,
     recently_answered: Vec<usize>,
     /// The number of active workers.
     active: usize,
@@ -189,11 +203,12 @@ pub(super) struct WorkerTable {
 }
 
 impl WorkerTable {
-    pub(super) fn new(slots: usize) -> WorkerTable {
+    pub(super) fn new(slots: usize, idle_order: IdleOrder) -> WorkerTable {
         WorkerTable {
             slots: (0..slots).map(|_slot| None).collect(),
             next_turn: vec![1; slots],
             idle: VecDeque::new(),
+            idle_order,
             recently_answered: Vec::new(),
             active: 0,
             ahead: 0,
@@ -469,9 +484,12 @@ impl WorkerTable {
             *next = turn + 1;
         }
         if was_idle {
-            match self.idle.front() {
-                Some(front) if *front == slot => drop(self.idle.pop_front()),
-                Some(_) | None => self.idle.retain(|idle| *idle != slot),
+            if self.idle.back() == Some(&slot) {
+                self.idle.pop_back();
+            } else if self.idle.front() == Some(&slot) {
+                self.idle.pop_front();
+            } else {
+                self.idle.retain(|idle| *idle != slot);
             }
         } else {
             self.ahead += 1;
@@ -479,11 +497,16 @@ impl WorkerTable {
         Some((turn, pid))
     }
 
-    /// Returns the slot of the longest idle worker. An unresponsive worker is returned only if no
-    /// other worker is idle.
-    pub(super) fn longest_idle(&self) -> Option<usize> {
+    /// Returns the slot of the idle worker that receives the next task. An unresponsive worker is
+    /// returned only if no other worker is idle.
+    pub(super) fn next_idle(&self) -> Option<usize> {
         let is_responsive = |slot: &&usize| !self.is_unresponsive(**slot);
-        self.idle.iter().find(is_responsive).or(self.idle.front()).copied()
+        let idle = &self.idle;
+        match self.idle_order {
+            IdleOrder::MostRecent => idle.iter().rev().find(is_responsive).or(idle.back()),
+            IdleOrder::LongestIdle => idle.iter().find(is_responsive).or(idle.front()),
+        }
+        .copied()
     }
 
     fn set_responsiveness(&mut self, slot: usize, responsiveness: Responsiveness) {

@@ -69,8 +69,12 @@ fn if_dropped(terminate: bool) -> IfRunning {
     if terminate { IfRunning::Terminate } else { IfRunning::LetFinish }
 }
 
-fn run(events: Vec<RandomEvent>) -> Simulation {
-    let mut sim = Simulation::new(1000);
+fn idle_order() -> impl Strategy<Value = IdleOrder> {
+    proptest::sample::select(vec![IdleOrder::MostRecent, IdleOrder::LongestIdle])
+}
+
+fn run(order: IdleOrder, events: Vec<RandomEvent>) -> Simulation {
+    let mut sim = Simulation::with_idle_order(1000, order);
     let lanes = [LaneId::DEFAULT, sim.lane("accounts"), sim.lane("mail")];
     let mut attempts_of = std::collections::HashMap::new();
     let mut last = [None; SLOTS];
@@ -145,9 +149,10 @@ proptest! {
 
     #[test]
     fn each_request_is_answered_exactly_once(
+        order in idle_order(),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let mut sim = run(events);
+        let mut sim = run(order, events);
         shut_down(&mut sim);
         for key in &sim.admitted {
             prop_assert!(sim.answers.contains_key(&key.id), "{key:?} has no answer");
@@ -158,9 +163,10 @@ proptest! {
 
     #[test]
     fn a_request_is_started_again_only_if_its_worker_exited(
+        order in idle_order(),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let sim = run(events);
+        let sim = run(order, events);
         let mut times = std::collections::HashMap::<u64, u32>::new();
         for id in &sim.started {
             *times.entry(*id).or_default() += 1;
@@ -176,9 +182,10 @@ proptest! {
 
     #[test]
     fn a_request_that_was_not_started_is_never_lost(
+        order in idle_order(),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let mut sim = run(events);
+        let mut sim = run(order, events);
         shut_down(&mut sim);
         for (id, outcome) in &sim.answers {
             let is_lost = matches!(
@@ -194,9 +201,10 @@ proptest! {
 
     #[test]
     fn no_request_waits_for_a_worker_that_misbehaves(
+        order in idle_order(),
         events in proptest::collection::vec(hostile_event(), 0..200),
     ) {
-        let mut sim = run(events);
+        let mut sim = run(order, events);
         sim.set_operator_pause(OperatorPause::Off);
         // No worker does anything. Only the time passes, and killed workers exit.
         sim.run_for(Duration::from_secs(4) + UNRESPONSIVE_MAX);
@@ -241,9 +249,10 @@ proptest! {
 
     #[test]
     fn workers_that_run_their_tasks_answer_all_requests(
+        order in idle_order(),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let mut sim = run(events);
+        let mut sim = run(order, events);
         sim.set_operator_pause(OperatorPause::Off);
         for slot in 0..SLOTS {
             sim.exit(slot);

@@ -42,6 +42,37 @@ fn each_request_goes_to_the_worker_that_has_been_idle_the_longest() {
 }
 
 #[test]
+fn each_request_goes_to_the_worker_that_became_idle_last() {
+    let mut sim = Simulation::with_idle_order(100, IdleOrder::MostRecent);
+    (0..3).for_each(|slot| sim.start_worker(slot));
+    let first = sim.admit(Simulation::default_options());
+    assert_eq!(sim.start(2), Some(first.id), "the worker that was ready last");
+    let second = sim.admit(Simulation::default_options());
+    assert_eq!(sim.start(1), Some(second.id));
+    sim.finish(2);
+    sim.finish(1);
+    for _request in 0..3 {
+        let next = sim.admit(Simulation::default_options());
+        assert_eq!(sim.start(1), Some(next.id), "one task at a time stays with one worker");
+        sim.finish(1);
+    }
+    let keys: Vec<JobKey> =
+        (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
+    assert_eq!([1, 2, 0].map(|slot| sim.start(slot).unwrap()).to_vec(), ids(&keys));
+}
+
+#[test]
+fn an_unresponsive_worker_gets_a_task_only_if_no_other_is_idle() {
+    for (order, next) in [(IdleOrder::MostRecent, 1), (IdleOrder::LongestIdle, 0)] {
+        let mut sim = Simulation::with_idle_order(100, order);
+        (0..3).for_each(|slot| sim.start_worker(slot));
+        sim.scheduler.workers.mark_unresponsive(if next == 1 { 2 } else { 1 });
+        let key = sim.admit(Simulation::default_options());
+        assert_eq!(sim.start(next), Some(key.id), "{order:?}");
+    }
+}
+
+#[test]
 fn tasks_of_unknown_or_long_duration_are_not_sent_ahead() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);

@@ -126,12 +126,17 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
+    /// Creates a scheduler that chooses the worker that has been idle longest.
     pub(super) fn new(queue_max: usize) -> Simulation {
+        Simulation::with_idle_order(queue_max, IdleOrder::LongestIdle)
+    }
+
+    pub(super) fn with_idle_order(queue_max: usize, idle_order: IdleOrder) -> Simulation {
         let claims = (0..SLOTS * IN_FLIGHT_MAX).map(|_cell| Claim::new()).collect();
         let claims = LocalClaims(Rc::new(claims));
         let lanes = vec![Lane::new("accounts").max_running(1), Lane::new("mail")];
         Simulation {
-            scheduler: Scheduler::new(SLOTS, 3, lanes, queue_max, claims.clone()),
+            scheduler: Scheduler::new(SLOTS, 3, lanes, queue_max, idle_order, claims.clone()),
             claims,
             workers: (0..SLOTS).map(|_slot| None).collect(),
             generation: 0,
