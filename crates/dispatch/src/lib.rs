@@ -86,6 +86,8 @@
 //!   process.
 //! - A handler that blocks also keeps its worker from handling signals. Set a hard limit to limit
 //!   the handler's run time. The babysitter's limits apply to workers as to all children.
+//! - After a task, a worker waits for the next one for a few milliseconds before it handles other
+//!   events, such as signals and the timers of its other async tasks.
 //! - Tasks that are expected to take less than a millisecond can be sent to a worker that is still
 //!   busy. With several workers, such tasks can therefore *start* out of queue order, by up to a
 //!   millisecond. All other tasks start strictly in queue order.

@@ -40,7 +40,7 @@ impl Title {
     /// bytes and makes no system call.
     #[inline]
     pub fn set(&self, title: &str) {
-        let end = title.bytes().position(|byte| byte == 0).unwrap_or(title.len());
+        let end = title.find('\0').unwrap_or(title.len());
         let end = title[..end].floor_char_boundary(self.capacity());
         self.memory.show(&title[..end]);
     }
