@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 
-use crate::harness::{ControlClient, DaemonProcess, Process, TestProgram, until};
+use crate::harness::{ControlClient, DaemonProcess, Process, Signal, TestProgram, until};
 
 fn socket_path(daemon: &DaemonProcess) -> PathBuf {
     daemon.dir().join("control")
@@ -234,6 +234,24 @@ fn event_subscribers_receive_each_exit_and_the_end_of_the_daemon() {
         events.expect_closed();
         daemon.wait_until_gone();
     }
+}
+
+#[test]
+fn a_daemon_is_stopping_until_the_children_of_its_lost_fork_server_are_gone() {
+    let mut daemon = start_with_control(TestProgram::pool(), "start=1 max=1");
+    let mut events = control(&daemon);
+    events.ask("events", "");
+    let mut client = daemon.client();
+    client.pid();
+    assert!(daemon.fork_server().signal(Signal::SIGKILL));
+    let phase = |event: &serde_json::Value| event["event"] == "phase";
+    events.wait_for_event("the daemon runs", |event| event["phase"] == "running");
+    assert_eq!(events.wait_for_event("the phase changes", phase)["phase"], "stopping");
+    assert_eq!(client.ask("echo still served"), "still served");
+    assert_eq!(control(&daemon).report()["phase"], "stopping");
+    assert_eq!(client.ask("done"), "ok");
+    assert_eq!(events.wait_for_event("the phase changes", phase)["phase"], "stopped");
+    daemon.wait_until_gone();
 }
 
 #[test]
