@@ -2,13 +2,12 @@
 //! that they do not wait behind requests in the dispatcher's mailbox.
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient, ResponseFuture};
-use actix_daemon::{
-    ChildExited, ChildForked, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
-    ShutdownReason, Subscribe,
-};
-use daemon_core::{OperatorPause, Phase, StopMode};
+use actix_daemon::{DaemonActor, DaemonEvent, ShutdownReason, Subscribe};
+use daemon_core::{Phase, StopMode};
 use daemon_forkserver::Transfer;
+use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::ready;
 
 use crate::engine::{Input, InputSender};
 use crate::request::{CancellationToken, IfRunning};
@@ -54,13 +53,7 @@ impl ControlActor {
         daemon: &Addr<DaemonActor<R>>,
     ) -> Recipient<Cancel> {
         let control = ControlActor { inputs }.start();
-        let name = "dispatcher";
-        daemon.do_send(Subscribe::<ChildForked>::new(name, control.clone()));
-        daemon.do_send(Subscribe::<ChildExited>::new(name, control.clone()));
-        daemon.do_send(Subscribe::<DaemonPause>::new(name, control.clone()));
-        daemon.do_send(Subscribe::<DaemonAccept>::new(name, control.clone()));
-        daemon.do_send(Subscribe::<DaemonPhase>::new(name, control.clone()));
-        daemon.do_send(Subscribe::<DaemonShutdown>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<DaemonEvent>::new("dispatcher", control.clone()));
         control.recipient()
     }
 }
@@ -69,68 +62,35 @@ impl Actor for ControlActor {
     type Context = Context<Self>;
 }
 
-impl Handler<ChildForked> for ControlActor {
-    type Result = ();
-
-    fn handle(&mut self, forked: ChildForked, _ctx: &mut Self::Context) {
-        self.inputs.send(Input::WorkerForked(forked.child, forked.pid));
-    }
-}
-
-impl Handler<ChildExited> for ControlActor {
-    type Result = ();
-
-    fn handle(&mut self, exited: ChildExited, _ctx: &mut Self::Context) {
-        self.inputs.send(Input::WorkerExited(exited));
-    }
-}
-
-impl Handler<DaemonPause> for ControlActor {
-    type Result = ();
-
-    fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
-        self.inputs.send(Input::OperatorPause(OperatorPause::On));
-    }
-}
-
-impl Handler<DaemonAccept> for ControlActor {
-    type Result = ();
-
-    fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
-        self.inputs.send(Input::OperatorPause(OperatorPause::Off));
-    }
-}
-
-impl Handler<DaemonPhase> for ControlActor {
-    type Result = ();
-
-    fn handle(&mut self, DaemonPhase(phase): DaemonPhase, _ctx: &mut Self::Context) {
-        match phase {
-            Phase::Stopped => self.inputs.send(Input::DaemonStopped),
-            Phase::Starting | Phase::Running | Phase::Stopping => {}
-        }
-    }
-}
-
-impl Handler<DaemonShutdown> for ControlActor {
+impl Handler<DaemonEvent> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// Completes when all requests have been answered. The daemon waits for this response, but not
-    /// longer than its grace period.
-    fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
-        let mode = match shutdown.reason {
-            ShutdownReason::StoppingNow => StopMode::Immediate,
-            ShutdownReason::Stopping
-            | ShutdownReason::Retired
-            | ShutdownReason::Recycled
-            | ShutdownReason::Done => StopMode::Graceful,
-        };
-        let (sender, drained) = oneshot::channel();
-        self.inputs.send(Input::Stop(mode, sender));
-        Box::pin(async move {
-            // An error means that the sending half of this channel was dropped with the engine. In
-            // that case there is nothing to wait for.
-            let _ = drained.await;
-        })
+    /// Passes the event on. The response to a shutdown arrives when all requests have been answered.
+    /// The daemon waits for it, but not longer than its grace period.
+    fn handle(&mut self, event: DaemonEvent, _ctx: &mut Self::Context) -> Self::Result {
+        match event {
+            DaemonEvent::Forked(forked) => {
+                self.inputs.send(Input::WorkerForked(forked.child, forked.pid));
+            }
+            DaemonEvent::Exited(exited) => self.inputs.send(Input::WorkerExited(exited)),
+            DaemonEvent::OperatorPause { state } => self.inputs.send(Input::OperatorPause(state)),
+            DaemonEvent::Phase { phase: Phase::Stopped } => self.inputs.send(Input::DaemonStopped),
+            DaemonEvent::Shutdown { reason } => {
+                let mode = match reason {
+                    ShutdownReason::StoppingNow => StopMode::Immediate,
+                    ShutdownReason::Stopping
+                    | ShutdownReason::Retired
+                    | ShutdownReason::Recycled
+                    | ShutdownReason::Done => StopMode::Graceful,
+                };
+                let (sender, drained) = oneshot::channel();
+                self.inputs.send(Input::Stop(mode, sender));
+                // If the engine has ended, there is nothing to wait for.
+                return Box::pin(drained.map(|_drained| ()));
+            }
+            // The other events do not concern tasks.
+            _ => {}
+        }
+        Box::pin(ready(()))
     }
 }
