@@ -125,9 +125,7 @@ impl Privileges {
         };
         Ok(Privileges { user, group, supplementary })
     }
-}
 
-impl Privileges {
     /// Checks that this process is root, so that a later call of [`drop_to`] does not fail with
     /// [`Error::NotRoot`].
     ///
@@ -196,11 +194,9 @@ pub fn drop_to_keeping(new: &Privileges, keep: &[Capability]) -> Result<()> {
 
 fn change_to(new: &Privileges) -> Result<()> {
     let Privileges { user, group, supplementary } = new;
+    new.check()?;
     let action = || format!("become user {} and group {}", user.name, group.name);
-    let root = unistd::geteuid();
-    if !root.is_root() {
-        return Err(Error::NotRoot { action: action(), uid: root.as_raw() });
-    }
+    let root = Uid::from_raw(0);
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(group.gid));
     let groups: Vec<Gid> = supplementary.iter().copied().map(Gid::from_raw).collect();
     platform::become_all(uid, gid, &groups).map_err(|error| Error::os(action(), error))?;

@@ -1,7 +1,5 @@
 //! The process title, which `ps` shows.
 
-use std::ffi::CString;
-
 /// A handle to the title of this process. A forked child can use its copy of the handle to set its
 /// own title.
 ///
@@ -59,22 +57,9 @@ pub(crate) fn owns_environment() -> bool {
     platform::owns_environment()
 }
 
-/// Sets the name of the calling thread. The name of the main thread is also the name of the
-/// process, which `top` and `/proc/PID/comm` show. Names longer than 15 bytes are truncated. Does
-/// nothing except on Linux with the GNU C library.
-pub fn set_comm(name: &str) {
-    let end = name.find('\0').unwrap_or(name.len());
-    let end = name[..end].floor_char_boundary(15);
-    if let Ok(name) = CString::new(&name[..end]) {
-        platform::set_comm(&name);
-    }
-}
-
 /// Process titles on systems that do not support them: setting a title has no effect.
 #[cfg(any(not(all(target_os = "linux", target_env = "gnu")), fallback))]
 mod platform {
-    use std::ffi::CStr;
-
     #[derive(Debug)]
     pub(super) struct TitleMemory;
 
@@ -95,8 +80,6 @@ mod platform {
     pub(super) fn owns_environment() -> bool {
         false
     }
-
-    pub(super) fn set_comm(_: &CStr) {}
 }
 
 /// The process title on Linux, which is written over the strings of the arguments and the
@@ -274,10 +257,5 @@ mod platform {
 
     pub(super) fn owns_environment() -> bool {
         OWNS_ENVIRONMENT.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_comm(name: &CStr) {
-        // prctl(2) fails here only for an invalid pointer, and this pointer is valid.
-        let _ = nix::sys::prctl::set_name(name);
     }
 }

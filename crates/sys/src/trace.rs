@@ -38,7 +38,7 @@ use page::BacktracePage;
 pub use page::MAX_FRAMES;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use page::check as check_page;
-pub use symbols::{StackFrame, return_addresses, symbolise, symbolise_each};
+pub use symbols::{StackFrame, return_addresses, symbolise_each};
 
 /// The shared memory and the wakeup of a backtrace requester and its targets.
 ///
@@ -57,7 +57,7 @@ pub use symbols::{StackFrame, return_addresses, symbolise, symbolise_each};
 /// use daemon_sys::poll::{Interest, wait};
 /// use daemon_sys::process::{Signal, SignalOutcome, exit_now, signal};
 /// use daemon_sys::reap::wait_for;
-/// use daemon_sys::trace::{BacktraceChannel, symbolise};
+/// use daemon_sys::trace::{BacktraceChannel, return_addresses, symbolise_each};
 ///
 /// # fn main() -> Result<(), daemon_sys::Error> {
 /// let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -77,9 +77,9 @@ pub use symbols::{StackFrame, return_addresses, symbolise, symbolise_each};
 /// let request = requester.request(child);
 /// assert_eq!(signal(child, Signal::Urg)?, SignalOutcome::Delivered);
 /// wait(&[(requester.as_fd(), Interest::Read)], Some(Duration::from_millis(100)))?;
-/// for frame in symbolise(&requester.response(&request).unwrap_or_default()) {
-///     println!("{frame}");
-/// }
+/// let backtrace = requester.response(&request).unwrap_or_default();
+/// let addresses: Vec<usize> = return_addresses(&backtrace).collect();
+/// symbolise_each(&addresses, |_index, frame| println!("{frame}"));
 /// assert_eq!(signal(child, Signal::Kill)?, SignalOutcome::Delivered);
 /// wait_for(child)?;
 /// # Ok(())
