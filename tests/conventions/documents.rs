@@ -116,7 +116,7 @@ fn every_file_and_function_named_in_the_architecture_document_exists() {
             assert!(root().join(&file).exists(), "{file} does not exist: {line}");
         }
     }
-    assert!(checked > 50, "the document names {checked} files and functions");
+    assert!(checked > 40, "the document names {checked} files and functions");
 }
 
 #[test]
