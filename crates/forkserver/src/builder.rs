@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_core::{HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
+use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::link;
 use daemon_sys::process::{self, Pid, Signal, this_pid};
@@ -18,7 +19,7 @@ use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
 
 use crate::channel::Channel;
-use crate::child_program::{ChildProgram, ParentWakeup, SlotResources, now};
+use crate::child_program::{ChildProgram, ParentWakeup, SlotResources};
 use crate::fork_server::{ForkServer, ForkServerError};
 use crate::protocol::{PARENT_LIMITS, Report, SERVER_LIMITS};
 use crate::server_loop::{LoopExit, ServerLoop};

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use daemon_core::{MonotonicTime, ScoreboardReader, Seat};
+use daemon_core::{ScoreboardReader, Seat};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::SignalBlockGuard;
 use daemon_sys::wakeup::Waker;
@@ -95,12 +95,6 @@ impl daemon_core::WakeParent for ParentWakeup {
     fn wake(&self) {
         self.waker.wake();
     }
-}
-
-/// Returns the current time of the monotonic clock that the scoreboard uses.
-#[must_use]
-pub fn now() -> MonotonicTime {
-    MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }
 
 /// The scoreboard and the wakeup that a new child needs to take its seat.

@@ -12,13 +12,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use daemon_core::{ChildId, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
+use daemon_sys::clock::now;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
 use crate::channel::{Channel, Received};
-use crate::child_program::now;
 use crate::protocol::{ForkServerCommand, Report};
 use crate::symbols::SymbolLookup;
 use crate::transfer::{Encoder, Transfer, TransferError};

@@ -117,12 +117,14 @@ mod symbols;
 mod transfer;
 
 pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
-pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup, now};
+pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup};
 pub use daemon_core::ChildId;
 pub use fork_server::{ForkError, ForkServer, ForkServerError, ForkServerEvent};
 pub use protocol::ForkRefusal;
 pub use symbols::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 pub use transfer::{DESCRIPTORS_MAX, Decoder, Encoder, Serde, Transfer, TransferError};
+
+pub use daemon_sys::clock::now;
 
 pub use daemon_core as core;
 pub use daemon_sys as sys;

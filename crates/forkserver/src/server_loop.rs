@@ -3,28 +3,28 @@
 //! The process has one thread and no runtime. It makes no decisions: it executes commands and
 //! reports the results. A new child returns from the loop, so it keeps none of the loop's state.
 
-use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{ChildId, Exit, MonotonicTime, Seat};
+use daemon_core::{ChildId, MonotonicTime, Seat};
+use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
-use daemon_sys::process::{self, Pid, Signal, this_pid};
-use daemon_sys::reap::{peek_exit, reap, reap_any};
+use daemon_sys::process::{self, Pid, Signal, SignalOutcome, this_pid};
+use daemon_sys::reap::{ChildTable, ExitedChild};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
 use crate::builder::ServerSettings;
 use crate::channel::{Channel, Received};
-use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
+use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources};
 use crate::protocol::{ForkRefusal, ForkServerCommand, Report};
-use crate::symbols::{LookupProcess, run_lookup};
+use crate::symbols::{SYMBOL_LOOKUP_MAX, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};
 
-/// The interval at which the loop checks, after KILL, whether each remaining child still exists.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The time for which a shutdown waits for the end of a killed lookup.
+const LOOKUP_EXIT_MAX: Duration = Duration::from_secs(1);
 
 /// The loop's state: the children and the link to the parent.
 pub(crate) struct ServerLoop<B: ChildProgram> {
@@ -34,21 +34,20 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     channel: Channel<OwnedFd>,
     child_exits: SignalQueue,
     mask: SignalBlockGuard,
-    children: HashMap<ChildId, Pid>,
-    pids: HashMap<Pid, ChildId>,
-    lookup: LookupProcess,
-    shutdown_phase: ShutdownPhase,
+    children: ChildTable<ForkedProcess>,
+    /// The lookup that was started last.
+    lookup: Option<ForkedProcess>,
+    /// When the children were asked to stop. Since then, no commands are accepted.
+    shutdown_since: Option<MonotonicTime>,
 }
 
-/// The state of the shutdown.
-#[derive(Debug, Clone, Copy)]
-enum ShutdownPhase {
-    /// Commands are accepted.
-    Running,
-    /// The children were sent TERM. Those that still exist at this time are killed.
-    KillAt(MonotonicTime),
-    /// The children were killed and are not all reaped yet.
-    Killed,
+/// A process that the fork server has forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ForkedProcess {
+    Child(ChildId),
+    /// A process that looks up symbols. It has neither a slot nor a seat, and does not count as a
+    /// child.
+    Lookup(Pid),
 }
 
 /// Why the loop returned.
@@ -61,13 +60,6 @@ pub(crate) enum LoopExit<B: ChildProgram> {
     Finished,
     /// In a new child: the program, and the argument of its [`run_child`](ChildProgram::run_child).
     Child(B, ChildStart<B::Request>),
-}
-
-/// The readiness of the descriptors that the loop waits for.
-#[derive(Debug, Clone, Copy, Default)]
-struct ReadySources {
-    child_exits: Ready,
-    link: Ready,
 }
 
 /// What the loop does after a command.
@@ -96,10 +88,9 @@ impl<B: ChildProgram> ServerLoop<B> {
             channel,
             child_exits,
             mask,
-            children: HashMap::new(),
-            pids: HashMap::new(),
-            lookup: LookupProcess::default(),
-            shutdown_phase: ShutdownPhase::Running,
+            children: ChildTable::of_all(),
+            lookup: None,
+            shutdown_since: None,
         }
     }
 
@@ -108,59 +99,53 @@ impl<B: ChildProgram> ServerLoop<B> {
     pub(crate) fn run(mut self) -> Result<LoopExit<B>, ChildStartError> {
         self.report(&Report::Ready);
         loop {
-            if let ShutdownPhase::KillAt(_) | ShutdownPhase::Killed = self.shutdown_phase
-                && self.pids.is_empty()
-                && !self.lookup.exists()
-            {
+            if self.is_finished() {
                 self.flush();
                 // Signals that are pending for the fork server stay blocked until it exits.
                 self.mask.leave_blocked();
                 return Ok(LoopExit::Finished);
             }
             self.flush();
-            let ready = self.wait()?;
-            if !ready.child_exits.is_empty() {
+            let [child_exits, link] = self.wait()?;
+            if !child_exits.is_empty() {
                 self.child_exits.clear()?;
-                self.reap()?;
+                let exited = self.children.reap()?;
+                self.report_exits(exited);
             }
-            if !ready.link.is_empty() {
+            if !link.is_empty() {
                 match self.receive_commands() {
                     AfterCommand::Continue => {}
                     AfterCommand::ShutDown => self.begin_shutdown(),
                     AfterCommand::Child(forked, time) => return self.into_child(forked, time),
                 }
             }
-            self.kill_overdue();
-            self.lookup.enforce(now(), kill_lookup);
+            let late = self.children.kill_late(now());
+            self.report_exits(late.exited);
         }
     }
 
-    /// Waits for child exits and, until the shutdown begins, for commands. Afterwards the link is
-    /// not polled, because a closed link is always readable.
-    fn wait(&self) -> Result<ReadySources, daemon_sys::Error> {
-        let child_exits = (self.child_exits.as_fd(), Interest::Read);
-        let interest = if self.channel.has_unsent() { Interest::ReadWrite } else { Interest::Read };
-        let link = (self.channel.as_fd(), interest);
-        Ok(match self.shutdown_phase {
-            ShutdownPhase::Running => {
-                let [child_exits, link] = wait(&[child_exits, link], self.timeout())?;
-                ReadySources { child_exits, link }
-            }
-            ShutdownPhase::KillAt(_) | ShutdownPhase::Killed => {
-                let [child_exits] = wait(&[child_exits], self.timeout())?;
-                ReadySources { child_exits, ..ReadySources::default() }
-            }
+    /// Returns whether the shutdown is complete. A killed lookup is not waited for without a limit,
+    /// because it may hang in a read of its files.
+    fn is_finished(&self) -> bool {
+        self.shutdown_since.is_some_and(|since| {
+            self.children.is_empty()
+                || (self.children().next().is_none() && since + LOOKUP_EXIT_MAX <= now())
         })
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        let shutdown = match self.shutdown_phase {
-            ShutdownPhase::KillAt(time) => Some(time.saturating_since(now())),
-            ShutdownPhase::Running => None,
-            ShutdownPhase::Killed => Some(CHECK_INTERVAL),
-        };
-        let lookup = self.lookup.deadline().map(|time| time.saturating_since(now()));
-        shutdown.into_iter().chain(lookup).min()
+    /// Waits for child exits and, until the shutdown begins, for commands. Afterwards the link is
+    /// not polled, because a closed link is always readable. Returns the readiness of both.
+    fn wait(&self) -> Result<[Ready; 2], daemon_sys::Error> {
+        let child_exits = (self.child_exits.as_fd(), Interest::Read);
+        let interest = if self.channel.has_unsent() { Interest::ReadWrite } else { Interest::Read };
+        let link = (self.channel.as_fd(), interest);
+        let timeout = self.children.next_deadline().map(|time| time.saturating_since(now()));
+        Ok(if self.shutdown_since.is_some() {
+            let [child_exits] = wait(&[child_exits], timeout)?;
+            [child_exits, Ready::default()]
+        } else {
+            wait(&[child_exits, link], timeout)?
+        })
     }
 
     fn receive_commands(&mut self) -> AfterCommand {
@@ -168,30 +153,23 @@ impl<B: ChildProgram> ServerLoop<B> {
             return AfterCommand::ShutDown;
         };
         loop {
-            match self.next_command() {
-                Ok(Some((command, request, descriptors))) => {
-                    match self.execute(command, request, descriptors) {
-                        AfterCommand::Continue => {}
-                        next => return next,
-                    }
-                }
-                Ok(None) if received == Received::Closed => return AfterCommand::ShutDown,
-                Ok(None) => return AfterCommand::Continue,
-                Err(_invalid_data) => return AfterCommand::ShutDown,
+            let Ok(next) = self.channel.next::<ForkServerCommand>() else {
+                return AfterCommand::ShutDown;
+            };
+            let Some((command, rest)) = next else {
+                return match received {
+                    Received::Closed => AfterCommand::ShutDown,
+                    Received::More | Received::Drained => AfterCommand::Continue,
+                };
+            };
+            let Ok((request, descriptors)) = rest.take(command.descriptors()) else {
+                return AfterCommand::ShutDown;
+            };
+            match self.execute(command, request, descriptors) {
+                AfterCommand::Continue => {}
+                next => return next,
             }
         }
-    }
-
-    /// Returns the next command, the bytes of its request, and its descriptors.
-    #[expect(clippy::type_complexity, reason = "the tuple is taken apart by the only caller")]
-    fn next_command(
-        &mut self,
-    ) -> io::Result<Option<(ForkServerCommand, Vec<u8>, VecDeque<OwnedFd>)>> {
-        let Some((command, rest)) = self.channel.next::<ForkServerCommand>()? else {
-            return Ok(None);
-        };
-        let (request, descriptors) = rest.take(command.descriptors())?;
-        Ok(Some((command, request, descriptors)))
     }
 
     fn execute(
@@ -205,9 +183,8 @@ impl<B: ChildProgram> ServerLoop<B> {
                 return self.fork(ForkedChild { child, request, is_in_file, descriptors });
             }
             ForkServerCommand::Signal { child, signal } => {
-                if let Some(pid) = self.children.get(&child)
-                    && send(*pid, signal) == SignalTarget::NotAChild
-                {
+                let sent = self.children.signal(ForkedProcess::Child(child), signal);
+                if matches!(sent, Ok(SignalOutcome::NoSuchProcess)) {
                     self.check_child(child);
                 }
             }
@@ -238,8 +215,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
                 drop(forked);
-                self.children.insert(child, pid);
-                self.pids.insert(pid, child);
+                self.children.add(ForkedProcess::Child(child), pid);
                 self.report(&Report::ChildForked { child, pid });
             }
             Err(error) => {
@@ -250,81 +226,72 @@ impl<B: ChildProgram> ServerLoop<B> {
         AfterCommand::Continue
     }
 
-    /// Forks a process that looks up these addresses. It has neither a slot nor a seat, and does not
-    /// count as a child. If the fork fails, the pipe is closed, which ends the lookup in the parent.
+    /// Forks a process that looks up these addresses, and kills the previous one if it still runs. If
+    /// the fork fails, the pipe is closed, which ends the lookup in the parent.
     fn look_up_symbols(&mut self, addresses: &[u64], mut descriptors: VecDeque<OwnedFd>) {
         let Some(output) = descriptors.pop_front() else {
             return;
         };
         let time = now();
-        self.lookup.kill(time, kill_lookup);
+        self.kill_lookup(time);
         match fork() {
             Ok(ForkResult::Child) => run_lookup(addresses, output, &self.settings),
-            Ok(ForkResult::Parent(pid)) => self.lookup.started(pid, time),
+            Ok(ForkResult::Parent(pid)) => {
+                let lookup = ForkedProcess::Lookup(pid);
+                self.children.add(lookup, pid);
+                self.children.late_at(lookup, time + SYMBOL_LOOKUP_MAX);
+                self.lookup = Some(lookup);
+            }
             Err(_parent_keeps_the_addresses) => {}
         }
     }
 
-    fn reap(&mut self) -> Result<(), daemon_sys::Error> {
-        while let Some((pid, exit)) = reap_any()? {
-            self.lookup.reaped(pid);
-            // A child without a slot was started by the preload step.
-            let Some(child) = self.pids.remove(&pid) else {
-                continue;
-            };
-            self.children.remove(&child);
-            self.report(&Report::ChildExited { child, pid, exit });
-            if self.pids.is_empty() && !self.lookup.exists() {
-                break;
+    fn kill_lookup(&mut self, now: MonotonicTime) {
+        if let Some(lookup) = self.lookup.take() {
+            self.children.late_at(lookup, now);
+        }
+    }
+
+    /// Returns the children, without lookups.
+    fn children(&self) -> impl Iterator<Item = ForkedProcess> + '_ {
+        self.children.ids().filter(|id| matches!(id, ForkedProcess::Child(_)))
+    }
+
+    /// Checks whether one child still exists, and reports its exit if not. The exit of a child that
+    /// other code (for example a library that the preload step uses) has reaped is found only here.
+    fn check_child(&mut self, child: ChildId) {
+        let exited = self.children.check(ForkedProcess::Child(child));
+        self.report_exits(exited);
+    }
+
+    fn report_exits(&mut self, exited: impl IntoIterator<Item = ExitedChild<ForkedProcess>>) {
+        for ExitedChild { id, pid, exit } in exited {
+            match id {
+                ForkedProcess::Child(child) => {
+                    self.report(&Report::ChildExited { child, pid, exit });
+                }
+                ForkedProcess::Lookup(_) => {}
             }
         }
-        Ok(())
     }
 
-    /// Checks whether one child still exists, and reports its exit if not. [`reap`](Self::reap)
-    /// never finds a child that other code (for example a library that the preload step uses) has
-    /// reaped.
-    fn check_child(&mut self, child: ChildId) {
-        let Some(&pid) = self.children.get(&child) else {
-            return;
-        };
-        // An error means that other code has reaped the child.
-        let Some(exit) = reap(pid).unwrap_or(Some(Exit::Unknown)) else {
-            return;
-        };
-        self.children.remove(&child);
-        self.pids.remove(&pid);
-        self.report(&Report::ChildExited { child, pid, exit });
-    }
-
+    /// Asks the children to stop, and sets the time at which they are killed. The parent decides
+    /// before that how long it waits for them, so this time matters only if the parent is gone.
     fn begin_shutdown(&mut self) {
+        let time = now();
+        self.shutdown_since = Some(time);
         self.program = None;
-        self.lookup.kill(now(), kill_lookup);
+        self.kill_lookup(time);
         self.signal_all(Signal::Term);
-        self.shutdown_phase = ShutdownPhase::KillAt(now() + self.settings.grace);
-    }
-
-    fn kill_overdue(&mut self) {
-        match self.shutdown_phase {
-            ShutdownPhase::Running => {}
-            ShutdownPhase::KillAt(time) if now() < time => {}
-            ShutdownPhase::KillAt(_) => {
-                self.signal_all(Signal::Kill);
-                self.shutdown_phase = ShutdownPhase::Killed;
-            }
-            // Do not wait for children that other code has reaped.
-            ShutdownPhase::Killed => {
-                let children: Vec<_> = self.children.keys().copied().collect();
-                for child in children {
-                    self.check_child(child);
-                }
-            }
+        for child in self.children().collect::<Vec<_>>() {
+            self.children.late_at(child, time + self.settings.grace);
         }
     }
 
     fn signal_all(&self, signal: Signal) {
-        for pid in self.pids.keys() {
-            send(*pid, signal);
+        for child in self.children() {
+            // A signal that cannot be sent has no effect.
+            let _ = self.children.signal(child, signal);
         }
     }
 
@@ -352,14 +319,13 @@ impl<B: ChildProgram> ServerLoop<B> {
             child_exits,
             mask,
             children,
-            pids,
             lookup: _,
-            shutdown_phase: _,
+            shutdown_since: _,
         } = self;
         channel.close_without_freeing();
         drop(child_exits);
         // Freeing memory would write to pages that are still shared with the fork server.
-        std::mem::forget((children, pids));
+        std::mem::forget(children);
         let Some(program) = program else {
             return Err(ChildStartError::Released);
         };
@@ -408,28 +374,4 @@ fn decode<R: Transfer>(forked: ForkedChild) -> Result<R, TransferError> {
         request = memfd::read_all(&memory, usize::MAX)?;
     }
     Decoder::new(request, descriptors).decode_request()
-}
-
-/// Whether a pid still belongs to a child of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SignalTarget {
-    Child,
-    NotAChild,
-}
-
-/// Sends a signal to a child, if it has not been reaped. If other code in this process has reaped
-/// the child, its pid may belong to an unrelated process, so the pid is checked first. The pid
-/// stays valid between the check and the signal, because only code of this process can reap the
-/// child, and no such code runs in between. A signal to a zombie is not an error.
-fn send(pid: Pid, signal: Signal) -> SignalTarget {
-    if peek_exit(pid).is_err() {
-        return SignalTarget::NotAChild;
-    }
-    let _ = process::signal(pid, signal);
-    SignalTarget::Child
-}
-
-/// Kills a symbol lookup. If other code has reaped it, there is nothing to kill.
-fn kill_lookup(pid: Pid) {
-    send(pid, Signal::Kill);
 }

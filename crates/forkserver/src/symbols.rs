@@ -13,10 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use daemon_core::{MonotonicTime, format};
+use daemon_core::format;
 use daemon_sys::limits::{self, Resource};
 use daemon_sys::listen::set_nonblocking;
-use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::process::{self, Signal};
 use daemon_sys::signals::{restore_all_defaults, unblock_all};
 use daemon_sys::trace::{StackFrame, return_addresses, symbolise_each};
 use daemon_sys::{Error, fds};
@@ -31,9 +31,6 @@ pub(crate) const ADDRESSES_MAX: usize = 1024;
 /// The time after which a lookup is killed. A cold lookup in a program with much debug information
 /// takes some seconds.
 pub const SYMBOL_LOOKUP_MAX: Duration = Duration::from_secs(10);
-
-/// The time for which a shutdown waits for the end of a killed lookup.
-const EXIT_MAX: Duration = Duration::from_secs(1);
 
 /// The maximum size of a lookup's output in bytes. The results that exceed it are left out.
 const OUTPUT_MAX: usize = 64 * 1024;
@@ -182,62 +179,6 @@ fn decode(mut bytes: &[u8], addresses: &[usize]) -> HashMap<usize, Vec<FrameReco
 fn printable(name: &str) -> String {
     let end = name.char_indices().nth(NAME_MAX).map_or(name.len(), |(end, _)| end);
     format::escaped(&name[..end]).to_string()
-}
-
-/// The lookup that runs in a child process of the fork server. The fork server starts one at a time.
-#[derive(Debug, Default)]
-pub(crate) struct LookupProcess(Option<(Pid, LookupStage)>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LookupStage {
-    /// The process is killed if it runs at this time.
-    Running { kill_at: MonotonicTime },
-    /// The process was killed. If it has not been reaped at this time, it is not waited for.
-    Killed { until: MonotonicTime },
-}
-
-impl LookupProcess {
-    /// Records a process that was forked at this time.
-    pub(crate) fn started(&mut self, pid: Pid, now: MonotonicTime) {
-        self.0 = Some((pid, LookupStage::Running { kill_at: now + SYMBOL_LOOKUP_MAX }));
-    }
-
-    /// Returns whether there is a process to wait for.
-    pub(crate) fn exists(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Returns when [`enforce`](LookupProcess::enforce) must be called.
-    pub(crate) fn deadline(&self) -> Option<MonotonicTime> {
-        self.0.map(|(_pid, stage)| match stage {
-            LookupStage::Running { kill_at } => kill_at,
-            LookupStage::Killed { until } => until,
-        })
-    }
-
-    /// Records that a process was reaped.
-    pub(crate) fn reaped(&mut self, pid: Pid) {
-        self.0 = self.0.filter(|(lookup, _stage)| *lookup != pid);
-    }
-
-    /// Kills the process if it is overdue. `kill` sends KILL.
-    pub(crate) fn enforce(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
-        match self.0 {
-            Some((_pid, LookupStage::Running { kill_at })) if kill_at <= now => {
-                self.kill(now, kill);
-            }
-            Some((_pid, LookupStage::Killed { until })) if until <= now => self.0 = None,
-            Some((_, LookupStage::Running { .. } | LookupStage::Killed { .. })) | None => {}
-        }
-    }
-
-    /// Kills the process, if it runs. `kill` sends KILL.
-    pub(crate) fn kill(&mut self, now: MonotonicTime, kill: impl FnOnce(Pid)) {
-        if let Some((pid, LookupStage::Running { .. })) = self.0 {
-            kill(pid);
-            self.0 = Some((pid, LookupStage::Killed { until: now + EXIT_MAX }));
-        }
-    }
 }
 
 /// Looks up the addresses in this process, which was forked for it, and exits.
@@ -449,32 +390,5 @@ mod tests {
         assert!(lookup.received.len() < OUTPUT_MAX + 4096);
         assert_eq!(lookup.into_frames()[0].len(), INLINED_MAX);
         assert!(writer.join().unwrap().is_err());
-    }
-
-    #[test]
-    fn an_overdue_lookup_is_killed_once_and_then_waited_for_only_for_a_while() {
-        let pid = Pid::from_raw(12).unwrap();
-        let start = MonotonicTime::from_since_boot(Duration::from_secs(100));
-        let mut killed = Vec::new();
-        let mut lookup = LookupProcess::default();
-        assert_eq!((lookup.deadline(), lookup.exists()), (None, false));
-        lookup.kill(start, |pid| killed.push(pid));
-        lookup.started(pid, start);
-        assert_eq!(lookup.deadline(), Some(start + SYMBOL_LOOKUP_MAX));
-        lookup.enforce(start, |pid| killed.push(pid));
-        assert!(killed.is_empty());
-        let late = start + SYMBOL_LOOKUP_MAX;
-        lookup.enforce(late, |pid| killed.push(pid));
-        lookup.enforce(late, |pid| killed.push(pid));
-        lookup.kill(late, |pid| killed.push(pid));
-        assert_eq!(killed, [pid]);
-        assert_eq!((lookup.deadline(), lookup.exists()), (Some(late + EXIT_MAX), true));
-        lookup.enforce(late + EXIT_MAX, |pid| killed.push(pid));
-        assert!(!lookup.exists());
-        lookup.started(pid, start);
-        lookup.reaped(Pid::from_raw(13).unwrap());
-        assert!(lookup.exists());
-        lookup.reaped(pid);
-        assert!(!lookup.exists());
     }
 }

@@ -104,11 +104,9 @@
 //!   `actix-daemon` uses `daemon-forkserver`, and runs the actix runtime in another process, the
 //!   parent.
 
-mod clock;
 mod error;
 mod hooks;
 mod manager;
-mod manager_pid;
 mod pool;
 mod prefork;
 mod rolling_signal;
@@ -116,16 +114,13 @@ mod rolling_signal;
 mod sentences;
 mod settings;
 mod signal_forward;
-mod status;
 mod worker;
-mod worker_result;
 
 pub use error::{ConfigError, Error, InWorkerError, StatusError};
 pub use hooks::{Overview, Reaped};
 pub use prefork::{Prefork, StartResult};
 pub use settings::PreforkBuilder;
 pub use signal_forward::SignalForward;
-pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker};
-pub use worker_result::WorkerResult;
+pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker, WorkerResult};
 
 pub use daemon_core::{Exit, ExitCause, Pid, ScoreboardReader, Signal, SlotNumber};

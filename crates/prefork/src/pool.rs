@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon_core::{
-    Counts, Generation, MAX_SLOTS, MonotonicTime, Pool, PoolRules, SlotNumber, Status, StopReason,
+    ChildId, Counts, MAX_SLOTS, MonotonicTime, Pool, PoolRules, Signal, SlotNumber, Status,
+    StopReason,
 };
-use daemon_sys::{Pid, Signal};
 
 use crate::settings::{Intervals, Size};
 
@@ -38,10 +38,7 @@ enum PoolSizing {
 /// The worker that occupies a slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerEntry {
-    /// The slot's generation.
-    pub(crate) owner: Generation,
-    /// The worker's pid; `None` until the fork has returned.
-    pub(crate) pid: Option<Pid>,
+    pub(crate) child: ChildId,
     /// The manager's generation in which the worker was forked.
     pub(crate) generation: u32,
     /// When the worker was forked.
@@ -139,10 +136,14 @@ impl WorkerPool {
         self.counts.children()
     }
 
-    /// Returns the workers that are forked and not reaped, with their slots and pids.
-    pub(crate) fn running(&self) -> impl Iterator<Item = (SlotNumber, WorkerEntry, Pid)> + '_ {
-        let all = (0..).map(SlotNumber::new).zip(&self.entries);
-        all.filter_map(|(slot, entry)| entry.and_then(|entry| Some((slot, entry, entry.pid?))))
+    /// Returns the workers that are not reaped.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &WorkerEntry> {
+        self.entries.iter().flatten()
+    }
+
+    /// Returns the worker in a slot.
+    pub(crate) fn child_in(&self, slot: SlotNumber) -> Option<ChildId> {
+        self.entry(slot).map(|entry| entry.child)
     }
 
     pub(crate) fn entry(&self, slot: SlotNumber) -> Option<&WorkerEntry> {
@@ -192,39 +193,20 @@ impl WorkerPool {
     }
 
     /// Records that a worker is about to be forked.
-    pub(crate) fn set_forking(
-        &mut self,
-        slot: SlotNumber,
-        owner: Generation,
-        generation: u32,
-        now: MonotonicTime,
-    ) {
+    pub(crate) fn set_forking(&mut self, child: ChildId, generation: u32, now: MonotonicTime) {
+        let slot = child.slot;
         // `next` returned the first free slot.
         match self.free.first().copied() {
             Some(first @ (_, free)) if free == slot => self.free.remove(&first),
             Some(_) | None => false,
         };
         let counted = Status::Forking;
-        let entry = WorkerEntry {
-            owner,
-            pid: None,
-            generation,
-            forked_at: now,
-            stop_request: None,
-            counted,
-        };
+        let entry = WorkerEntry { child, generation, forked_at: now, stop_request: None, counted };
         if let Some(slot_entry) = self.entries.get_mut(slot.index()) {
             *slot_entry = Some(entry);
             self.counts.record_fork();
         }
         self.next_fork = now + self.intervals.spawn_interval;
-    }
-
-    /// Records the pid of a worker that was forked.
-    pub(crate) fn set_forked(&mut self, slot: SlotNumber, pid: Pid) {
-        if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
-            entry.pid = Some(pid);
-        }
     }
 
     /// Records that the system has refused a fork. No worker is forked until the backoff has

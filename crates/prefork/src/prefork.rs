@@ -4,20 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
+use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
 
-use crate::clock::now;
 use crate::error::{ConfigError, Error, InWorkerError};
-use crate::manager::{MaintainResult, PreforkManager};
-use crate::manager_pid::ManagerPid;
+use crate::manager::{MaintainResult, ManagerPid, PreforkManager};
 use crate::settings::{Intervals, PreforkBuilder, Size, checked_traps};
 use crate::signal_forward::{SignalForward, Traps, more_severe};
-use crate::status::status_of;
-use crate::worker::{STATUS_NEXIST, Worker};
-use crate::worker_result::WorkerResult;
+use crate::worker::{STATUS_NEXIST, Worker, WorkerResult, status_of};
 
 /// The manager of workers: forks them, replaces those that exit, and forwards signals.
 ///

@@ -3,11 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use daemon_core::{Generation, MonotonicTime, SlotNumber};
-use daemon_sys::Signal;
-
-/// Identifies a worker by its slot and the slot's generation.
-pub(crate) type WorkerId = (SlotNumber, Generation);
+use daemon_core::{ChildId, MonotonicTime, Signal};
 
 /// A signal that the manager is sending to its workers, one after another at an interval, because
 /// it has received a trapped signal. Workers that were forked after the trapped signal was received
@@ -16,7 +12,7 @@ pub(crate) type WorkerId = (SlotNumber, Generation);
 pub(crate) struct RollingSignal {
     signal: Signal,
     interval: Duration,
-    left: VecDeque<WorkerId>,
+    left: VecDeque<ChildId>,
     due: MonotonicTime,
 }
 
@@ -25,7 +21,7 @@ impl RollingSignal {
     pub(crate) fn new(
         signal: Signal,
         interval: Duration,
-        workers: impl IntoIterator<Item = WorkerId>,
+        workers: impl IntoIterator<Item = ChildId>,
         now: MonotonicTime,
     ) -> RollingSignal {
         RollingSignal { signal, interval, left: workers.into_iter().collect(), due: now }
@@ -40,7 +36,7 @@ impl RollingSignal {
     pub(crate) fn extend(
         &mut self,
         interval: Duration,
-        workers: impl IntoIterator<Item = WorkerId>,
+        workers: impl IntoIterator<Item = ChildId>,
     ) {
         self.interval = interval;
         for worker in workers {
@@ -61,8 +57,8 @@ impl RollingSignal {
     pub(crate) fn take(
         &mut self,
         now: MonotonicTime,
-        is_alive: impl Fn(WorkerId) -> bool,
-    ) -> Option<WorkerId> {
+        is_alive: impl Fn(ChildId) -> bool,
+    ) -> Option<ChildId> {
         if now < self.due {
             return None;
         }
@@ -78,10 +74,12 @@ impl RollingSignal {
 
 #[cfg(test)]
 mod tests {
+    use daemon_core::{Generation, SlotNumber};
+
     use super::*;
 
-    fn worker(slot: u32) -> WorkerId {
-        (SlotNumber::new(slot), Generation::new(1))
+    fn worker(slot: u32) -> ChildId {
+        ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) }
     }
 
     fn at(seconds: u64) -> MonotonicTime {

@@ -6,18 +6,18 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use daemon_core::{Seat, SlotNumber, Status, Transition};
+use daemon_core::{
+    Label, Pid, Seat, Signal, SlotEntry, SlotNumber, Status, StatusKind, Transition,
+};
+use daemon_sys::clock::now;
 use daemon_sys::fork::flush_c_streams;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::SignalListener;
 use daemon_sys::wakeup::Waker;
-use daemon_sys::{Pid, Signal};
-use slog::{Logger, crit, o};
+use slog::{Logger, crit, error, o};
 
-use crate::clock::now;
 use crate::error::StatusError;
-use crate::worker_result::WorkerResult;
 
 /// The status of an idle worker, as in the original, `Parallel::Prefork::SpareWorkers`.
 pub const STATUS_IDLE: char = '_';
@@ -25,6 +25,9 @@ pub const STATUS_IDLE: char = '_';
 /// The status of a slot without a worker. No worker may set it. The original,
 /// `Parallel::Prefork::SpareWorkers`, uses the same name and character.
 pub const STATUS_NEXIST: char = '.';
+
+/// The character of an active worker whose own character is being written or is invalid.
+const ACTIVE: char = 'A';
 
 /// Exit code of a worker that panicked. It is the exit code of any Rust program that panics.
 const EXIT_PANIC: i32 = 101;
@@ -62,7 +65,8 @@ pub struct Worker {
     death_signal: Signal,
     stop_signals: Vec<Signal>,
     signals: SignalListener,
-    listening: Cell<ListenState>,
+    /// Whether the worker handles stop signals.
+    is_listening: Cell<bool>,
     log: Logger,
 }
 
@@ -74,13 +78,6 @@ pub enum WaitResult {
     Ready,
     /// The worker was asked to stop.
     Stop,
-}
-
-/// Whether the worker handles stop signals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ListenState {
-    NotListening,
-    Listening,
 }
 
 /// The arguments of [`Worker::new`].
@@ -100,8 +97,8 @@ impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Worker {
         let WorkerParts { seat, generation, manager, death_signal, stop_signals, signals, log } =
             parts;
-        let listening = Cell::new(ListenState::NotListening);
-        Worker { seat, generation, manager, death_signal, stop_signals, signals, listening, log }
+        let is_listening = Cell::new(false);
+        Worker { seat, generation, manager, death_signal, stop_signals, signals, is_listening, log }
     }
 
     /// Returns the worker's scoreboard slot, counted from 0. No other running worker has the same
@@ -149,11 +146,10 @@ impl Worker {
     }
 
     fn listen(&self) {
-        match self.listening.replace(ListenState::Listening) {
-            ListenState::Listening => {}
+        if !self.is_listening.replace(true) {
             // This cannot fail, because KILL is the only stop signal that cannot be handled, and
             // `Traps::stop_signals` leaves it out.
-            ListenState::NotListening => drop(self.signals.handle(&self.stop_signals)),
+            let _ = self.signals.handle(&self.stop_signals);
         }
     }
 
@@ -283,5 +279,74 @@ pub(crate) struct ManagerWakeup(pub(crate) Waker);
 impl daemon_core::WakeParent for ManagerWakeup {
     fn wake(&self) {
         self.0.wake();
+    }
+}
+
+/// A return type for the closure of [`start`](crate::Prefork::start): `()`, an exit code, or a
+/// `Result`, whose error is logged and becomes exit code 1.
+pub trait WorkerResult {
+    /// Returns the exit code, and logs the error if there is one.
+    fn exit_code(self, log: &Logger) -> i32;
+}
+
+impl WorkerResult for () {
+    fn exit_code(self, _: &Logger) -> i32 {
+        0
+    }
+}
+
+/// The exit code itself. The system keeps only its lower 8 bits (exit(3)).
+impl WorkerResult for i32 {
+    fn exit_code(self, _: &Logger) -> i32 {
+        self
+    }
+}
+
+impl<O: WorkerResult, E: fmt::Display> WorkerResult for Result<O, E> {
+    fn exit_code(self, log: &Logger) -> i32 {
+        match self {
+            Ok(outcome) => outcome.exit_code(log),
+            Err(error) => {
+                error!(log, "worker failed"; "error" => error.to_string());
+                1
+            }
+        }
+    }
+}
+
+/// For closures that never return.
+impl WorkerResult for std::convert::Infallible {
+    fn exit_code(self, _: &Logger) -> i32 {
+        match self {}
+    }
+}
+
+/// Returns the status character of a slot. For an active worker, this is the character that the
+/// worker has set.
+pub(crate) fn status_of(entry: &SlotEntry) -> char {
+    match entry.status.map(Status::kind) {
+        None | Some(StatusKind::Vacant) => STATUS_NEXIST,
+        Some(StatusKind::Starting | StatusKind::Idle | StatusKind::Leaving) => STATUS_IDLE,
+        Some(StatusKind::Busy) => match &entry.label {
+            Label::Text(text) => str::from_utf8(text.as_bytes())
+                .ok()
+                .and_then(|text| text.chars().next())
+                .unwrap_or(ACTIVE),
+            Label::BeingWritten => ACTIVE,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_converted_to_exit_codes() {
+        let log = Logger::root(slog::Discard, slog::o!());
+        assert_eq!(().exit_code(&log), 0);
+        assert_eq!(7.exit_code(&log), 7);
+        assert_eq!(Ok::<_, String>(3).exit_code(&log), 3);
+        assert_eq!(Err::<(), _>("no disk").exit_code(&log), 1);
     }
 }

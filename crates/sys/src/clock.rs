@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daemon_core::MonotonicTime;
 use nix::time::{ClockId, clock_gettime};
 
 /// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)). On Linux this is the time since boot,
@@ -26,4 +27,10 @@ use nix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the system has a monotonic clock").into()
+}
+
+/// Returns the time of [`monotonic`] as the rules and the scoreboard use it.
+#[must_use]
+pub fn now() -> MonotonicTime {
+    MonotonicTime::from_since_boot(monotonic())
 }

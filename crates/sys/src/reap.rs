@@ -10,7 +10,7 @@ use crate::process::Pid;
 
 mod children;
 
-pub use children::{ChildSet, ExitedChild};
+pub use children::{ChildTable, ExitedChild, LateChildren};
 
 fn from_status(status: c_int) -> Exit {
     if libc::WIFEXITED(status) {

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use daemon_core::{Generation, MonotonicTime, SlotNumber, Status, StopReason};
-use daemon_sys::{Pid, Signal};
+use daemon_core::{ChildId, Generation, MonotonicTime, Signal, SlotNumber, Status, StopReason};
 use proptest::prelude::*;
 
 use super::{ExitKind, PoolAction, StopRequest, WorkerPool};
@@ -24,14 +23,17 @@ fn slot(number: u32) -> SlotNumber {
     SlotNumber::new(number)
 }
 
+fn child(slot: SlotNumber) -> ChildId {
+    ChildId { slot, generation: Generation::new(1) }
+}
+
 fn pool(size: Size) -> WorkerPool {
     WorkerPool::new(size, Intervals::default(), size.slots())
 }
 
 /// Adds an idle worker in this slot.
 fn add_idle(pool: &mut WorkerPool, slot: SlotNumber, now: MonotonicTime) {
-    pool.set_forking(slot, Generation::new(1), 1, now);
-    pool.set_forked(slot, Pid::from_raw(1000 + slot.get() as i32).expect("a positive pid"));
+    pool.set_forking(child(slot), 1, now);
     pool.set_status(slot, Status::Fresh);
 }
 
@@ -51,7 +53,7 @@ fn a_fixed_number_of_workers_is_forked_at_once_into_the_first_slots() {
     assert_eq!(pool.next(at(0)), PoolAction::Fork(slot(0)));
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
-    assert!(pool.running().map(|(slot, ..)| slot.get()).eq(0..3));
+    assert!(pool.entries().map(|entry| entry.child.slot.get()).eq(0..3));
 }
 
 #[test]
@@ -131,7 +133,7 @@ fn a_refused_fork_is_retried_after_err_respawn_interval_but_not_before_100_ms() 
     for (interval, until) in [(1000, 1000), (0, 100)] {
         let intervals = Intervals { err_respawn_interval: ms(interval), ..Intervals::default() };
         let mut pool = WorkerPool::new(FIXED, intervals, 16);
-        pool.set_forking(slot(0), Generation::new(1), 1, at(0));
+        pool.set_forking(child(slot(0)), 1, at(0));
         pool.set_fork_failed(slot(0), at(0));
         assert_eq!(pool.workers(), 0);
         assert_eq!(pool.next(at(0)), PoolAction::Wait(Some(at(until))));
@@ -218,7 +220,7 @@ fn a_new_generation_forks_at_once_after_a_failure_but_waits_after_a_refused_fork
     pool.set_exited(slot(0), ExitKind::Failure, at(10));
     pool.begin_generation();
     assert_eq!(pool.next(at(10)), PoolAction::Fork(slot(0)));
-    pool.set_forking(slot(0), Generation::new(1), 2, at(10));
+    pool.set_forking(child(slot(0)), 2, at(10));
     pool.set_fork_failed(slot(0), at(10));
     pool.begin_generation();
     assert_eq!(pool.next(at(10)), PoolAction::Wait(Some(at(1010))));
@@ -265,7 +267,7 @@ proptest! {
                     PoolAction::Fork(free) => {
                         prop_assert!(pool.entry(free).is_none(), "fork into a slot that is in use");
                         if std::mem::take(&mut next_fork_fails) {
-                            pool.set_forking(free, Generation::new(1), 1, now);
+                            pool.set_forking(child(free), 1, now);
                             pool.set_fork_failed(free, now);
                         } else {
                             add_idle(&mut pool, free, now);

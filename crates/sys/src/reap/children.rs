@@ -1,105 +1,200 @@
-//! A set of children that reports the exited ones without a wait call for each child.
+//! The children that a process has forked: their signals, their exits, and those that are late.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
-use super::{Exit, reap};
+use daemon_core::MonotonicTime;
+
+use super::{Exit, peek_exit, reap, reap_any};
 use crate::error::Result;
-use crate::process::{Pid, Signal, SignalOutcome};
+use crate::process::{self, Pid, Signal, SignalOutcome};
 
-/// A set of children that this process forked itself. Other children are not reaped, so the set
-/// does not interfere with libraries that start processes.
+/// The interval at which a child that was killed because it was late is checked, because other code
+/// may have reaped it.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The children that this process forked itself, each with an id.
 ///
-/// On Linux each child has a pidfd, and one epoll(7) instance watches all pidfds. The cost of
-/// finding the exited children therefore depends only on the number of exited children, not on the
-/// number of running children.
+/// A process that has other children too, for example those of a library, uses a table of
+/// [its own children](ChildTable::of_own), which reaps no others. On Linux each of these children has
+/// a pidfd, and one epoll(7) instance watches all pidfds. The cost of finding the exited children
+/// therefore depends only on the number of exited children, not on the number of running children. A
+/// child has no pidfd on other systems, or if the limit on descriptors had been reached when the
+/// child was added. [`reap`](ChildTable::reap) makes a wait call for each such child; call it after a
+/// `SIGCHLD`.
 ///
-/// A child has no pidfd on other systems, or if the limit on descriptors had been reached when the
-/// child was added. [`reap_exited`](ChildSet::reap_exited) makes a wait call for each such child;
-/// call it after a `SIGCHLD`.
+/// A table of [all children](ChildTable::of_all) needs neither pidfds nor a wait call for each child,
+/// but it reaps every child of this process.
 ///
-/// A forked child inherits a copy of the set and must drop it.
+/// A forked child inherits a copy of the table and must not use it. It must drop a table of its own
+/// children.
 ///
 /// # Examples
 ///
 /// ```standalone_crate
 /// use daemon_sys::fork::{ForkResult, fork};
 /// use daemon_sys::process::exit_now;
-/// use daemon_sys::reap::{ChildSet, ExitedChild, Exit};
+/// use daemon_sys::reap::{ChildTable, Exit};
 ///
 /// # fn main() -> Result<(), daemon_sys::Error> {
-/// let mut children = ChildSet::new()?;
+/// let mut children = ChildTable::of_own()?;
 /// match fork()? {
 ///     ForkResult::Child => exit_now(7),
-///     ForkResult::Parent(pid) => children.add(pid),
+///     ForkResult::Parent(pid) => children.add("seven", pid),
 /// }
 /// let mut exited = Vec::new();
 /// while exited.is_empty() {
-///     exited = children.reap_exited()?;
+///     exited = children.reap()?;
 /// }
-/// assert!(matches!(exited[..], [ExitedChild { exit: Exit::Code(7), .. }]));
+/// assert_eq!((exited[0].id, exited[0].exit), ("seven", Exit::Code(7)));
+/// assert!(children.is_empty());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct ChildSet {
-    watched: platform::PidFdSet,
-    /// Children without a pidfd, which need a wait call each.
+pub struct ChildTable<K> {
+    pids: HashMap<K, Pid>,
+    children: HashMap<Pid, Entry<K>>,
+    /// The times at which children are killed or checked.
+    due: BTreeSet<(MonotonicTime, Pid)>,
+    /// `None` in a table of all children.
+    watched: Option<platform::PidFdSet>,
+    /// Children without a pidfd, which need a wait call each. Empty in a table of all children.
     unwatched: BTreeSet<Pid>,
+}
+
+#[derive(Debug)]
+struct Entry<K> {
+    id: K,
+    /// When the child is killed or, after that, checked.
+    due: Option<MonotonicTime>,
+    was_late: bool,
 }
 
 /// A child that has exited and been reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExitedChild {
+pub struct ExitedChild<K> {
+    /// The child's id.
+    pub id: K,
     /// The child's pid.
     pub pid: Pid,
     /// How the child exited; [`Exit::Unknown`] if other code has reaped the child.
     pub exit: Exit,
 }
 
-impl ChildSet {
-    /// Creates an empty set.
+/// What [`ChildTable::kill_late`] has done.
+#[derive(Debug)]
+pub struct LateChildren<K> {
+    /// The children that were late, and the results of sending KILL to them.
+    pub killed: Vec<(K, Result<SignalOutcome>)>,
+    /// Children that were late before, and that have exited since.
+    pub exited: Vec<ExitedChild<K>>,
+}
+
+impl<K: Copy + Eq + Hash> ChildTable<K> {
+    /// Creates an empty table of all children of this process.
+    #[must_use]
+    pub fn of_all() -> ChildTable<K> {
+        ChildTable {
+            pids: HashMap::new(),
+            children: HashMap::new(),
+            due: BTreeSet::new(),
+            watched: None,
+            unwatched: BTreeSet::new(),
+        }
+    }
+
+    /// Creates an empty table of the children that are added to it.
     ///
     /// # Errors
     ///
     /// If the system is out of descriptors.
-    pub fn new() -> Result<ChildSet> {
-        Ok(ChildSet { watched: platform::PidFdSet::new()?, unwatched: BTreeSet::new() })
+    pub fn of_own() -> Result<ChildTable<K>> {
+        Ok(ChildTable { watched: Some(platform::PidFdSet::new()?), ..ChildTable::of_all() })
     }
 
     /// Adds a child that this process has just forked.
-    pub fn add(&mut self, pid: Pid) {
-        if self.watched.add(pid).is_err() {
+    pub fn add(&mut self, id: K, pid: Pid) {
+        self.pids.insert(id, pid);
+        self.children.insert(pid, Entry { id, due: None, was_late: false });
+        if self.watched.as_mut().is_some_and(|watched| watched.add(pid).is_err()) {
             self.unwatched.insert(pid);
         }
     }
 
-    /// Returns a descriptor that is readable while a child has exited and is not
-    /// [reaped](Self::reap_exited) yet; `None` on systems without pidfds. Only `SIGCHLD` reports
-    /// the exit of a child without a pidfd.
+    /// Returns whether the table has no children.
     #[must_use]
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.watched.descriptor()
+    pub fn is_empty(&self) -> bool {
+        self.pids.is_empty()
     }
 
-    /// Reaps the children that have exited, and returns them. Does not block.
+    /// Returns the ids of the children.
+    pub fn ids(&self) -> impl Iterator<Item = K> + '_ {
+        self.pids.keys().copied()
+    }
+
+    /// Returns the pid of a child.
+    #[must_use]
+    pub fn pid(&self, id: K) -> Option<Pid> {
+        self.pids.get(&id).copied()
+    }
+
+    /// Returns a descriptor that is readable while a child has exited and is not
+    /// [reaped](Self::reap) yet; `None` in a table of all children, and on systems without pidfds.
+    /// Only `SIGCHLD` reports the exit of a child without a pidfd.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.watched.as_ref()?.descriptor()
+    }
+
+    /// Reaps the children that have exited, and returns those of the table. Does not block.
     ///
     /// # Errors
     ///
-    /// epoll_wait(2) documents no error for this call.
-    pub fn reap_exited(&mut self) -> Result<Vec<ExitedChild>> {
+    /// epoll_wait(2) and wait(2) document no error for these calls.
+    pub fn reap(&mut self) -> Result<Vec<ExitedChild<K>>> {
         let mut exited = Vec::new();
-        for pid in self.watched.exited()? {
-            exited.extend(reap_one(pid));
-        }
-        for pid in &self.unwatched {
-            exited.extend(reap_one(*pid));
-        }
-        for ExitedChild { pid, .. } in &exited {
-            self.watched.remove(*pid);
-            self.unwatched.remove(pid);
+        let Some(watched) = &self.watched else {
+            while let Some((pid, exit)) = reap_any()? {
+                exited.extend(self.remove(pid, exit));
+                if self.is_empty() {
+                    break;
+                }
+            }
+            return Ok(exited);
+        };
+        let pids = watched.exited()?.into_iter().chain(self.unwatched.iter().copied());
+        for pid in pids.collect::<Vec<_>>() {
+            exited.extend(self.reap_one(pid));
         }
         Ok(exited)
+    }
+
+    /// Reaps one child if it has exited. In a table of all children, this also finds a child that
+    /// other code has reaped.
+    pub fn check(&mut self, id: K) -> Option<ExitedChild<K>> {
+        self.reap_one(self.pid(id)?)
+    }
+
+    fn reap_one(&mut self, pid: Pid) -> Option<ExitedChild<K>> {
+        // A process that is not a child any more has been reaped by other code.
+        let exit = reap(pid).unwrap_or(Some(Exit::Unknown))?;
+        self.remove(pid, exit)
+    }
+
+    fn remove(&mut self, pid: Pid, exit: Exit) -> Option<ExitedChild<K>> {
+        let Entry { id, due, was_late: _ } = self.children.remove(&pid)?;
+        self.pids.remove(&id);
+        if let Some(time) = due {
+            self.due.remove(&(time, pid));
+        }
+        if let Some(watched) = &mut self.watched {
+            watched.remove(pid);
+            self.unwatched.remove(&pid);
+        }
+        Some(ExitedChild { id, pid, exit })
     }
 
     /// Sends a signal to a child. A signal to a child that has exited has no effect, whether the
@@ -108,26 +203,75 @@ impl ChildSet {
     /// # Errors
     ///
     /// If the child has changed to another user.
-    pub fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
-        if self.unwatched.contains(&pid) {
-            // This set has not reaped the child, so its pid cannot have been reused, unless other
-            // code has reaped the child. In that case `peek_exit` returns an error.
-            return match super::peek_exit(pid) {
-                Ok(None) => crate::process::signal(pid, signal),
+    pub fn signal(&self, id: K, signal: Signal) -> Result<SignalOutcome> {
+        let Some(pid) = self.pid(id) else {
+            return Ok(SignalOutcome::NoSuchProcess);
+        };
+        match &self.watched {
+            Some(watched) if !self.unwatched.contains(&pid) => watched.signal(pid, signal),
+            // This table has not reaped the child, so its pid cannot have been reused, unless other
+            // code has reaped the child. In that case `peek_exit` returns an error. No other code
+            // runs between the check and the signal.
+            Some(_) | None => match peek_exit(pid) {
+                Ok(None) => process::signal(pid, signal),
                 Ok(Some(_)) | Err(_) => Ok(SignalOutcome::NoSuchProcess),
-            };
+            },
         }
-        self.watched.signal(pid, signal)
+    }
+
+    /// Sets the time at which a child is late. A child that is late already, or is late earlier, is
+    /// not given more time.
+    pub fn late_at(&mut self, id: K, time: MonotonicTime) {
+        let Some(pid) = self.pid(id) else { return };
+        let Some(entry) = self.children.get_mut(&pid) else { return };
+        if entry.was_late || entry.due.is_some_and(|due| due <= time) {
+            return;
+        }
+        if let Some(later) = entry.due.replace(time) {
+            self.due.remove(&(later, pid));
+        }
+        self.due.insert((time, pid));
+    }
+
+    /// Gives all children unlimited time.
+    pub fn clear_deadlines(&mut self) {
+        for (_time, pid) in std::mem::take(&mut self.due) {
+            if let Some(entry) = self.children.get_mut(&pid) {
+                (entry.due, entry.was_late) = (None, false);
+            }
+        }
+    }
+
+    /// Kills the children that are late. Checks from time to time whether those that were killed
+    /// before still exist, because other code may have reaped them.
+    pub fn kill_late(&mut self, now: MonotonicTime) -> LateChildren<K> {
+        let mut late = LateChildren { killed: Vec::new(), exited: Vec::new() };
+        while let Some((time, pid)) = self.due.first().copied().filter(|(time, _pid)| *time <= now)
+        {
+            self.due.remove(&(time, pid));
+            let Some(entry) = self.children.get_mut(&pid) else { continue };
+            let (id, next) = (entry.id, now + CHECK_INTERVAL);
+            entry.due = Some(next);
+            if std::mem::replace(&mut entry.was_late, true) {
+                late.exited.extend(self.reap_one(pid));
+            } else {
+                late.killed.push((id, self.signal(id, Signal::Kill)));
+            }
+            if self.children.contains_key(&pid) {
+                self.due.insert((next, pid));
+            }
+        }
+        late
+    }
+
+    /// Returns the time at which [`kill_late`](Self::kill_late) must be called.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.due.first().map(|(time, _pid)| *time)
     }
 }
 
-/// Reaps a child if it has exited. A process that is not a child any more counts as exited.
-fn reap_one(pid: Pid) -> Option<ExitedChild> {
-    let exit = reap(pid).unwrap_or(Some(Exit::Unknown))?;
-    Some(ExitedChild { pid, exit })
-}
-
-/// On systems without pidfds, no descriptor reports the exit of a child, so `ChildSet` makes a wait
+/// On systems without pidfds, no descriptor reports the exit of a child, so the table makes a wait
 /// call for each child.
 #[cfg(any(not(target_os = "linux"), fallback))]
 mod platform {
@@ -197,8 +341,7 @@ mod platform {
 
         pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
             let handle = PidFd::open(pid)?;
-            let event =
-                EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_u32()));
             match self.epoll.add(&handle, event) {
                 Ok(()) => {
                     self.handles.insert(pid, handle);

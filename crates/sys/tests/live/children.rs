@@ -1,6 +1,7 @@
 //! Live tests of forking, reaping and signalling.
 
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -8,12 +9,13 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use daemon_core::MonotonicTime;
 use daemon_sys::fork::{fork, other_threads};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{
     SignalOutcome, become_group_leader, die_with_parent, exit_now, signal, signal_group, this_pid,
 };
-use daemon_sys::reap::{ChildSet, Exit, ExitedChild, peek_exit, reap, reap_any, wait_for};
+use daemon_sys::reap::{ChildTable, Exit, ExitedChild, peek_exit, reap, reap_any, wait_for};
 use daemon_sys::signals::{
     SignalBlockGuard, SignalListener, SignalQueue, block_all, ignore, restore_default, unblock,
 };
@@ -32,10 +34,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_joined_thread_does_not_count_as_running", a_joined_thread_does_not_count),
     ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
     ("a_child_can_still_be_reaped_after_peek_exit", a_peeked_exit_can_still_be_reaped),
-    ("only_the_exited_children_of_a_set_are_reaped", only_exited_children_are_reaped),
+    ("only_the_exited_children_of_a_table_are_reaped", only_exited_children_are_reaped),
     ("the_exit_status_of_a_child_reaped_by_other_code_is_unknown", reaped_by_other_code),
     ("a_child_without_a_pidfd_is_reaped_by_its_pid", without_a_descriptor),
     ("a_process_group_can_be_signalled_until_its_last_process_is_reaped", a_group_is_signalled),
+    ("a_table_of_all_children_reaps_every_child_and_finds_missing_ones", all_children),
+    ("a_late_child_is_killed_once_and_checked_until_it_is_gone", late_children),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
     ("die_with_parent_fails_if_the_parent_has_exited", an_exited_parent_is_an_error),
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
@@ -105,21 +109,24 @@ fn a_peeked_exit_can_still_be_reaped() {
 }
 
 /// Waits until at least `count` children have exited and been reaped, and returns them.
-fn reap_some(children: &mut ChildSet, count: usize) -> Vec<ExitedChild> {
+fn reap_some<K: Copy + Eq + Hash>(
+    children: &mut ChildTable<K>,
+    count: usize,
+) -> Vec<ExitedChild<K>> {
     let mut exited = Vec::new();
     eventually("the children have exited", || {
-        exited.extend(children.reap_exited().expect("reaped"));
+        exited.extend(children.reap().expect("reaped"));
         exited.len() >= count
     });
     exited
 }
 
 fn only_exited_children_are_reaped() {
-    let mut children = ChildSet::new().expect("created");
+    let mut children = ChildTable::of_own().expect("created");
     let mut unrelated = Command::new("true").spawn().expect("true starts");
     let pids: Vec<Pid> = (0..100).map(|_child| child(|| sleep_until_killed())).collect();
-    pids.iter().for_each(|pid| children.add(*pid));
-    assert_eq!(children.reap_exited().expect("reaped"), []);
+    pids.iter().for_each(|pid| children.add(*pid, *pid));
+    assert_eq!(children.reap().expect("reaped"), []);
     // This child inherits copies of all descriptors and keeps them open.
     let remaining = child(|| sleep_until_killed());
     for pid in &pids[..70] {
@@ -132,12 +139,12 @@ fn only_exited_children_are_reaped() {
     exited.sort_by_key(|child| child.pid);
     assert!(exited.iter().map(|child| child.pid).eq(pids[..70].iter().copied()));
     assert!(exited.iter().all(|child| child.exit == killed_by(Signal::Kill)));
-    assert_eq!(children.reap_exited().expect("reaped"), []);
+    assert_eq!(children.reap().expect("reaped"), []);
     assert_eq!(
         children.signal(pids[0], Signal::Kill).expect("a result"),
         SignalOutcome::NoSuchProcess
     );
-    assert!(unrelated.wait().expect("not reaped by the set").success());
+    assert!(unrelated.wait().expect("not reaped by the table").success());
     for pid in pids[70..].iter().chain([&remaining]) {
         assert_eq!(signal(*pid, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     }
@@ -146,16 +153,16 @@ fn only_exited_children_are_reaped() {
 }
 
 fn reaped_by_other_code() {
-    let mut children = ChildSet::new().expect("created");
+    let mut children = ChildTable::of_own().expect("created");
     let pid = child(|| 3);
-    children.add(pid);
+    children.add(pid, pid);
     wait_for(pid).expect("reaped");
-    assert_eq!(reap_some(&mut children, 1), [ExitedChild { pid, exit: Exit::Unknown }]);
-    assert_eq!(children.reap_exited().expect("reaped"), []);
+    assert_eq!(reap_some(&mut children, 1), [ExitedChild { id: pid, pid, exit: Exit::Unknown }]);
+    assert_eq!(children.reap().expect("reaped"), []);
 }
 
 fn without_a_descriptor() {
-    let mut children = ChildSet::new().expect("created");
+    let mut children = ChildTable::of_own().expect("created");
     let mut files = Vec::new();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, 64, hard).expect("lowered");
@@ -163,11 +170,76 @@ fn without_a_descriptor() {
         files.push(file);
     }
     let pid = child(|| sleep_until_killed());
-    children.add(pid);
-    assert_eq!(children.reap_exited().expect("reaped"), []);
+    children.add(pid, pid);
+    assert_eq!(children.reap().expect("reaped"), []);
     assert_eq!(children.signal(pid, Signal::Term).expect("permitted"), SignalOutcome::Delivered);
     let exited = reap_some(&mut children, 1);
     assert!(exited[0].pid == pid && exited[0].exit == killed_by(Signal::Term));
+}
+
+fn all_children() {
+    let mut children = ChildTable::of_all();
+    assert!(children.descriptor().is_none() && children.reap().expect("reaped").is_empty());
+    let unknown = child(|| 1);
+    let [exiting, sleeping] = [child(|| 3), child(|| sleep_until_killed())];
+    children.add("exiting", exiting);
+    children.add("sleeping", sleeping);
+    let exited = reap_some(&mut children, 1);
+    assert_eq!(exited, [ExitedChild { id: "exiting", pid: exiting, exit: Exit::Code(3) }]);
+    eventually("the child that is not in the table is reaped too", || {
+        assert_eq!(children.reap().expect("reaped"), []);
+        peek_exit(unknown).is_err()
+    });
+    assert_eq!(children.check("sleeping"), None);
+    let signal = |children: &ChildTable<_>, id| children.signal(id, Signal::Kill).expect("sent");
+    assert_eq!(signal(&children, "exiting"), SignalOutcome::NoSuchProcess);
+    assert_eq!(signal(&children, "sleeping"), SignalOutcome::Delivered);
+    wait_for(sleeping).expect("reaped by other code");
+    assert_eq!(signal(&children, "sleeping"), SignalOutcome::NoSuchProcess);
+    assert_eq!(children.reap().expect("reaped"), []);
+    let missing = ExitedChild { id: "sleeping", pid: sleeping, exit: Exit::Unknown };
+    assert_eq!(children.check("sleeping"), Some(missing));
+    assert!(children.is_empty());
+}
+
+fn late_children() {
+    let at = |seconds| MonotonicTime::from_since_boot(Duration::from_secs(seconds));
+    for mut children in [ChildTable::of_all(), ChildTable::of_own().expect("created")] {
+        let pids = [0, 1, 2, 3].map(|_child| child(|| sleep_until_killed()));
+        (0..).zip(pids).for_each(|(id, pid)| children.add(id, pid));
+        // The earliest deadline counts, and a table without deadlines kills no child.
+        children.late_at(0, at(3));
+        children.clear_deadlines();
+        assert_eq!(children.next_deadline(), None);
+        for (id, time) in [(0, 5), (1, 7), (1, 4), (1, 6), (2, 9)] {
+            children.late_at(id, at(time));
+        }
+        assert_eq!(children.next_deadline(), Some(at(4)));
+        assert!(children.kill_late(at(3)).killed.is_empty());
+        let mut killed = children.kill_late(at(5)).killed;
+        killed.sort_by_key(|(id, _sent)| *id);
+        assert!(matches!(
+            killed[..],
+            [(0, Ok(SignalOutcome::Delivered)), (1, Ok(SignalOutcome::Delivered))]
+        ));
+        for pid in &pids[..2] {
+            assert_eq!(wait_for(*pid).expect("reaped by other code"), killed_by(Signal::Kill));
+        }
+        // More time has no effect, and the children are found to be gone.
+        children.late_at(0, at(20));
+        let late = children.kill_late(at(6));
+        assert!(late.killed.is_empty());
+        let mut missing: Vec<_> = late.exited.iter().map(|one| (one.id, one.exit)).collect();
+        missing.sort_by_key(|(id, _exit)| *id);
+        assert_eq!(missing, [(0, Exit::Unknown), (1, Exit::Unknown)]);
+        assert_eq!(children.next_deadline(), Some(at(9)));
+        for id in [2, 3] {
+            let sent = children.signal(id, Signal::Kill).expect("permitted");
+            assert_eq!(sent, SignalOutcome::Delivered);
+        }
+        assert_eq!(reap_some(&mut children, 2).len(), 2);
+        assert!(children.is_empty() && children.next_deadline().is_none());
+    }
 }
 
 fn a_group_is_signalled() {
