@@ -321,6 +321,8 @@ impl<A> Channel<A> {
         let ends: Vec<usize> = ends.chain([self.outgoing.len()]).collect();
         let mut attached = std::mem::take(&mut self.attached);
         let (mut outgoing, mut frames) = (Vec::new(), Vec::new());
+        // A frame that has been sent in part keeps its place in front of the others.
+        let mut covered = self.covered.saturating_sub(self.sent);
         for ((start, number), end) in self.frames.drain(..).zip(ends) {
             let is_kept = end > self.sent && (start < fixed || is_needed(number));
             let at = outgoing.len();
@@ -330,11 +332,13 @@ impl<A> Channel<A> {
             if is_kept {
                 let unsent = start.max(self.sent)..end;
                 outgoing.extend_from_slice(self.outgoing.get(unsent).unwrap_or_default());
+                if start < self.sent {
+                    covered = covered.max(outgoing.len());
+                }
                 frames.push((at, number));
             }
         }
-        self.covered = self.covered.saturating_sub(self.sent);
-        self.sent = 0;
+        (self.sent, self.covered) = (0, covered);
         (self.outgoing, self.frames) = (outgoing, frames);
     }
 

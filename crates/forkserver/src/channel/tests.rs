@@ -240,7 +240,7 @@ proptest! {
     ) {
         let (mut near, mut far) = ends();
         for (number, is_attached) in (0..).zip(&attached) {
-            push(&mut near, number, 50_000, is_attached.then(file));
+            push(&mut near, number, 30_000, is_attached.then(file));
         }
         let mut received = Vec::new();
         let mut read_all = |far: &mut Channel<OwnedFd>| {
@@ -256,6 +256,7 @@ proptest! {
             near.flush().unwrap();
         }
         let is_needed = |number: u64| !removed[number as usize];
+        near.retain(is_needed);
         near.retain(is_needed);
         let unsent = near.frame_count();
         loop {
