@@ -12,22 +12,19 @@ use daemon_core::{HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::link;
-use daemon_sys::process::{self, Pid, Signal, this_pid};
+use daemon_sys::process::{self, Signal, this_pid};
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
 use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
 
 use crate::channel::Channel;
-use crate::child_program::{ChildProgram, ParentWakeup, SlotResources};
+use crate::child_program::{
+    ChildProgram, EXIT_PANIC, EXIT_SOFTWARE, ParentWakeup, ServerSettings, SlotResources,
+};
 use crate::fork_server::{ForkServer, ForkServerError};
 use crate::protocol::{PARENT_LIMITS, Report, SERVER_LIMITS};
 use crate::server_loop::{LoopExit, ServerLoop};
-
-/// Exit code of a fork server or child that could not start: `EX_SOFTWARE` of sysexits(3).
-pub const EXIT_SOFTWARE: i32 = 70;
-/// Exit code of a fork server or child that panicked, the same as Rust's default.
-pub const EXIT_PANIC: i32 = 101;
 
 /// Settings of a fork server.
 ///
@@ -40,14 +37,6 @@ pub struct ForkServerBuilder {
     board_file: Option<PathBuf>,
     request_limit: usize,
     settings: ServerSettings,
-}
-
-/// Settings that the fork server's own process uses.
-#[derive(Debug, Clone)]
-pub(crate) struct ServerSettings {
-    pub(crate) grace: Duration,
-    pub(crate) title: Option<(Rc<Title>, String)>,
-    pub(crate) fork_server: Pid,
 }
 
 impl ForkServerBuilder {

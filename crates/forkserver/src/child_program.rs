@@ -1,13 +1,21 @@
 //! The program that children run, and what a child starts with.
 
 use std::error::Error;
+use std::rc::Rc;
+use std::time::Duration;
 
 use daemon_core::{ScoreboardReader, Seat};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::SignalBlockGuard;
+use daemon_sys::title::Title;
 use daemon_sys::wakeup::Waker;
 
 use crate::transfer::{Transfer, TransferError};
+
+/// Exit code of a fork server or child that could not start: `EX_SOFTWARE` of sysexits(3).
+pub const EXIT_SOFTWARE: i32 = 70;
+/// Exit code of a fork server or child that panicked, the same as Rust's default.
+pub const EXIT_PANIC: i32 = 101;
 
 /// The program that children run.
 ///
@@ -102,4 +110,12 @@ impl daemon_core::WakeParent for ParentWakeup {
 pub(crate) struct SlotResources {
     pub(crate) board: ScoreboardReader,
     pub(crate) wakeup: ParentWakeup,
+}
+
+/// Settings that the fork server's own process uses.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerSettings {
+    pub(crate) grace: Duration,
+    pub(crate) title: Option<(Rc<Title>, String)>,
+    pub(crate) fork_server: Pid,
 }

@@ -1,34 +1,109 @@
 //! The parent's handle of the fork server: sends commands, returns events, and keeps each request
 //! until its child is forked.
 
-mod error;
-mod event;
-mod orphaned;
-
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{ChildId, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
+use daemon_core::{ChildId, Exit, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber, Status};
 use daemon_sys::clock::now;
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{Pid, Signal};
+use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
 use crate::channel::{Channel, Received};
-use crate::protocol::{ForkServerCommand, Report};
+use crate::protocol::{ForkRefusal, ForkServerCommand, Report};
 use crate::symbols::SymbolLookup;
 use crate::transfer::{Encoder, Transfer, TransferError};
-
-pub use error::{ForkError, ForkServerError};
-pub use event::ForkServerEvent;
 
 /// The size in bytes up to which a request is sent within the command. A larger request is sent in
 /// a memory file, so that the fork server does not copy the request and its memory stays small.
 const INLINE_MAX: usize = 4 * 1024;
+
+/// An event of the fork server. The parent must handle every event.
+#[derive(Debug)]
+pub enum ForkServerEvent<R> {
+    /// A child was forked. The parent's copy of its request has been dropped.
+    Forked {
+        /// The child.
+        child: ChildId,
+        /// The child's pid.
+        pid: Pid,
+    },
+    /// A fork failed. The slot is free again.
+    ForkFailed {
+        /// The child that was not forked.
+        child: ChildId,
+        /// The child's request.
+        request: R,
+        /// Why the fork failed.
+        refusal: ForkRefusal,
+    },
+    /// A child has exited and was reaped. Its slot is free again.
+    Exited {
+        /// The child.
+        child: ChildId,
+        /// The pid that the child had.
+        pid: Pid,
+        /// How the child exited.
+        exit: Exit,
+        /// The last contents of the child's scoreboard slot.
+        last: SlotEntry,
+    },
+    /// The fork server could not reopen its logs.
+    ReopenLogsFailed {
+        /// Why the logs could not be reopened.
+        error: String,
+    },
+}
+
+/// Why the fork server could not be spawned, or why a call of its handle failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForkServerError {
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] daemon_sys::Error),
+    /// The scoreboard cannot be created with this number of slots.
+    #[error("cannot create the scoreboard: {0}")]
+    Board(#[from] daemon_core::ScoreboardError),
+    /// The preload step failed.
+    #[error("preload failed: {error}")]
+    PreloadFailed {
+        /// The error that the preload step returned.
+        error: String,
+    },
+    /// All slots are taken.
+    #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
+    Full {
+        /// The number of slots.
+        slots: u32,
+    },
+    /// The request that the child was to serve cannot be sent to the fork server.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The fork server has exited, or has sent invalid data.
+    #[error("lost the fork server (pid {pid}): {reason}")]
+    Lost {
+        /// The fork server's pid.
+        pid: Pid,
+        /// How the loss was detected.
+        reason: String,
+    },
+}
+
+/// Why a fork could not be requested. Contains the request that the child was to serve, so that the
+/// request is not lost.
+#[derive(Debug)]
+pub struct ForkError<R> {
+    /// The request, unchanged.
+    pub request: R,
+    /// Why the fork could not be requested.
+    pub reason: ForkServerError,
+}
 
 /// The parent's handle of the fork server.
 ///
@@ -255,6 +330,41 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
+    /// Turns a report into an event, and updates the slots. Returns `None` for a report of the
+    /// preload step, and if the slot no longer belongs to the child that the report names.
+    fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
+        match report {
+            Report::ChildForked { child, pid } => {
+                self.check_slot(child)?;
+                self.pending.get_mut(child.slot.index())?.take()?;
+                self.scoreboard.set_pid(child.slot, pid.as_u32());
+                Some(ForkServerEvent::Forked { child, pid })
+            }
+            Report::ForkFailed { child, error } => {
+                self.check_slot(child)?;
+                let request = self.pending.get_mut(child.slot.index())?.take()?;
+                self.free_slot(child.slot);
+                Some(ForkServerEvent::ForkFailed { child, request, refusal: error })
+            }
+            Report::ChildExited { child, pid, exit } => {
+                self.check_slot(child)?;
+                let last = self.free_slot(child.slot);
+                Some(ForkServerEvent::Exited { child, pid, exit, last })
+            }
+            Report::ReopenLogsFailed { error } => Some(ForkServerEvent::ReopenLogsFailed { error }),
+            Report::Ready | Report::PreloadFailed { .. } => None,
+        }
+    }
+
+    /// Returns `None` if the slot does not belong to this child.
+    fn check_slot(&self, child: ChildId) -> Option<()> {
+        // The view's generation and the status of a free slot are those that this process has
+        // given to the slot, whatever the line of the slot contains.
+        let entry = self.scoreboard.view().read(child.slot);
+        let is_open = entry.status.is_some_and(|status| status != Status::Empty);
+        (is_open && entry.generation == child.generation).then_some(())
+    }
+
     /// Waits until the fork server reports an event, the link accepts unsent commands, a child
     /// writes to the scoreboard while the wakeup is armed, or the timeout has passed. Returns the
     /// events, if any. For programs without an event loop.
@@ -311,6 +421,61 @@ impl<R: Transfer> ForkServer<R> {
             Ok(frame) => Ok(frame.map(|(report, _empty)| report)),
             Err(error) => Err(self.lost(error.to_string())),
         }
+    }
+
+    /// Returns the requests of the children that a lost fork server has not reported as
+    /// [`Forked`](crate::ForkServerEvent::Forked).
+    ///
+    /// Such a child may exist nevertheless: the fork server may have died between the fork and the
+    /// report.
+    pub fn take_pending(&mut self) -> Vec<(ChildId, R)> {
+        let board = self.scoreboard.view();
+        (0..)
+            .map(SlotNumber::new)
+            .zip(&mut self.pending)
+            .filter_map(|(slot, pending)| {
+                let child = ChildId { slot, generation: board.read(slot).generation };
+                Some((child, pending.take()?))
+            })
+            .collect()
+    }
+
+    /// Sends a signal to the remaining processes of a lost fork server's process group.
+    ///
+    /// Call this before the fork server is [reaped](ForkServer::reap). Until then no other process
+    /// group can get the same number.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses to send the signal.
+    pub fn signal_orphaned(&self, signal: Signal) -> Result<(), ForkServerError> {
+        process::signal_group(self.pid, signal).map(drop).map_err(ForkServerError::from)
+    }
+
+    /// Returns whether all children of a lost fork server have exited.
+    ///
+    /// As with [`signal_orphaned`](ForkServer::signal_orphaned), call this before the fork server
+    /// is reaped.
+    #[must_use]
+    pub fn orphaned_are_gone(&self) -> bool {
+        let is_gone = |pid: Pid| {
+            // If this process is the init process of its container, or a subreaper, the orphaned
+            // children are now its own children.
+            let _reaped = reap::reap(pid);
+            process::group_of(pid) != Some(self.pid)
+        };
+        // A pid that the fork server has not reported is the one on the line. It is only examined
+        // here, so a wrong one does no harm.
+        self.scoreboard.entries().filter_map(|entry| Pid::from_u32(entry.pid)).all(is_gone)
+    }
+
+    /// Reaps the fork server if it has exited, and returns how it exited; `None` if it is running.
+    ///
+    /// # Errors
+    ///
+    /// If other code has reaped the fork server.
+    pub fn reap(&self) -> Result<Option<Exit>, ForkServerError> {
+        Ok(reap::reap(self.pid)?)
     }
 
     fn lost(&self, reason: String) -> ForkServerError {

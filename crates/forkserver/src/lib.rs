@@ -116,8 +116,10 @@ mod server_loop;
 mod symbols;
 mod transfer;
 
-pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
-pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup};
+pub use builder::ForkServerBuilder;
+pub use child_program::{
+    BlockedSignals, ChildProgram, ChildStart, EXIT_PANIC, EXIT_SOFTWARE, ParentWakeup,
+};
 pub use daemon_core::ChildId;
 pub use fork_server::{ForkError, ForkServer, ForkServerError, ForkServerEvent};
 pub use protocol::ForkRefusal;

@@ -16,9 +16,10 @@ use daemon_sys::process::{self, Pid, Signal, SignalOutcome, this_pid};
 use daemon_sys::reap::{ChildTable, ExitedChild};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
-use crate::builder::ServerSettings;
 use crate::channel::{Channel, Received};
-use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources};
+use crate::child_program::{
+    BlockedSignals, ChildProgram, ChildStart, ServerSettings, SlotResources,
+};
 use crate::protocol::{ForkRefusal, ForkServerCommand, Report};
 use crate::symbols::{SYMBOL_LOOKUP_MAX, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};

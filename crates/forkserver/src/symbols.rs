@@ -22,7 +22,7 @@ use daemon_sys::trace::{StackFrame, return_addresses, symbolise_each};
 use daemon_sys::{Error, fds};
 use serde::{Deserialize, Serialize};
 
-use crate::builder::{EXIT_PANIC, EXIT_SOFTWARE, ServerSettings};
+use crate::child_program::{EXIT_PANIC, EXIT_SOFTWARE, ServerSettings};
 
 /// The maximum number of different addresses of a lookup: enough for sixteen whole backtraces. Further
 /// addresses are not looked up.

@@ -52,22 +52,6 @@ impl Prefork {
         PreforkBuilder::default()
     }
 
-    pub(crate) fn assemble(
-        builder: PreforkBuilder,
-        size: Size,
-        file: Option<PathBuf>,
-    ) -> Result<Prefork, ConfigError> {
-        let manager_pid = ManagerPid::acquire()?;
-        let slots = size.slots();
-        let (board, memory) = scoreboard(slots, file).map_err(ConfigError::Scoreboard)?;
-        let manager = PreforkManager::new(builder, size, board, memory, manager_pid)?;
-        Ok(Prefork {
-            role: ProcessRole::Manager(Box::new(manager)),
-            manager_pid: this_pid(),
-            signal_received: None,
-        })
-    }
-
     /// Forks workers that run `work`, replaces those that exit, and returns in the manager when a
     /// trapped signal has been received. The signal has then been forwarded as set by
     /// [`trap_signals`](PreforkBuilder::trap_signals), and workers may still be running.
@@ -357,6 +341,29 @@ impl Prefork {
         let traps = Traps::of(traps);
         checked_traps(&traps)?;
         manager.set_traps(traps)
+    }
+}
+
+impl PreforkBuilder {
+    /// Checks the settings, creates the scoreboard and installs the handlers of the trapped
+    /// signals. From then on no trapped signal is lost, even before the first
+    /// [`start`](Prefork::start).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting is invalid, if this process already has a manager or is a
+    /// worker, or if a system call fails.
+    pub fn build(self) -> Result<Prefork, ConfigError> {
+        let size = self.check()?;
+        let manager_pid = ManagerPid::acquire()?;
+        let (board, memory) = scoreboard(size.slots(), self.scoreboard_file.clone())
+            .map_err(ConfigError::Scoreboard)?;
+        let manager = PreforkManager::new(self, size, board, memory, manager_pid)?;
+        Ok(Prefork {
+            role: ProcessRole::Manager(Box::new(manager)),
+            manager_pid: this_pid(),
+            signal_received: None,
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use slog::{Level, Logger};
 
 use crate::error::ConfigError;
 use crate::hooks::{Hooks, Overview, Reaped};
-use crate::prefork::Prefork;
 use crate::signal_forward::{SignalForward, Traps};
 
 /// The number of workers.
@@ -40,7 +39,7 @@ impl Default for Intervals {
     }
 }
 
-/// The settings of a [`Prefork`]. They have the same names as in the originals, `Parallel::Prefork`
+/// The settings of a [`Prefork`](crate::Prefork). They have the same names as in the originals, `Parallel::Prefork`
 /// and `Parallel::Prefork::SpareWorkers`.
 ///
 /// # Examples
@@ -52,7 +51,7 @@ pub struct PreforkBuilder {
     max_workers: u32,
     min_spare_workers: Option<u32>,
     max_spare_workers: Option<u32>,
-    scoreboard_file: Option<PathBuf>,
+    pub(crate) scoreboard_file: Option<PathBuf>,
     pub(crate) intervals: Intervals,
     pub(crate) traps: Traps,
     pub(crate) death_signal: Option<Signal>,
@@ -125,14 +124,14 @@ impl PreforkBuilder {
     ///
     /// A worker that ran longer than this time is replaced at once. A failure does not delay the
     /// replacement of other workers (in the original it does). The next call of
-    /// [`start`](Prefork::start) ends all delays after failures. After the system has refused a
+    /// [`start`](crate::Prefork::start) ends all delays after failures. After the system has refused a
     /// fork, the manager waits for this time, and at least 100 ms, before the next fork.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.err_respawn_interval = interval;
         self
     }
 
-    /// Sets the signals that make [`start`](Prefork::start) return, and how each is forwarded to
+    /// Sets the signals that make [`start`](crate::Prefork::start) return, and how each is forwarded to
     /// the workers. Default: TERM, forwarded as TERM to all.
     pub fn trap_signals(
         mut self,
@@ -142,7 +141,7 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits before it sends KILL
+    /// Sets how long [`wait_all_children`](crate::Prefork::wait_all_children) waits before it sends KILL
     /// to a worker that was asked to stop. The time is counted from the beginning of the wait, or
     /// from the stop signal, whichever is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -198,22 +197,14 @@ impl PreforkBuilder {
         self
     }
 
-    /// Checks the settings, creates the scoreboard and installs the handlers of the trapped
-    /// signals. From then on no trapped signal is lost, even before the first
-    /// [`start`](Prefork::start).
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if a setting is invalid, if this process already has a manager or is a
-    /// worker, or if a system call fails.
-    pub fn build(self) -> Result<Prefork, ConfigError> {
+    /// Checks the settings, and returns the number of workers.
+    pub(crate) fn check(&self) -> Result<Size, ConfigError> {
         let size = self.size()?;
         checked_traps(&self.traps)?;
         if let Some(signal) = self.death_signal {
             check_terminates("death_signal", signal)?;
         }
-        let path = self.scoreboard_file.clone();
-        Prefork::assemble(self, size, path)
+        Ok(size)
     }
 
     fn size(&self) -> Result<Size, ConfigError> {
@@ -315,6 +306,7 @@ fn check_terminates(setting: &'static str, signal: Signal) -> Result<(), ConfigE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prefork::Prefork;
 
     fn build_error(builder: PreforkBuilder) -> String {
         builder.build().expect_err("invalid settings").to_string()
