@@ -12,7 +12,7 @@ use crate::cli::{self, Cli, Command, Source};
 use crate::client::{DaemonClient, ReceivedEvent};
 use crate::error::{CtlError, ExitStatus};
 use crate::events::{self, ColorMode};
-use crate::snapshot::{self, BoardFile};
+use crate::snapshot::BoardFile;
 use crate::top;
 
 /// Runs a command, and prints its result to standard output.
@@ -122,7 +122,7 @@ fn daemon_status(
 }
 
 fn board_status(board: &Path, format: OutputFormat) -> Result<String, CtlError> {
-    let snapshot = BoardFile::new(board).read(snapshot::now())?;
+    let snapshot = BoardFile::new(board).read(daemon_sys::clock::now())?;
     match format {
         OutputFormat::Table => Ok(snapshot.table()),
         OutputFormat::Json => Ok(pretty(&snapshot)? + "\n"),

@@ -288,11 +288,6 @@ impl BoardFile {
     }
 }
 
-/// Returns the current time of the clock that scoreboards use.
-pub(crate) fn now() -> MonotonicTime {
-    MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
-}
-
 #[cfg(test)]
 mod tests {
     use crate::top::fixtures;

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use daemon_protocol::ControlCommand;
 use daemon_protocol::Report;
 use daemon_sys::Signal;
+use daemon_sys::clock::now;
 use daemon_sys::poll::{self, Interest};
 use daemon_sys::process::number_of;
 use daemon_sys::signals::SignalQueue;
@@ -34,7 +35,7 @@ use crate::cli::Source;
 use crate::client::DaemonClient;
 use crate::error::{CtlError, ExitStatus};
 use crate::events::ColorMode;
-use crate::snapshot::{BoardFile, Snapshot, now};
+use crate::snapshot::{BoardFile, Snapshot};
 
 /// The screen is redrawn after this time without an event, to update the durations on the screen.
 const TICK: Duration = Duration::from_secs(1);
