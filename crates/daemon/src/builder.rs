@@ -12,10 +12,9 @@ use slog::Logger;
 use crate::babysitter::Babysit;
 use crate::error::DaemonError;
 use crate::inheritance::{Environment, InheritedDescriptors};
-use crate::launch::{self, Launched};
+use crate::launch::{self, Launched, Program};
 use crate::log::Verbosity;
 use crate::model::{Model, Solo};
-use crate::program::Program;
 use crate::settings::{DaemonSettings, OnHup, Supervised, TerminalMode};
 
 /// The entry point: see [`Daemon::builder`].

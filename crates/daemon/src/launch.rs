@@ -1,4 +1,5 @@
-//! Launches a daemon: sets up the process, starts the fork server, and then runs the System.
+//! The trait of a program that runs as a daemon, and its launch, which sets up the process, starts the
+//! fork server, and then runs the System.
 //!
 //! All functions here run before a runtime is started, except [`Launched::run`] and
 //! [`Launched::start`].
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use actix::{Addr, Recipient, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
-use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
+use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, Transfer, now};
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
@@ -28,21 +29,66 @@ use slog::{Logger, info};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::babysitter::{BabysitterConfig, SlowLog};
-use crate::child::{ChildHandle, Confinement, ProcessContext, ProcessTitle, Tracing, run_child};
+use crate::child::{ChildActor, ChildHandle, Confinement, ProcessContext, ProcessTitle, run_child};
 use crate::control::ControlSocket;
 #[cfg(feature = "sandbox")]
 use crate::error::ConfigError;
 use crate::error::DaemonError;
 use crate::inheritance::Environment;
 use crate::log;
-use crate::messages::{RegisterWith, SignalReceived, WaitUntilStopped};
+use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
 use crate::parent::{DaemonActor, Parent, Processes};
-use crate::program::Program;
 use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
 use daemon_protocol::ModelKind;
+
+/// A program that runs as a daemon.
+///
+/// Before the launch there is one value of this type. After the launch the parent and each child
+/// have a copy, because fork(2) copies memory. Each process uses the parts that it needs and drops
+/// the others. For example, a listener that is bound before the launch is open in every process
+/// until the process drops it.
+///
+/// # Examples
+///
+/// See the [crate's front page](crate).
+pub trait Program: Sized + 'static {
+    /// The request that a child receives when it is forked; `()` if the children accept their
+    /// requests themselves.
+    type Request: Transfer + Send;
+
+    /// Loads data that all children share. Runs once in the fork server, before the first child is
+    /// forked.
+    ///
+    /// The data takes no memory in the parent. This method must not start threads.
+    ///
+    /// # Errors
+    ///
+    /// If this method returns an error, the launch fails and
+    /// [`DaemonBuilder::launch`](crate::DaemonBuilder::launch) returns the error.
+    fn preload(&mut self) -> Result<(), Box<dyn Error>> {
+        Ok(())
+    }
+
+    /// Starts the parent's sessions, inside the parent's System. The daemon's actor is running
+    /// already.
+    ///
+    /// The parent may keep or drop the program. A pre-forking parent does not need the listener. If
+    /// the parent drops the listener here, the listener stays open only in the fork server and in
+    /// the children, which accept the connections.
+    fn parent(self, daemon: Addr<DaemonActor<Self::Request>>) {
+        let _nothing_to_start = (self, daemon);
+    }
+
+    /// Starts the session of a child, inside the child's own System, and returns the recipient of
+    /// its [`DaemonChild`].
+    ///
+    /// A post-forked child does not need the listener. If the child drops the listener here, the
+    /// listener is closed in this child before the request is handled.
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Self::Request>>;
+}
 
 /// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
 /// [`start`](Launched::start) starts the daemon's actor.
@@ -189,10 +235,7 @@ fn confine_children(
     settings: &DaemonSettings,
     model: ModelKind,
 ) -> Result<Confinement, DaemonError> {
-    let tracing = match settings.permits_tracing_of_children() && privileges::supports_traceable() {
-        true => Tracing::Permitted,
-        false => Tracing::Inherited,
-    };
+    let traceable = settings.permits_tracing_of_children() && privileges::supports_traceable();
     #[cfg(feature = "sandbox")]
     let sandbox = match (&settings.sandbox, model) {
         (None, _) => None,
@@ -215,7 +258,7 @@ fn confine_children(
     #[cfg(not(feature = "sandbox"))]
     let _ = model;
     Ok(Confinement {
-        tracing,
+        traceable,
         #[cfg(feature = "sandbox")]
         sandbox,
     })

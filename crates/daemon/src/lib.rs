@@ -199,14 +199,40 @@
 //!   child is killed after the [`grace`](DaemonBuilder::grace) period. It is killed earlier if it
 //!   exceeds a limit of the babysitter, see [`Babysit`].
 
-mod acceptor;
 mod babysitter;
 mod blocking;
 mod builder;
 mod child;
-mod connection;
 pub mod control;
-pub mod dispatching;
+pub mod dispatching {
+    //! A pool that grows with the length of a queue, for crates that send tasks to children, as
+    //! `actix-dispatch` does.
+    //!
+    //! Most daemons do not need this module. In an [`OnDemand`] pool the parent queues tasks and
+    //! sends them to the children over links that it creates itself, for example socket pairs. The
+    //! parent uses these items:
+    //!
+    //! - [`RequestFactory`] makes the request that each child starts with, for example one end of a
+    //!   link.
+    //! - [`SetQueueDepth`] reports how many tasks wait for a child. The pool grows accordingly.
+    //! - [`KillRogue`] kills a child that a session in the parent has found misbehaving.
+    //!
+    //! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that receives
+    //! tasks, and [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports the
+    //! status of the child.
+
+    use std::time::Duration;
+
+    use crate::builder::DaemonBuilder;
+    pub use crate::model::{KillRogue, OnDemand, RequestFactory, SetQueueDepth};
+
+    /// Returns the [boot timeout](DaemonBuilder::boot_timeout) of these settings. The parent should
+    /// kill a child that has not taken over its link within this time.
+    #[must_use]
+    pub fn boot_timeout<M>(settings: &DaemonBuilder<M>) -> Duration {
+        settings.settings.boot_timeout
+    }
+}
 mod error;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
@@ -214,15 +240,30 @@ mod events;
 pub mod fuzz;
 mod inheritance;
 mod launch;
-mod listen;
+mod listener;
 mod log;
 pub mod messages;
 mod model;
 mod parent;
 mod peek;
-pub mod prelude;
+pub mod prelude {
+    //! The types that most daemons use. Import this module together with actix's own prelude.
+    //!
+    //! ```
+    //! use actix::prelude::*;
+    //! use actix_daemon::prelude::*;
+    //! ```
+
+    #[doc(no_inline)]
+    pub use crate::{
+        Accepted, Babysit, ChildAcceptor, ChildActor, ChildExited, ChildHandle, Connection, Daemon,
+        DaemonAccept, DaemonActor, DaemonChild, DaemonError, DaemonHup, DaemonParent, DaemonPause,
+        DaemonShutdown, DaemonStart, Detail, ForeignChild, GetStatus, HandOver, OnHup,
+        ParentAcceptor, Peek, PostFork, PreFork, Program, RegisterWith, Serde, SetLabel, Shutdown,
+        Solo, StopMode, Subscribe, Transfer, UpdateStatus,
+    };
+}
 mod process_table;
-mod program;
 #[cfg(test)]
 mod sentences;
 mod serve;
@@ -231,23 +272,20 @@ mod settings;
 mod supervisor;
 mod watch;
 
-pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};
 pub use builder::{Daemon, DaemonBuilder};
 pub use child::{ChildActor, ChildHandle};
-pub use connection::{Connection, StreamSocket};
 pub use error::{ConfigError, DaemonError};
 pub use events::{Broadcast, DaemonEvent};
 pub use inheritance::{Environment, InheritedDescriptors};
-pub use launch::Launched;
-pub use listen::Listen;
+pub use launch::{Launched, Program};
+pub use listener::{Accepted, ChildAcceptor, Connection, Listen, ParentAcceptor, StreamSocket};
 pub use log::logger;
 pub use messages::*;
 #[doc(hidden)]
 pub use model::CheckedModel;
 pub use model::{Model, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
-pub use program::Program;
 pub use serve::HandlerResult;
 pub use settings::OnHup;
 

@@ -8,17 +8,15 @@ use actix::{Actor, Addr, Context, Handler, Recipient};
 use futures::future::{Either, pending, select};
 use slog::{Logger, debug, error};
 
-use crate::acceptor::ParentAcceptor;
 use crate::builder::DaemonBuilder;
 use crate::child::{ChildActor, ChildHandle, NextAction};
-use crate::connection::Connection;
 use crate::error::DaemonError;
-use crate::listen::{ConnectionSource, DRAIN_DELAY, Listen};
+use crate::launch::Program;
+use crate::listener::{Connection, ConnectionSource, DRAIN_DELAY, Listen, ParentAcceptor};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
 use crate::parent::DaemonActor;
-use crate::program::Program;
 
 /// The return type of a connection handler: `()`, or a `Result` whose error is logged if the daemon
 /// is [`verbose`](DaemonBuilder::verbose).
@@ -237,10 +235,12 @@ async fn next_connection<L: Listen>(
     let Some(watched) = source.listener() else { return source.next_waiting() };
     let leaving = match child.leaving() {
         Some(reason) => reason,
-        None => match select(pin!(child.accept(&watched)), pin!(child.wait_for_shutdown())).await {
-            Either::Left((stream, _)) => return Some(stream),
-            Either::Right((reason, _)) => reason,
-        },
+        None => {
+            match select(pin!(watched.accept_in(child)), pin!(child.wait_for_shutdown())).await {
+                Either::Left((stream, _)) => return Some(stream),
+                Either::Right((reason, _)) => reason,
+            }
+        }
     };
     match leaving {
         ShutdownReason::Stopping => {

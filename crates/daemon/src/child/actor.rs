@@ -1,18 +1,17 @@
 //! The daemon's actor in a child, which records statuses and shuts the child down.
 
-mod requests;
-mod shutdown;
-
 use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
+};
 use daemon_core::{
     AcceptState, ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action,
 };
-use daemon_forkserver::{EXIT_SOFTWARE, now};
+use daemon_forkserver::{EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_protocol::{Report, Reporter};
 use daemon_sys::process::{Pid, parent_pid, terminate_after};
 use daemon_sys::signals::SignalListener;
@@ -23,13 +22,13 @@ use tokio::sync::watch;
 
 use super::ProcessContext;
 use super::state::{ChildState, NextAction};
-use crate::events::{DaemonEvent, Events};
-use crate::messages::{Detail, ShutdownReason};
+use crate::events::{Broadcast, DaemonEvent, Events};
+use crate::messages::{
+    Detail, GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted, StatusError,
+    Subscribe, UpdateStatus, Updated,
+};
 use crate::peek;
 use crate::watch::Watch;
-
-use shutdown::ShutdownAcknowledged;
-pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
 const ACCEPT: DaemonEvent = DaemonEvent::Accepting { state: AcceptState::Accepting };
 const PAUSE: DaemonEvent = DaemonEvent::Accepting { state: AcceptState::Paused };
@@ -111,10 +110,12 @@ impl ChildActor {
             self.shutdown_ack = ShutdownAck::Requested;
             let address = ctx.address();
             let answers = self.events.emit_and_wait(DaemonEvent::Shutdown { reason });
-            // `ShutdownAcknowledged` goes through the mailbox, behind all messages that the
+            // The acknowledgement goes through the mailbox, behind all messages that the
             // sessions sent before they responded.
             ctx.spawn(
-                answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
+                answers
+                    .map(move |()| address.do_send(ChildMessage::ShutdownAcknowledged))
+                    .into_actor(self),
             );
             self.accept_remaining(reason);
         }
@@ -238,6 +239,38 @@ impl ChildActor {
         report.add_board(board, &board.entries().collect::<Vec<_>>(), now());
         report
     }
+
+    fn on_action(&mut self, action: ChildAction, ctx: &mut Context<Self>) {
+        match action {
+            ChildAction::Leave(StopMode::Graceful) => {
+                // The phase on the scoreboard shows whether the whole daemon stops or only this
+                // child.
+                let reason = match self.state.borrow().board().phase() {
+                    Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
+                    Phase::Starting | Phase::Running => ShutdownReason::Retired,
+                };
+                if parent_pid() != self.fork_server {
+                    // The fork server, which kills children after the grace period, is gone.
+                    // Therefore the child sets an alarm that ends the child after the grace period.
+                    terminate_after(self.context.grace);
+                }
+                self.request_leave(reason, ctx);
+            }
+            ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
+            ChildAction::Hangup => self.reopen_logs(),
+            ChildAction::Peek => {
+                let state = self.peek(Detail::Verbose);
+                info!(self.context.log, "peek"; "state" => format!("\n{state}"));
+            }
+            // The parent sends CONT when the operator pauses or resumes the daemon, and when the
+            // child's line on the scoreboard may be wrong.
+            ChildAction::CheckPause => {
+                self.recheck_operator_pause();
+                self.state.borrow().refresh();
+            }
+            ChildAction::Ignore => {}
+        }
+    }
 }
 
 impl Actor for ChildActor {
@@ -271,43 +304,136 @@ impl StreamHandler<SignalReady> for ChildActor {
     fn handle(&mut self, _ready: SignalReady, ctx: &mut Self::Context) {
         let received = self.signals.drain();
         for signal in Signal::CHILD_SIGNALS.into_iter().filter(|one| received.contains(one)) {
-            self.handle(child_action(signal), ctx);
+            self.on_action(child_action(signal), ctx);
         }
     }
 
     fn finished(&mut self, _ctx: &mut Self::Context) {}
 }
 
-impl ChildActor {
-    fn handle(&mut self, action: ChildAction, ctx: &mut Context<Self>) {
-        match action {
-            ChildAction::Leave(StopMode::Graceful) => {
-                // The phase on the scoreboard shows whether the whole daemon stops or only this
-                // child.
-                let reason = match self.state.borrow().board().phase() {
-                    Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
-                    Phase::Starting | Phase::Running => ShutdownReason::Retired,
-                };
-                if parent_pid() != self.fork_server {
-                    // The fork server, which kills children after the grace period, is gone.
-                    // Therefore the child sets an alarm that ends the child after the grace period.
-                    terminate_after(self.context.grace);
-                }
-                self.request_leave(reason, ctx);
+/// A message of a child to itself.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub(super) enum ChildMessage {
+    /// All sessions have responded to the shutdown.
+    ShutdownAcknowledged,
+    /// A task has started, and must end before the child exits.
+    WorkStarted,
+    /// A task that [`WorkStarted`](ChildMessage::WorkStarted) has announced has ended.
+    WorkFinished,
+    /// The task that accepts connections has seen that the operator has paused the daemon.
+    RecheckPause,
+    /// The child's session has panicked.
+    SessionPanicked,
+}
+
+impl Handler<ChildMessage> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildMessage, ctx: &mut Self::Context) {
+        match message {
+            ChildMessage::ShutdownAcknowledged => {
+                self.shutdown_ack = ShutdownAck::Received;
+                self.leave_if_done(ctx);
             }
-            ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
-            ChildAction::Hangup => self.reopen_logs(),
-            ChildAction::Peek => {
-                let state = self.peek(Detail::Verbose);
-                info!(self.context.log, "peek"; "state" => format!("\n{state}"));
+            ChildMessage::WorkStarted => self.in_flight += 1,
+            ChildMessage::WorkFinished => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                // The task has handled all requests of the child, so now no request is in progress
+                // and the child exits.
+                self.state.borrow_mut().report_leaving(now());
+                self.request_leave(ShutdownReason::Done, ctx);
             }
-            // The parent sends CONT when the operator pauses or resumes the daemon, and when the
-            // child's line on the scoreboard may be wrong.
-            ChildAction::CheckPause => {
-                self.recheck_operator_pause();
-                self.state.borrow().refresh();
+            ChildMessage::RecheckPause => self.recheck_operator_pause(),
+            ChildMessage::SessionPanicked => {
+                error!(self.context.log, "session panicked, the child exits");
+                self.end(EXIT_PANIC, ctx);
             }
-            ChildAction::Ignore => {}
         }
+    }
+}
+
+impl Handler<UpdateStatus> for ChildActor {
+    type Result = Result<Updated, StatusError>;
+
+    fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
+        let next = self.state.borrow_mut().update(update, now());
+        match next {
+            Ok(NextAction::Accept) if self.shutdown_ack == ShutdownAck::Received => {
+                self.leave_if_done(ctx);
+                Ok(Updated::Leaving(ShutdownReason::Stopping))
+            }
+            // A child that is leaving ignores the operator's pause, because it still serves the
+            // listener's backlog.
+            Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
+            Ok(NextAction::Accept) => {
+                self.events.emit(ACCEPT);
+                self.may_accept = true;
+                Ok(Updated::Accepting)
+            }
+            Ok(NextAction::Continue) => {
+                self.may_accept = false;
+                Ok(Updated::Recorded)
+            }
+            Ok(NextAction::Leave(reason)) => {
+                self.request_leave(reason, ctx);
+                Ok(Updated::Leaving(reason))
+            }
+            Err(refused) => {
+                debug!(self.context.log, "status refused"; "error" => %refused);
+                Err(refused.into())
+            }
+        }
+    }
+}
+
+impl Handler<SetLabel> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, label: SetLabel, _ctx: &mut Self::Context) {
+        self.state.borrow_mut().label(&label.0);
+    }
+}
+
+impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
+    type Result = MessageResult<Subscribe<M>>;
+
+    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
+        let current = self.current_events();
+        MessageResult::<Subscribe<M>>(self.events.subscribe(subscribe, &current))
+    }
+}
+
+impl Handler<Shutdown> for ChildActor {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown(mode): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let outcome = match self.state.borrow().leaving() {
+            None => ShutdownStarted::Now,
+            Some(_) => ShutdownStarted::Already,
+        };
+        match mode {
+            StopMode::Graceful => self.request_leave(ShutdownReason::Retired, ctx),
+            StopMode::Immediate => self.end(0, ctx),
+        }
+        MessageResult(outcome)
+    }
+}
+
+impl Handler<GetStatus> for ChildActor {
+    type Result = MessageResult<GetStatus>;
+
+    /// Does not read the process table, because the child cannot serve a request during the read.
+    /// Only the parent reads the table.
+    fn handle(&mut self, _status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl Handler<Peek> for ChildActor {
+    type Result = String;
+
+    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
+        self.peek(peek.detail)
     }
 }

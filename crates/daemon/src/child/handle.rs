@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +12,10 @@ use daemon_core::{OperatorPause, SlotNumber};
 use daemon_forkserver::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
-use futures::future::{Either, select};
 use tokio::sync::watch;
 
-use super::actor::{ChildActor, RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
+use super::actor::{ChildActor, ChildMessage};
 use super::state::{ChildState, NextAction};
-use crate::listen::{Listen, WatchedListener};
 use crate::log;
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
@@ -115,30 +112,19 @@ impl ChildHandle {
 
     /// Returns whether the scoreboard shows that the operator has paused the daemon. The child's
     /// actor may not have noticed the pause yet.
-    fn is_paused_by_operator(&self) -> bool {
+    pub(crate) fn is_paused_by_operator(&self) -> bool {
         self.state.borrow().board().operator_pause() == OperatorPause::On
     }
 
-    /// Waits for a connection. Accepts none while the operator has paused the daemon.
-    pub(crate) async fn accept<L: Listen>(&self, listener: &WatchedListener<L>) -> L::Socket {
-        loop {
-            self.wait_for_operator_pause(OperatorPause::Off).await;
-            let accepted = listener.accept_while(|| !self.is_paused_by_operator());
-            match select(pin!(accepted), pin!(self.wait_for_operator_pause(OperatorPause::On)))
-                .await
-            {
-                Either::Left((Some(stream), _)) => return stream,
-                // The parent's signal that announces the pause may not have reached the child's
-                // actor yet. `RecheckPause` makes the actor check the scoreboard now.
-                Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
-                Either::Right(((), _)) => {}
-            }
-        }
+    /// Makes the child's actor read from the scoreboard whether the operator has paused the daemon.
+    pub(crate) async fn recheck_pause(&self) {
+        // If the actor has ended, the child exits.
+        let _ = self.daemon.send(ChildMessage::RecheckPause).await;
     }
 
     /// Waits until the operator's pause has this value. Never completes if the actor has ended,
     /// because the child then exits.
-    async fn wait_for_operator_pause(&self, wanted: OperatorPause) {
+    pub(crate) async fn wait_for_operator_pause(&self, wanted: OperatorPause) {
         let mut operator_pause = self.operator_pause.clone();
         if operator_pause.wait_for(|operator_pause| *operator_pause == wanted).await.is_err() {
             std::future::pending::<()>().await;
@@ -180,7 +166,9 @@ impl ChildHandle {
         actix_rt::spawn(async move {
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(()) => child.finish_work(),
-                Err(_logged_by_the_panic_hook) => child.daemon.do_send(SessionPanicked),
+                Err(_logged_by_the_panic_hook) => {
+                    child.daemon.do_send(ChildMessage::SessionPanicked);
+                }
             }
         });
     }
@@ -202,11 +190,11 @@ impl ChildHandle {
 
     /// Reports that a task has started. The child does not exit before the task has ended.
     pub(crate) fn start_work(&self) {
-        self.daemon.do_send(WorkStarted);
+        self.daemon.do_send(ChildMessage::WorkStarted);
     }
 
     /// Reports that the task has ended.
     pub(crate) fn finish_work(&self) {
-        self.daemon.do_send(WorkFinished);
+        self.daemon.do_send(ChildMessage::WorkFinished);
     }
 }

@@ -1,12 +1,15 @@
-//! The state of a child: what a status update leads to, and when the child exits.
+//! The state of a child: what a status update leads to, when the child exits, and the process title
+//! that shows the state.
+
+use std::rc::Rc;
 
 use daemon_core::{
     ChildKind, MAX_EXTENSION, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber,
     Status, WakeParent,
 };
 use daemon_forkserver::ParentWakeup;
+use daemon_sys::title::Title;
 
-use super::title::ProcessTitle;
 use crate::messages::{ShutdownReason, UpdateStatus};
 
 /// What the child does after a status update.
@@ -20,22 +23,15 @@ pub(crate) enum NextAction {
     Leave(ShutdownReason),
 }
 
-/// Whether a child is leaving, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LeaveState {
-    Working,
-    /// The child exits after its current request. If the reason is `Stopping`, the child serves the
-    /// listener's backlog before it exits.
-    Leaving(ShutdownReason),
-}
-
 /// The state of a child: its seat on the scoreboard, its quota, and whether it is leaving.
 #[derive(Debug)]
 pub(crate) struct ChildState<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
     kind: ChildKind,
     quota: Quota,
-    leave_state: LeaveState,
+    /// Why the child exits after its current request, if it does. If the reason is `Stopping`, the
+    /// child serves the listener's backlog before it exits.
+    leaving: Option<ShutdownReason>,
     title: ProcessTitle,
 }
 
@@ -48,7 +44,7 @@ impl<B: WakeParent> ChildState<B> {
     ) -> Self {
         title.seat(seat.slot());
         title.show(seat.status());
-        ChildState { seat, kind, quota, leave_state: LeaveState::Working, title }
+        ChildState { seat, kind, quota, leaving: None, title }
     }
 
     pub(crate) fn slot(&self) -> SlotNumber {
@@ -75,10 +71,7 @@ impl<B: WakeParent> ChildState<B> {
 
     /// Returns why the child is leaving; `None` if it is not.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
-        match self.leave_state {
-            LeaveState::Working => None,
-            LeaveState::Leaving(reason) => Some(reason),
-        }
+        self.leaving
     }
 
     pub(crate) fn label(&mut self, text: &str) {
@@ -136,40 +129,31 @@ impl<B: WakeParent> ChildState<B> {
             self.report(wanted, now)?;
         }
         if !was_busy && self.quota.consume() == QuotaState::Exhausted {
-            self.leave_state = match self.leave_state {
-                LeaveState::Working => LeaveState::Leaving(ShutdownReason::Recycled),
-                leaving @ LeaveState::Leaving(_) => leaving,
-            };
+            self.leaving.get_or_insert(ShutdownReason::Recycled);
         }
         Ok(NextAction::Continue)
     }
 
     /// Returns what an idle child does: accept a request, or exit.
     fn ready(&self) -> NextAction {
-        match self.leave_state {
-            LeaveState::Working | LeaveState::Leaving(ShutdownReason::Stopping) => {
-                NextAction::Accept
-            }
-            LeaveState::Leaving(reason) => NextAction::Leave(reason),
+        match self.leaving {
+            None | Some(ShutdownReason::Stopping) => NextAction::Accept,
+            Some(reason) => NextAction::Leave(reason),
         }
     }
 
     /// Makes the child exit after its current request. An earlier reason remains, except that
     /// `Stopping` replaces `Retired`.
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
-        self.leave_state = match self.leave_state {
-            LeaveState::Working => LeaveState::Leaving(reason),
+        let reason = match self.leaving {
             // A stop of the daemon replaces a retirement, because when the daemon stops, the child
             // must also serve the listener's backlog.
-            LeaveState::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
-                LeaveState::Leaving(reason)
-            }
-            leaving @ LeaveState::Leaving(_) => leaving,
+            Some(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => reason,
+            Some(earlier) => earlier,
+            None => reason,
         };
-        match self.leave_state {
-            LeaveState::Leaving(reason) => NextAction::Leave(reason),
-            LeaveState::Working => NextAction::Continue,
-        }
+        self.leaving = Some(reason);
+        NextAction::Leave(reason)
     }
 
     /// Reports the last status, `Leaving`.
@@ -178,6 +162,85 @@ impl<B: WakeParent> ChildState<B> {
             // If the scoreboard refuses the status, the parent has already closed the slot.
             let _ = self.report(Status::Leaving, now);
         }
+    }
+}
+
+/// The capacity in bytes for the text after the prefix `name: child `.
+const ROOM: usize = 128;
+
+/// A placeholder for the status letter, followed by the closing bracket.
+const SHOWN: &str = " ]";
+
+/// The process title of a child. Setting the title copies memory and needs no system call.
+///
+/// The fork server allocates the text with enough capacity, so that a child can complete the text
+/// without an allocation, unless its label is long.
+#[derive(Debug)]
+pub(crate) struct ProcessTitle {
+    title: Rc<Title>,
+    text: String,
+    /// The position of the status letter in the text.
+    status_at: usize,
+}
+
+impl ProcessTitle {
+    /// Creates the title of a child that has no slot yet.
+    pub(crate) fn new(title: Rc<Title>, name: &str) -> Self {
+        let begin = [name, ": child "].concat();
+        let mut text = String::with_capacity(begin.len() + ROOM);
+        text.push_str(&begin);
+        ProcessTitle { title, text, status_at: begin.len() }
+    }
+
+    /// Inserts the slot.
+    #[inline]
+    fn seat(&mut self, slot: SlotNumber) {
+        push_number(&mut self.text, slot.get());
+        self.text.push_str(" [");
+        self.status_at = self.text.len();
+        self.text.push_str(SHOWN);
+    }
+
+    #[inline]
+    fn show(&mut self, status: Status) {
+        let at = self.status_at;
+        // If there is no label, nothing follows the status.
+        if self.text.len() == at + SHOWN.len() {
+            self.text.truncate(at);
+            self.text.push(status.letter());
+            self.text.push(']');
+        } else {
+            self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        }
+        self.title.set(&self.text);
+    }
+
+    fn label(&mut self, label: &str) {
+        self.text.truncate(self.status_at + SHOWN.len());
+        if !label.is_empty() {
+            self.text.push(' ');
+            self.text.push_str(label);
+        }
+        self.title.set(&self.text);
+    }
+
+    #[cfg(test)]
+    fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Appends a number without `format!`. A child that serves one request needs the code of `format!`
+/// for nothing else, so avoiding it saves page faults.
+#[inline]
+fn push_number(text: &mut String, number: u32) {
+    let mut unit = 1;
+    while number / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        text.extend(char::from_digit(number / unit % 10, 10));
+        unit /= 10;
     }
 }
 

@@ -146,3 +146,12 @@ fn the_process_title_shows_name_slot_status_and_label() {
     state.label("");
     assert_eq!(state.title.text(), "test: child 0 [w]");
 }
+
+#[test]
+fn numbers_are_written_in_decimal() {
+    for number in [0, 7, 10, 99, 100, 1_000_001, u32::MAX] {
+        let mut text = String::new();
+        push_number(&mut text, number);
+        assert_eq!(text, number.to_string());
+    }
+}

@@ -1,4 +1,11 @@
-//! TCP and Unix listeners that accept one connection at a time.
+//! TCP and Unix listeners that accept one connection at a time, and the actors that accept
+//! connections for sessions.
+
+mod acceptor;
+mod connection;
+
+pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
+pub use connection::{Connection, StreamSocket};
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,15 +13,18 @@ use std::marker::PhantomData;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use daemon_core::OperatorPause;
 use daemon_sys::listen::{self, ListenAddress};
 use daemon_sys::watch::{self, SharedListener};
+use futures::future::{Either, select};
 use slog::{Logger, debug, info, warn};
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::StreamSocket;
+use crate::child::ChildHandle;
 use crate::log::logger;
 
 /// The time for which a busy child of a stopping daemon leaves the listener's backlog to the idle
@@ -102,22 +112,38 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
+    /// Waits for a connection in a child. Accepts none while the operator has paused the daemon.
+    pub(crate) async fn accept_in(&self, child: &ChildHandle) -> L::Socket {
+        loop {
+            child.wait_for_operator_pause(OperatorPause::Off).await;
+            let accepted = self.accept_while(|| !child.is_paused_by_operator());
+            let paused = child.wait_for_operator_pause(OperatorPause::On);
+            match select(pin!(accepted), pin!(paused)).await {
+                Either::Left((Some(stream), _)) => return stream,
+                // The parent's signal that announces the pause may not have reached the child's
+                // actor yet.
+                Either::Left((None, _)) => child.recheck_pause().await,
+                Either::Right(((), _)) => {}
+            }
+        }
+    }
+
     /// Waits for the next connection and accepts it. Checks the condition before each attempt, and
     /// returns `None` if the condition is false.
-    pub(crate) async fn accept_while(&self, condition: impl Fn() -> bool) -> Option<L::Socket> {
-        let mut health = AcceptHealth::Ok;
+    async fn accept_while(&self, condition: impl Fn() -> bool) -> Option<L::Socket> {
+        let mut has_failed = false;
         loop {
             match self.accept_in_turn(&condition).await {
                 Ok(stream) => {
-                    if health == AcceptHealth::Failing && stream.is_some() {
+                    if has_failed && stream.is_some() {
                         info!(self.log, "accepting connections again");
                     }
                     return stream;
                 }
                 Err(error) => {
-                    if health == AcceptHealth::Ok {
+                    if !has_failed {
                         warn!(self.log, "cannot accept a connection"; "error" => %error);
-                        health = AcceptHealth::Failing;
+                        has_failed = true;
                     }
                     // A child that has the listener, too, has shut it down.
                     if error.kind() == io::ErrorKind::InvalidInput
@@ -173,12 +199,6 @@ impl<L: Listen> WatchedListener<L> {
             warn!(self.log, "cannot shrink the backlog of the listener"; "error" => %error);
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptHealth {
-    Ok,
-    Failing,
 }
 
 /// The source of a child's connections. While the child serves requests, this is the shared

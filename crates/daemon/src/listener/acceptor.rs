@@ -15,8 +15,8 @@ use futures::channel::oneshot;
 use futures::future::ready;
 use slog::Logger;
 
+use super::{ConnectionSource, DRAIN_DELAY, Listen, WatchedListener};
 use crate::child::{ChildActor, ChildHandle};
-use crate::listen::{ConnectionSource, DRAIN_DELAY, Listen, WatchedListener};
 use crate::log::logger;
 use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandOver, HandOverError, HandOverErrorReason,
@@ -78,7 +78,7 @@ impl<L: Listen> ChildAcceptor<L> {
             // operator's pause before each connection.
             let accept = async move {
                 match ChildHandle::current() {
-                    Some(child) => child.accept(&listener).await,
+                    Some(child) => listener.accept_in(&child).await,
                     None => listener.accept().await,
                 }
             };
@@ -178,15 +178,9 @@ pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     request: fn(L::Socket) -> R,
     accepting: Option<SpawnHandle>,
-    paused: Paused,
+    paused: bool,
     returned: VecDeque<R>,
     log: Logger,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Paused {
-    No,
-    Yes,
 }
 
 /// The delay before a returned request is handed over again.
@@ -215,7 +209,7 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
             daemon,
             request,
             accepting: None,
-            paused: Paused::No,
+            paused: false,
             returned: VecDeque::new(),
             log: logger(),
         }))
@@ -225,7 +219,7 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         let Some(listener) = self.listener.clone() else {
             return;
         };
-        if self.paused == Paused::Yes || self.accepting.is_some() {
+        if self.paused || self.accepting.is_some() {
             return;
         }
         if let Some(request) = self.returned.pop_front() {
@@ -287,7 +281,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonAccept> for ParentAcceptor<L, 
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
-        self.paused = Paused::No;
+        self.paused = false;
         self.accept_next(ctx);
     }
 }
@@ -296,7 +290,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonPause> for ParentAcceptor<L, R
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, ctx: &mut Self::Context) {
-        self.paused = Paused::Yes;
+        self.paused = true;
         if let Some(handle) = self.accepting.take() {
             ctx.cancel_future(handle);
         }

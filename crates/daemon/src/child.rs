@@ -1,27 +1,91 @@
-//! The main function of a child, from the fork to its exit code.
+//! The child process: its state, its actor, and its main function, from the fork to its exit code.
+
+mod actor;
+mod handle;
+mod state;
+
+pub use actor::ChildActor;
+pub use handle::ChildHandle;
+
+pub(crate) use state::{NextAction, ProcessTitle};
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
-use daemon_core::{ChildKind, OperatorPause, Quota, Signal};
+use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit, Signal};
 use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE};
+use daemon_protocol::ModelKind;
+use daemon_sys::privileges;
+#[cfg(feature = "sandbox")]
+use daemon_sys::sandbox::PreparedSandbox;
 use daemon_sys::signals::SignalListener;
+use daemon_sys::stdio::LogFile;
 use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
-use super::ProcessContext;
-use super::actor::{ChildActor, SessionPanicked};
-use super::confinement::Confinement;
-use super::handle::ChildHandle;
-use super::state::ChildState;
-use super::title::ProcessTitle;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
+use actor::ChildMessage;
+use state::ChildState;
+
+/// The data that each process of a daemon needs.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessContext {
+    pub(crate) alias: String,
+    /// The parent's pid.
+    pub(crate) parent: u32,
+    pub(crate) grace: Duration,
+    pub(crate) model: ModelKind,
+    pub(crate) child_kind: ChildKind,
+    pub(crate) requests: RequestLimit,
+    pub(crate) jitter: Jitter,
+    pub(crate) log: Logger,
+    /// The interval of a child's heartbeats; `None` if heartbeats are off.
+    pub(crate) heartbeat: Option<Duration>,
+    pub(crate) log_file: Option<Arc<LogFile>>,
+}
+
+impl ProcessContext {
+    /// Reopens the log file, if there is one.
+    pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
+        match (self.log_file.as_deref(), log::is_redirected()) {
+            (None, _) => Ok(()),
+            (Some(file), false) => file.reopen(),
+            (Some(file), true) => file.reopen_without_redirect(),
+        }
+    }
+}
+
+/// The restrictions that apply to children only. They are prepared before the fork server is forked,
+/// and each child applies its copy before it runs any code of the program.
+#[derive(Debug, Default)]
+pub(crate) struct Confinement {
+    /// Whether other processes of the daemon's user may trace a child. Otherwise they may only if
+    /// they may trace the fork server.
+    pub(crate) traceable: bool,
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<PreparedSandbox>,
+}
+
+impl Confinement {
+    /// Restricts this process permanently. If this fails, the child must not run.
+    fn apply(self) -> Result<(), daemon_sys::Error> {
+        if self.traceable {
+            privileges::set_traceable(true)?;
+        }
+        #[cfg(feature = "sandbox")]
+        if let Some(sandbox) = self.sandbox {
+            sandbox.enter()?;
+        }
+        Ok(())
+    }
+}
 
 /// The exit code of a child that cannot decode its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
@@ -128,7 +192,7 @@ async fn on_session_panicked<R: Send + 'static>(
         // actor that panicked has ended.
         tokio::task::yield_now().await;
         if !session.connected() {
-            daemon.do_send(SessionPanicked);
+            daemon.do_send(ChildMessage::SessionPanicked);
             return;
         }
     }
