@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use daemon_core::format;
-use daemon_protocol::Report;
 use daemon_protocol::{
     ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
-    DaemonEvent, ResponseBody, VERSION,
+    DaemonEvent, Report, ResponseBody, VERSION,
 };
 use serde::Deserialize;
 use serde_json::Value;

@@ -4,8 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_core::ScoreboardError;
-use daemon_core::format;
+use daemon_core::{ScoreboardError, format};
 use daemon_protocol::{ControlError, ControlErrorKind, VERSION};
 
 /// The exit codes, which scripts can rely on.

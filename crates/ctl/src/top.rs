@@ -20,8 +20,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon_protocol::ControlCommand;
-use daemon_protocol::Report;
+use daemon_protocol::{ControlCommand, Report};
 use daemon_sys::Signal;
 use daemon_sys::clock::now;
 use daemon_sys::poll::{self, Interest};

@@ -2,12 +2,8 @@
 //! limits, collects evidence, and sends the daemon the actions to take. It never acts on a child
 //! itself.
 
-mod collected;
-mod evidence_collector;
-mod presence;
+mod evidence;
 mod settings;
-mod slowlog;
-mod symbols;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,6 +19,7 @@ use daemon_core::{
     ProcessSample, RecycleReason, ScanResult, ScoreboardReader, SlotEntry, Status, Violation,
 };
 use daemon_forkserver::{ChildId, SymbolLookup, now};
+use daemon_protocol::{ChildReport, Evidence};
 use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
 use futures::channel::oneshot;
@@ -31,17 +28,12 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use collected::CollectedEvidence;
-use evidence_collector::EvidenceCollector;
+pub(crate) use evidence::SlowLog;
+use evidence::{CollectedEvidence, EvidenceCollector, PendingRecord, SymbolResolver};
 pub use settings::{Babysit, MemoryMeasure};
-use slowlog::PendingRecord;
-pub(crate) use slowlog::SlowLog;
-use symbols::SymbolResolver;
 
-use crate::blocking::blocking;
 use crate::messages::{TraceChild, TraceError};
-use crate::process_table::inspect;
-use daemon_protocol::{ChildReport, Evidence};
+use crate::process_table::{blocking, inspect, presences};
 
 /// How long each of two operations may delay a step against a rogue: the inspection of the process,
 /// and the lookup of the function names.
@@ -103,7 +95,8 @@ pub struct BabysitterActor {
     measure: MemoryMeasure,
     /// Whether a problem with the process table was logged.
     has_warned: bool,
-    sampling: SampleState,
+    /// Whether the process table is being read.
+    is_sampling: bool,
     interval: Option<Duration>,
     next_sample: MonotonicTime,
     collector: EvidenceCollector,
@@ -116,13 +109,6 @@ pub struct BabysitterActor {
 
 /// The result of reading the process table.
 type TableResult = Result<HashMap<u32, Presence>, sysinfo::Error>;
-
-/// Whether the process table is being read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SampleState {
-    Idle,
-    Running,
-}
 
 #[derive(Debug)]
 pub(crate) struct BabysitterConfig {
@@ -151,7 +137,7 @@ impl BabysitterActor {
             babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
             measure: babysit.measure,
             has_warned: false,
-            sampling: SampleState::Idle,
+            is_sampling: false,
             interval,
             next_sample: now() + interval.unwrap_or_default(),
             collector: EvidenceCollector::new(backtraces),
@@ -192,20 +178,19 @@ impl BabysitterActor {
     /// Reads the process table on another thread, because the read may block, and then compares the
     /// children with their limits.
     fn sample(&mut self, ctx: &mut Context<Self>) {
-        if let SampleState::Running = self.sampling {
+        if std::mem::replace(&mut self.is_sampling, true) {
             return;
         }
-        self.sampling = SampleState::Running;
         let pids: Vec<u32> = self.children().iter().map(|entry| entry.pid).collect();
-        let measure = self.measure;
-        let read = blocking(SAMPLE_TIMEOUT, move || presence::presences(&pids, measure));
+        let by_share = self.measure == MemoryMeasure::Pss;
+        let read = blocking(SAMPLE_TIMEOUT, move || presences(&pids, by_share));
         let judged =
             read.into_actor(self).map(|read, babysitter, ctx| babysitter.sampled(read, ctx));
         ctx.spawn(judged);
     }
 
     fn sampled(&mut self, read: Option<TableResult>, ctx: &mut Context<Self>) {
-        self.sampling = SampleState::Idle;
+        self.is_sampling = false;
         match read {
             Some(Ok(presences)) => {
                 if !self.is_stopping() {

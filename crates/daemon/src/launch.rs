@@ -15,6 +15,7 @@ use std::sync::Arc;
 use actix::{Addr, Recipient, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, Transfer, now};
+use daemon_protocol::ModelKind;
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
@@ -42,7 +43,6 @@ use crate::parent::{DaemonActor, Parent, Processes};
 use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
-use daemon_protocol::ModelKind;
 
 /// A program that runs as a daemon.
 ///

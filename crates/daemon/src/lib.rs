@@ -200,7 +200,6 @@
 //!   exceeds a limit of the babysitter, see [`Babysit`].
 
 mod babysitter;
-mod blocking;
 mod builder;
 mod child;
 pub mod control;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::messages::Detail;
 use daemon_protocol::Report;
+
+use crate::messages::Detail;
 
 /// Joins the lines. A verbose peek adds descriptors, threads, tasks and the status report.
 pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {

@@ -2,20 +2,27 @@
 //! sysinfo has nothing, see proc(5).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use daemon_core::{Presence, ProcessSample};
 use daemon_protocol::{Evidence, ProcessUsage};
+use daemon_sys::process::exists;
+use futures::channel::oneshot;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+use tokio::time::timeout;
+
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use platform::parse_files;
-pub(crate) use platform::pss;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+use platform::pss;
 
 /// The resources that a process uses, and its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) cpu: Duration,
+struct Used {
+    cpu: Duration,
     /// In bytes.
-    pub(crate) rss: u64,
+    rss: u64,
     /// The letter of proc(5).
     state: Option<char>,
 }
@@ -26,7 +33,7 @@ pub(crate) struct Used {
 /// # Errors
 ///
 /// If the process table cannot be read at all.
-pub(crate) fn read(pids: &[u32]) -> Result<HashMap<u32, Used>, sysinfo::Error> {
+fn read(pids: &[u32]) -> Result<HashMap<u32, Used>, sysinfo::Error> {
     let mut system = System::new()?;
     let wanted: Vec<Pid> = pids.iter().copied().map(Pid::from_u32).collect();
     let refresh = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
@@ -99,6 +106,72 @@ pub(crate) fn inspect(pid: u32) -> ProcessInfo {
     (info.usage.cpu, info.usage.rss) = (used.map(|used| used.cpu), used.map(|used| used.rss));
     info.state = used.and_then(|used| used.state);
     info
+}
+
+/// Returns whether each of these processes exists, and its resource usage. Its memory is the
+/// proportional set size with `by_share`, otherwise the resident set size.
+///
+/// A process that is not in the table may be hidden, for example by mount options of proc(5). It
+/// counts as gone only if kill(2) with signal 0 does not find it.
+///
+/// # Errors
+///
+/// If the process table cannot be read at all.
+pub(crate) fn presences(
+    pids: &[u32],
+    by_share: bool,
+) -> Result<HashMap<u32, Presence>, sysinfo::Error> {
+    let used = read(pids)?;
+    let presence = |pid: u32| match used.get(&pid) {
+        None => presence_of_unlisted(pid),
+        Some(used) => Presence::Seen(ProcessSample {
+            cpu: used.cpu,
+            memory: if by_share { pss(pid) } else { Some(used.rss) },
+        }),
+    };
+    Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect())
+}
+
+fn presence_of_unlisted(pid: u32) -> Presence {
+    let number = daemon_core::Pid::from_u32(pid);
+    match number.map(exists) {
+        Some(true) => Presence::Hidden,
+        Some(false) | None => Presence::Gone,
+    }
+}
+
+/// The maximum number of calls that have not returned. Further calls are not started.
+const MAX_THREADS: u32 = 8;
+
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `call` on a new thread and returns its result. Reading `/proc/PID` can block for as long as
+/// the kernel is busy with that process. Such calls must not run in the blocking pool of a tokio
+/// runtime, because the runtime waits for the threads of the pool when it shuts down.
+///
+/// Returns `None` if `call` does not return
+/// within `limit`, if [`MAX_THREADS`] earlier calls have not returned, or if the thread cannot be
+/// started.
+pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    if RUNNING.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
+    let (sender, result) = oneshot::channel();
+    let thread = thread::Builder::new().name("blocking-call".to_owned()).spawn(move || {
+        // The caller may have timed out.
+        let _ = sender.send(call());
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    });
+    if thread.is_err() {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
+    timeout(limit, result).await.ok()?.ok()
 }
 
 #[cfg(target_os = "linux")]
@@ -251,6 +324,7 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::sync::mpsc;
     use std::time::Instant;
 
     use super::*;
@@ -328,5 +402,38 @@ mod tests {
             process.wait().unwrap();
         }
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_test_process_is_seen_and_a_process_that_has_ended_is_gone() {
+        let mut ended = std::process::Command::new("true").spawn().expect("spawn true");
+        let (this, gone) = (std::process::id(), ended.id());
+        ended.wait().expect("wait for the end of true");
+        for by_share in [false, true] {
+            let presences = presences(&[this, gone], by_share).expect("read the process table");
+            let Presence::Seen(sample) = presences[&this] else {
+                panic!("this process is not seen: {presences:?}");
+            };
+            assert!(sample.memory.is_some_and(|bytes| bytes > 100_000), "{sample:?}");
+            assert_eq!(presences[&gone], Presence::Gone);
+        }
+        // `presence_of_unlisted` assumes that its process is not in the table. Process 1 exists.
+        assert_eq!(presence_of_unlisted(1), Presence::Hidden);
+    }
+
+    #[test]
+    fn a_stuck_call_times_out_and_the_number_of_stuck_calls_is_limited() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let (limit, calls) = (Duration::from_millis(5), MAX_THREADS + 3);
+        let mut senders = Vec::new();
+        runtime.expect("build a runtime").block_on(async {
+            assert_eq!(blocking(Duration::from_secs(60), || 7).await, Some(7));
+            for _call in 0..calls {
+                let (sender, receiver) = mpsc::channel::<()>();
+                senders.push(sender);
+                assert_eq!(blocking(limit, move || receiver.recv().is_ok()).await, None);
+            }
+        });
+        assert!(RUNNING.load(Ordering::Relaxed) <= MAX_THREADS);
     }
 }

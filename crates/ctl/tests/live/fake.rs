@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use daemon_protocol::Report;
 use daemon_protocol::{
-    ControlError, ControlErrorKind, ControlMessage, ControlReply, DaemonEvent, ResponseBody,
+    ControlError, ControlErrorKind, ControlMessage, ControlReply, DaemonEvent, Report, ResponseBody,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -17,7 +17,6 @@ use slog::{debug, info, o, warn};
 
 use super::{DaemonActor, OpenStream, SessionsAnswered, StatusUpdates};
 use crate::babysitter::BabysitterAction;
-use crate::blocking::blocking;
 use crate::error::DaemonError;
 use crate::events::{Broadcast, DaemonEvent};
 use crate::messages::{
@@ -28,7 +27,7 @@ use crate::messages::{
     UpdateStatus, Updated, WaitUntilStopped,
 };
 use crate::model::{KillRogue, SetQueueDepth};
-use crate::process_table;
+use crate::process_table::{self, blocking};
 use crate::service::{DaemonAddress, ServiceLink};
 use crate::settings::OnHup;
 use crate::supervisor::{Origin, PendingRequest, ProcessControl, Supervisor};

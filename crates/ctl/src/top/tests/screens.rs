@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::AcceptState;
-use daemon_core::Phase;
+use daemon_core::{AcceptState, Phase};
 use insta::assert_snapshot;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
