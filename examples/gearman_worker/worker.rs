@@ -6,23 +6,18 @@
 //! is lost, the worker connects again, after a delay that doubles with each failure. It stops only
 //! between two jobs, so every job that the server has assigned is answered.
 
+use std::error::Error;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::protocol::{AssignedJob, GearmanName, Response, WorkerRequest};
-use connection::Connection;
-use reconnect_delay::ReconnectDelay;
-use wait::{StopState, wait_for_server, wait_for_stop};
+use crate::protocol::{AssignedJob, GearmanName, JobHandle, Response, WorkerRequest};
+use connection::{Connection, ReconnectDelay, wait_for_server, wait_for_stop};
 
-pub(crate) use job::{GearmanJob, JobResult};
 pub(crate) use problem::{ConnectionError, SetupError, WorkerProblem};
 
 mod connection;
-mod job;
 mod problem;
-mod reconnect_delay;
-mod wait;
 
 /// The maximum length in bytes of an error that is sent to the client of a job.
 const ERROR_TEXT_MAX: usize = 4096;
@@ -40,6 +35,34 @@ struct Timeouts {
 
 const TIMEOUTS: Timeouts =
     Timeouts { answer: Duration::from_secs(10), sleep: Duration::from_secs(30) };
+
+/// The result of a job, or why it failed.
+pub(crate) type JobResult = Result<Vec<u8>, Box<dyn Error>>;
+
+/// The current job.
+pub(crate) struct GearmanJob<'a> {
+    handle: &'a JobHandle,
+    workload: &'a [u8],
+    connection: &'a mut Connection,
+}
+
+impl<'a> GearmanJob<'a> {
+    /// Returns the input of the job.
+    pub(crate) fn workload(&self) -> &'a [u8] {
+        self.workload
+    }
+
+    /// Reports to the server and to the client how many parts of the job are done.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost. The server then assigns the job to another worker, so the
+    /// function should return.
+    pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), ConnectionError> {
+        self.connection.queue(&WorkerRequest::WorkStatus { handle: self.handle, done, of })?;
+        self.connection.flush()
+    }
+}
 
 type Function = Box<dyn FnMut(&mut GearmanJob<'_>) -> JobResult>;
 
@@ -155,7 +178,7 @@ impl GearmanWorker {
     /// If poll(2) fails, for lack of memory. Problems with the server are not errors: they are
     /// reported, and the worker connects again.
     pub(crate) fn run(&mut self, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<u64> {
-        while wait_for_stop(Duration::ZERO, stop)? == StopState::Running {
+        while !wait_for_stop(Duration::ZERO, stop)? {
             match self.serve_connection(stop) {
                 Ok(()) => break,
                 Err(RunError::Connection(error)) => {
@@ -175,7 +198,7 @@ impl GearmanWorker {
         for (name, _function) in &self.functions {
             connection.queue(&WorkerRequest::CanDo(name))?;
         }
-        while wait_for_stop(Duration::ZERO, stop).map_err(RunError::Wait)? == StopState::Running {
+        while !wait_for_stop(Duration::ZERO, stop).map_err(RunError::Wait)? {
             match self.request_job(&mut connection)? {
                 Some(assigned) => self.perform(&assigned, &mut connection)?,
                 None => self.sleep(&mut connection, stop)?,

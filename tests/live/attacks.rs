@@ -4,7 +4,6 @@
 //! In the short form each attack is carried out once by each kind of daemon. In the random form
 //! several children attack at once while other clients are served, see `random.rs`.
 
-mod bound;
 mod random;
 mod target;
 

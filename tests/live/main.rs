@@ -6,11 +6,10 @@
 #[cfg(target_os = "linux")]
 mod attacks;
 mod babysitting;
-mod board;
 mod control;
 mod default_log;
 mod detaching;
-mod dispatching;
+mod examples;
 mod faults;
 mod fork_failures;
 mod forking;

@@ -16,12 +16,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
 
+/// On Linux, the nearest ancestor that is a child subreaper adopts orphans.
 #[cfg(target_os = "linux")]
-#[path = "warden/linux.rs"]
-mod orphans;
+mod orphans {
+    /// Makes this process the parent of its orphaned descendants.
+    pub(super) fn adopt_orphans() -> std::io::Result<()> {
+        Ok(nix::sys::prctl::set_child_subreaper(true)?)
+    }
+}
+
+/// On other systems, init adopts orphans, so the warden cannot find the processes that a test leaves
+/// behind.
 #[cfg(not(target_os = "linux"))]
-#[path = "warden/fallback.rs"]
-mod orphans;
+mod orphans {
+    /// Always fails, because the live tests run on Linux only.
+    pub(super) fn adopt_orphans() -> std::io::Result<()> {
+        Err(std::io::Error::other("the live tests read /proc and run on Linux only"))
+    }
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);

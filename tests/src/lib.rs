@@ -4,8 +4,13 @@
 #[cfg(target_os = "linux")]
 mod attacks;
 #[cfg(not(target_os = "linux"))]
-#[path = "attacks/fallback.rs"]
-mod attacks;
+mod attacks {
+    /// Returns that the attack is not possible.
+    #[must_use]
+    pub fn attack(command: &str) -> String {
+        format!("not possible: {command} needs Linux")
+    }
+}
 mod attempts;
 mod command_socket;
 mod commands;

@@ -1,9 +1,12 @@
-//! A connection to the Gearman server. Every operation has a timeout.
+//! A connection to the Gearman server, in which every operation has a timeout; the waits for the
+//! server, and the delay before the worker connects again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
+
+use daemon_sys::poll::{Interest, Ready, wait};
 
 use crate::protocol::{PacketTooLong, Response, ResponseBuffer, WorkerRequest};
 
@@ -11,6 +14,8 @@ use super::problem::ConnectionError;
 
 /// The size of a read in bytes.
 const CHUNK: usize = 64 << 10;
+/// The first and the longest delay before the worker connects again.
+const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A connection to the server. Its descriptor is only for poll(2). Because poll(2) does not report
 /// bytes that are already in the buffer, call [`has_unread`](Connection::has_unread) first.
@@ -95,4 +100,69 @@ fn connect(server: &str, timeout: Duration) -> io::Result<TcpStream> {
         }
     }
     Err(refused)
+}
+
+/// Waits for this time, or until a stop is requested. Returns whether a stop is requested.
+pub(super) fn wait_for_stop(
+    time: Duration,
+    stop: Option<BorrowedFd<'_>>,
+) -> daemon_sys::Result<bool> {
+    let ready = match stop {
+        Some(stop) => wait(&[(stop, Interest::Read)], Some(time))?[0],
+        None => wait(&[], Some(time)).map(|[]| Ready::default())?,
+    };
+    Ok(ready.is_readable())
+}
+
+/// Waits for this time, or until the server sends something or a stop is requested. Returns the
+/// readiness of the server's connection.
+pub(super) fn wait_for_server(
+    time: Duration,
+    connection: &Connection,
+    stop: Option<BorrowedFd<'_>>,
+) -> daemon_sys::Result<Ready> {
+    let server = (connection.as_fd(), Interest::Read);
+    Ok(match stop {
+        Some(stop) => wait(&[server, (stop, Interest::Read)], Some(time))?[0],
+        None => wait(&[server], Some(time))?[0],
+    })
+}
+
+/// The delay between connection attempts: 100 ms, then twice as long each time, up to ten seconds.
+/// A response from the server resets it.
+#[derive(Debug)]
+pub(super) struct ReconnectDelay(Duration);
+
+impl Default for ReconnectDelay {
+    fn default() -> Self {
+        ReconnectDelay(DELAYS.0)
+    }
+}
+
+impl ReconnectDelay {
+    /// Returns the delay after a failed attempt, and doubles the delay for the next failure.
+    pub(super) fn after_failure(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = pause.saturating_mul(2).min(DELAYS.1);
+        pause
+    }
+
+    /// Resets the delay, after a response from the server.
+    pub(super) fn reset(&mut self) {
+        *self = ReconnectDelay::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_the_maximum_and_a_response_resets_it() {
+        let mut reconnect_delay = ReconnectDelay::default();
+        let row: Vec<u128> = (0..9).map(|_| reconnect_delay.after_failure().as_millis()).collect();
+        assert_eq!(row, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+        reconnect_delay.reset();
+        assert_eq!(reconnect_delay.after_failure(), DELAYS.0);
+    }
 }

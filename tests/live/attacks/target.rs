@@ -4,14 +4,20 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 use live_tests::Attack;
 use serde_json::Value;
 
-use super::bound::{BOUND, within_bound};
 use super::{Model, Row};
 use crate::harness::{ControlClient, DaemonProcess, Process, Signal, until};
+
+/// The bound within which a daemon must have recovered from an attack, on a busy machine.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// The polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(4);
 
 /// How much the resident memory of the parent or the fork server may grow by all attacks.
 const GROWTH: u64 = 8 << 20;
@@ -506,4 +512,23 @@ fn pids(report: &Value) -> impl Iterator<Item = Process> {
         let pid = child["pid"].as_u64()?;
         u32::try_from(pid).ok().map(Process)
     })
+}
+
+/// Waits until `look` returns `Ok`, and returns its value. A condition that does not become true is a
+/// result and not a panic, so that the test can report it and go on with the next attack.
+///
+/// # Errors
+///
+/// The last error of `look`, if it returns no value within [`BOUND`].
+fn within_bound<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        match look() {
+            Ok(value) => return Ok(value),
+            Err(reason) if Instant::now() > deadline => {
+                return Err(format!("{what}: not within {BOUND:?}: {reason}"));
+            }
+            Err(_not_yet) => park_timeout(POLL_INTERVAL),
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! The harness of the live tests. It starts programs under a warden (`programs/warden.rs`), which
 //! kills the processes that a test leaves behind. It also connects clients, and reads `/proc`.
 
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
 mod client;
 mod control;
 mod daemon;
@@ -10,7 +13,6 @@ mod guarded;
 mod patience;
 mod process;
 mod program;
-mod stability;
 
 pub(crate) use client::{LineClient, is_refused, run_clients};
 pub(crate) use control::{ControlClient, error_of};
@@ -23,4 +25,15 @@ pub(crate) use process::Process;
 pub(crate) use program::TestProgram;
 #[cfg(target_os = "linux")]
 pub(crate) use program::example;
-pub(crate) use stability::during;
+
+/// The polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(4);
+
+/// Checks that a condition stays true: calls `look` repeatedly until `window` has passed. `look` must panic if the condition is false.
+pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
+    let end = Instant::now() + window;
+    while Instant::now() < end {
+        look();
+        park_timeout(POLL_INTERVAL);
+    }
+}
