@@ -220,11 +220,12 @@ impl RequestFactory<WorkerFds> for LinkFactory {
         if let Some(preinit) = &self.methods.hooks.fork_preinit {
             preinit();
         }
-        let (parent, worker) = link::pair().map_err(io::Error::other)?;
+        let (orders, worker_orders) = link::pair().map_err(io::Error::other)?;
+        let (answers, worker_answers) = link::pair().map_err(io::Error::other)?;
         let (out, worker_out) = output_pipe().map_err(io::Error::other)?;
         let (err, worker_err) = output_pipe().map_err(io::Error::other)?;
-        self.parent_ends = Some(ParentEnds { end: parent, out, err });
-        Ok((worker.into(), worker_out, worker_err))
+        self.parent_ends = Some(ParentEnds { orders, answers, out, err });
+        Ok((worker_answers.into(), worker_orders.into(), worker_out, worker_err))
     }
 
     fn fork_requested(&mut self, child: ChildId) {

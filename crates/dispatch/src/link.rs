@@ -1,4 +1,8 @@
-//! The parent's end of the link to a worker.
+//! The parent's ends of the link to a worker.
+//!
+//! A link has two sockets, one for each direction. With one socket, a worker that waits for a task
+//! would be woken each time the parent reads its last answer, because the socket then accepts more
+//! data.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,7 +45,10 @@ pub(crate) struct NewLink {
 /// The parent's ends of the link and of the worker's output pipes.
 #[derive(Debug)]
 pub(crate) struct ParentEnds {
-    pub(crate) end: LinkEnd,
+    /// The parent sends tasks here.
+    pub(crate) orders: LinkEnd,
+    /// The worker sends messages here.
+    pub(crate) answers: LinkEnd,
     pub(crate) out: OwnedFd,
     pub(crate) err: OwnedFd,
 }
@@ -50,8 +57,9 @@ pub(crate) struct ParentEnds {
 #[derive(Debug)]
 pub(crate) struct WorkerLink {
     pub(crate) child: ChildId,
-    pub(crate) end: LinkEnd,
-    /// Wakes `waker` when the link is readable.
+    pub(crate) orders: LinkEnd,
+    pub(crate) answers: LinkEnd,
+    /// Wakes `waker` when a message has arrived.
     watch: AsyncFd<OwnedFd>,
     waker: Waker,
     /// Wakes `waker` when the link is writable again.
@@ -110,12 +118,18 @@ pub(crate) enum SetupState {
 
 impl WorkerLink {
     /// Creates the link. `waker` is woken when the link is readable, or writable again.
-    pub(crate) fn new(child: ChildId, end: LinkEnd, waker: Waker) -> io::Result<WorkerLink> {
-        let copy = end.as_fd().try_clone_to_owned()?;
+    pub(crate) fn new(
+        child: ChildId,
+        orders: LinkEnd,
+        answers: LinkEnd,
+        waker: Waker,
+    ) -> io::Result<WorkerLink> {
+        let copy = answers.as_fd().try_clone_to_owned()?;
         let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
         Ok(WorkerLink {
             child,
-            end,
+            orders,
+            answers,
             watch,
             waker,
             writable: None,
@@ -145,7 +159,7 @@ impl WorkerLink {
     pub(crate) fn watch_writable(&mut self) -> bool {
         if self.writable.is_none() {
             self.writable = self
-                .end
+                .orders
                 .as_fd()
                 .try_clone_to_owned()
                 .ok()
@@ -168,13 +182,13 @@ impl WorkerLink {
     pub(crate) fn shut_down(&mut self) {
         self.is_shut_down = true;
         // The worker may have exited already.
-        let _ = daemon_sys::link::shutdown_write(&self.end);
+        let _ = daemon_sys::link::shutdown_write(&self.orders);
     }
 
     /// Closes the link of a worker that has exited, with all descriptors that the worker has sent.
     pub(crate) fn close(mut self) {
         let unused = self.inbox.take_descriptors();
         let file = self.large_answer.map(|large| large.file);
-        closer::close((self.end, self.watch.into_inner(), unused, file));
+        closer::close((self.orders, self.answers, self.watch.into_inner(), unused, file));
     }
 }

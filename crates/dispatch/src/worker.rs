@@ -41,8 +41,9 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(1);
 /// signals. Only a longer task delays them for longer.
 const TURN_MAX: Duration = Duration::from_millis(5);
 
-/// The descriptors of a worker: its end of the link, and the pipes for standard output and error.
-pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd);
+/// The descriptors of a worker: its ends of the link, for its messages and for its tasks, and the
+/// pipes for standard output and error.
+pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd, OwnedFd);
 
 /// Runs the worker until it is shut down or its link is closed.
 pub(crate) async fn run(
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     claims: SharedClaims,
     log: Logger,
 ) {
-    let (link, out, err) = fds;
+    let (answers, orders, out, err) = fds;
     if let Err(error) = child.redirect_output(out, err) {
         error!(log, "cannot redirect worker output"; "error" => error.to_string());
     }
@@ -61,7 +62,7 @@ pub(crate) async fn run(
     if let Some(init) = &methods.hooks.fork_init {
         init();
     }
-    match WorkerLoop::new(child, link, methods, claims, log.clone()) {
+    match WorkerLoop::new(child, (answers, orders), methods, claims, log.clone()) {
         Ok(mut worker) => {
             // An error means that the parent has exited or the link is broken, so the worker exits.
             if let Err(error) = worker.work().await {
@@ -79,7 +80,10 @@ struct WorkerLoop {
     slot: usize,
     methods: Rc<Methods>,
     claims: SharedClaims,
-    end: LinkEnd,
+    /// The tasks arrive here.
+    orders: LinkEnd,
+    /// The worker sends its messages here.
+    answers: LinkEnd,
     watch: AsyncFd<OwnedFd>,
     inbox: FrameReader,
     outbox: FrameWriter,
@@ -131,20 +135,21 @@ fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error 
 impl WorkerLoop {
     fn new(
         child: ChildHandle,
-        link: OwnedFd,
+        (answers, orders): (OwnedFd, OwnedFd),
         methods: Rc<Methods>,
         claims: SharedClaims,
         log: Logger,
     ) -> io::Result<WorkerLoop> {
-        let watch = watch::readable(link.try_clone()?).map_err(io_error)?;
-        let mut end = LinkEnd::from(link);
-        end.wait_in_receive(RECEIVE_WAIT)?;
+        let watch = watch::readable(orders.try_clone()?).map_err(io_error)?;
+        let mut orders = LinkEnd::from(orders);
+        orders.wait_in_receive(RECEIVE_WAIT)?;
         Ok(WorkerLoop {
             slot: child.slot().index(),
             child,
             methods,
             claims,
-            end,
+            orders,
+            answers: LinkEnd::from(answers),
             watch,
             inbox: FrameReader::from_parent(),
             outbox: FrameWriter::default(),
@@ -172,7 +177,7 @@ impl WorkerLoop {
                 has_served = true;
             }
             if has_served && now().saturating_since(turn) < TURN_MAX {
-                match self.inbox.receive(&self.end)? {
+                match self.inbox.receive(&self.orders)? {
                     Received::More | Received::Drained => continue,
                     Received::Closed => return Ok(()),
                 }
@@ -191,7 +196,7 @@ impl WorkerLoop {
             };
             turn = now();
             match reason {
-                WakeReason::Readable => match self.inbox.receive(&self.end)? {
+                WakeReason::Readable => match self.inbox.receive(&self.orders)? {
                     Received::More => {}
                     Received::Drained => link::clear_readable(&self.watch),
                     Received::Closed => return Ok(()),
@@ -324,9 +329,9 @@ impl WorkerLoop {
     async fn flush(&mut self) -> io::Result<()> {
         let mut failures = 0;
         loop {
-            let error = match self.outbox.flush(&self.end) {
+            let error = match self.outbox.flush(&self.answers) {
                 Ok(Flushed::All) => return Ok(()),
-                Ok(Flushed::WouldBlock) => match link::writable(&self.end).await {
+                Ok(Flushed::WouldBlock) => match link::writable(&self.answers).await {
                     Ok(()) => continue,
                     Err(error) => error,
                 },

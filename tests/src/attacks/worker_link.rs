@@ -25,14 +25,20 @@ pub(super) const WORKER_LINK: &[Attack] = attacks![WorkerLink:
     link_shut_down_for_reading, link_blocking, stops_around_answer,
 ];
 
-/// Returns the worker's end of the link: a Unix socket whose other end another process has created.
-fn link() -> io::Result<Descriptor> {
+/// Returns the worker's ends of the link: Unix sockets whose other end another process has created.
+/// The first is for the worker's messages, the second for its tasks.
+fn links() -> io::Result<Vec<Descriptor>> {
     let own = getpid().as_raw();
     let mut all = Descriptor::all()?;
     all.retain(|descriptor| {
         getsockopt(&descriptor.duplicate, PeerCredentials).is_ok_and(|peer| peer.pid() != own)
     });
-    all.into_iter().next().ok_or_else(|| missing("the link to the dispatcher"))
+    Ok(all)
+}
+
+/// Returns the worker's end of the link for its messages.
+fn link() -> io::Result<Descriptor> {
+    links()?.into_iter().next().ok_or_else(|| missing("the link to the dispatcher"))
 }
 
 fn send(link: &Descriptor, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
@@ -208,18 +214,14 @@ fn leaves_and_sleeps(_attacker: &mut Attacker) -> io::Result<()> {
 
 /// Closes its descriptors of the link, and goes on.
 fn link_closed(_attacker: &mut Attacker) -> io::Result<()> {
-    let own = getpid().as_raw();
-    for descriptor in Descriptor::all()? {
-        let peer = getsockopt(&descriptor.duplicate, PeerCredentials);
-        if peer.is_ok_and(|peer| peer.pid() != own) {
-            nix::unistd::close(descriptor.number)?;
-        }
+    for link in links()? {
+        nix::unistd::close(link.number)?;
     }
     Ok(())
 }
 
 fn shut_down(how: std::net::Shutdown) -> io::Result<()> {
-    SockRef::from(&link()?.duplicate).shutdown(how)
+    links()?.iter().try_for_each(|link| SockRef::from(&link.duplicate).shutdown(how))
 }
 
 /// Shuts down the link.
@@ -239,7 +241,7 @@ fn link_shut_down_for_reading(_attacker: &mut Attacker) -> io::Result<()> {
 
 /// Makes the link block.
 fn link_blocking(_attacker: &mut Attacker) -> io::Result<()> {
-    SockRef::from(&link()?.duplicate).set_nonblocking(false)
+    links()?.iter().try_for_each(|link| SockRef::from(&link.duplicate).set_nonblocking(false))
 }
 
 /// Stops itself about when its answer is sent.

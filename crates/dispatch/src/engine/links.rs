@@ -80,9 +80,9 @@ fn find_link<'a>(
 impl Engine {
     /// Stores the link that connects the parent with a worker that is being forked.
     pub(super) fn add_link(&mut self, NewLink { child, parent }: NewLink) {
-        let ParentEnds { end, out, err } = parent;
+        let ParentEnds { orders, answers, out, err } = parent;
         let waker = self.sender.waker(move || Input::LinkReady(child));
-        let link = match WorkerLink::new(child, end, waker) {
+        let link = match WorkerLink::new(child, orders, answers, waker) {
             Ok(link) => link,
             Err(error) => {
                 // The worker finds its link closed, and exits.
@@ -240,7 +240,7 @@ impl Engine {
             if link.large_answer.is_some() {
                 return Ok(LinkProgress::LargeAnswer);
             }
-            let received = link.inbox.receive(&link.end)?;
+            let received = link.inbox.receive(&link.answers)?;
             if self.handle_messages(child)?.is_break() {
                 return Ok(LinkProgress::LargeAnswer);
             }
@@ -455,7 +455,7 @@ impl Engine {
                 continue;
             }
             let child = link.child;
-            match link.outbox.flush(&link.end) {
+            match link.outbox.flush(&link.orders) {
                 Ok(Flushed::All) => link.failed_sends = 0,
                 Ok(Flushed::WouldBlock) => {
                     link.failed_sends = 0;

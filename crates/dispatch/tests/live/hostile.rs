@@ -82,7 +82,8 @@ fn park() -> ! {
     }
 }
 
-/// Returns the descriptors of the worker's only socket, its link.
+/// Returns the descriptors of the worker's only sockets, its link: the first is for its messages,
+/// the second for its tasks.
 fn sockets() -> Vec<RawFd> {
     let is_socket = |number: &RawFd| {
         fs::read_link(format!("/proc/self/fd/{number}"))
@@ -189,7 +190,9 @@ fn commit(call: &Call, misdeed: Misdeed) {
     match misdeed {
         Misdeed::Park => {}
         Misdeed::CloseLink => sockets().into_iter().for_each(|fd| nix::unistd::close(fd).unwrap()),
-        Misdeed::ShutDown => shutdown(sockets()[0], Shutdown::Both).unwrap(),
+        Misdeed::ShutDown => {
+            sockets().into_iter().for_each(|fd| shutdown(fd, Shutdown::Both).unwrap());
+        }
         Misdeed::ShutDownWriting => shutdown(sockets()[0], Shutdown::Write).unwrap(),
         Misdeed::HalfMessage => send(&[200, 0, 0, 0, 2], &[]),
         Misdeed::Garbage => send(&[7; 1000], &[]),
