@@ -267,18 +267,13 @@ fn end_of_item(tokens: &[TokenTree], start: usize) -> usize {
     (start..tokens.len()).find(is_end).unwrap_or(tokens.len())
 }
 
-/// The crates with circles that are still to be mended.
-const CRATES_WITH_CIRCLES: [&str; 1] = ["dispatch"];
-
 #[test]
 fn modules_do_not_import_each_other_in_a_circle() {
     let (mut modules, mut found) = (0, BTreeSet::new());
     for this in workspace() {
         for of_crate in this.roots.iter().map(|file| Modules::of_crate(file)) {
             modules += of_crate.0.len();
-            if !CRATES_WITH_CIRCLES.contains(&this.name.as_str()) {
-                found.extend(of_crate.circles());
-            }
+            found.extend(of_crate.circles());
         }
     }
     assert!(modules > 400, "{modules} modules were found");

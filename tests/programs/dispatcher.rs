@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use actix_dispatch::{Dispatcher, NewRequest, RunningDispatcher};
+use actix_dispatch::{Dispatcher, IdleOrder, NewRequest, RunningDispatcher};
 use live_tests::{Options, attack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .max_forks(options.number("max").unwrap_or(4))
         .pre_fork(options.number("start").unwrap_or(3))
         .hard_limit(Duration::from_millis(limit))
+        // The tests reach each worker by sending requests one at a time.
+        .idle_order(IdleOrder::LongestIdle)
         .method("pid", |_call, _rest: String| Ok::<_, String>(std::process::id().to_string()))
         .method("echo", |_call, rest: String| Ok::<_, String>(rest))
         .method("attack", |_call, rest: String| Ok::<_, String>(attack(&rest)))

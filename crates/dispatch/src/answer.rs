@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon_core::{ExitCause, format};
 use serde::de::DeserializeOwned;
 
-use crate::body::Body;
+use crate::body::{Body, EncodeError};
 
 /// The result of a request. Every request gets exactly one result.
 pub type TaskResult = Result<Reply, Failure>;
@@ -190,6 +190,20 @@ pub enum Rejection {
         /// The value of the option.
         value: String,
     },
+}
+
+impl Rejection {
+    /// Returns the rejection of a request whose parameters could not be encoded. `method` is the
+    /// method that the request calls.
+    pub(crate) fn of_params(method: &str, error: &EncodeError) -> Rejection {
+        let (name, reason) = (method.to_owned(), error.to_string());
+        match error {
+            EncodeError::Value(_) | EncodeError::TooLarge { .. } => {
+                Rejection::InvalidParams { name, reason }
+            }
+            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::Rejection;
 pub(crate) use buffer_pool::{IDLE_MAX, trim};
 pub use bulk::Bytes;
 pub(crate) use shared_buffer::SharedBuffer;
-use shared_buffer::{Appended, SharedBufferWriter};
+use shared_buffer::SharedBufferWriter;
 
 /// The size in bytes of the smallest body that is sent in a memory file.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
@@ -45,20 +44,6 @@ pub(crate) enum EncodeError {
     Memory(String),
     #[error("too large: {length} bytes, the maximum is {limit}")]
     TooLarge { length: usize, limit: usize },
-}
-
-impl EncodeError {
-    /// Returns the rejection of a request whose parameters could not be encoded because of this
-    /// error. `method` is the method that the request calls.
-    pub(crate) fn rejection(&self, method: &str) -> Rejection {
-        let (name, reason) = (method.to_owned(), self.to_string());
-        match self {
-            EncodeError::Value(_) | EncodeError::TooLarge { .. } => {
-                Rejection::InvalidParams { name, reason }
-            }
-            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason },
-        }
-    }
 }
 
 impl Body {
@@ -203,17 +188,19 @@ impl OverflowWriter {
             Storage::Small(bytes) => match SharedBufferWriter::start(bytes, data.len())? {
                 Some(mut buffer) => {
                     let bytes = std::mem::take(bytes);
-                    self.storage = match buffer.append(data)? {
-                        Appended::Yes => Storage::Segment(buffer),
-                        Appended::NoSegment => append_large(bytes, data)?,
+                    self.storage = if buffer.append(data)? {
+                        Storage::Segment(buffer)
+                    } else {
+                        append_large(bytes, data)?
                     };
                 }
                 None => self.storage = append_large(std::mem::take(bytes), data)?,
             },
-            Storage::Segment(buffer) => match buffer.append(data)? {
-                Appended::Yes => {}
-                Appended::NoSegment => self.storage = append_large(buffer.bytes().to_vec(), data)?,
-            },
+            Storage::Segment(buffer) => {
+                if !buffer.append(data)? {
+                    self.storage = append_large(buffer.bytes().to_vec(), data)?;
+                }
+            }
             Storage::Large(bytes) => {
                 let before = std::mem::take(bytes);
                 self.storage = append_large(before, data)?;

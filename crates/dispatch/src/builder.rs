@@ -1,7 +1,5 @@
 //! Configuration of a dispatcher.
 
-mod check;
-
 use std::fmt::{self, Display};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,16 +9,17 @@ use actix_daemon::{ConfigError, Daemon, DaemonBuilder, Jitter, Pid, Solo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::body::BODY_MAX;
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
 use crate::engine::RequestDefaults;
 use crate::fallback::FallbackRequest;
 
-use crate::methods::{AddMethodError, AnonymousMethod, Class, Method, Methods};
+use crate::methods::{AddMethodError, Class, Method, Methods};
 use crate::output_limit::DEFAULT_OUTPUT_LIMIT;
-use crate::request::RequestDone;
+use crate::request::{AnonymousMethod, RequestDone};
 use crate::scheduler::{IdleOrder, Lane};
-use crate::talkback::{Talkback, Verbosity};
+use crate::talkback::Talkback;
 use crate::task::Task;
 
 /// The default size of the largest result, in bytes. The same size is the default of
@@ -46,7 +45,7 @@ impl Dispatcher {
             fork_interval: Duration::ZERO,
             fork_name: None,
             alias: None,
-            verbosity: Verbosity::default(),
+            is_verbose: false,
             queue_capacity: 10_000,
             idle_order: IdleOrder::default(),
             result_limit: RESULT_LIMIT,
@@ -86,7 +85,7 @@ pub struct DispatcherBuilder {
     pub(crate) fork_interval: Duration,
     pub(crate) fork_name: Option<String>,
     pub(crate) alias: Option<String>,
-    pub(crate) verbosity: Verbosity,
+    pub(crate) is_verbose: bool,
     pub(crate) queue_capacity: usize,
     pub(crate) idle_order: IdleOrder,
     pub(crate) result_limit: usize,
@@ -175,7 +174,7 @@ impl DispatcherBuilder {
     ///
     /// This also makes the daemon itself verbose.
     pub fn verbose(mut self) -> Self {
-        self.verbosity = Verbosity::Verbose;
+        self.is_verbose = true;
         self
     }
 
@@ -482,5 +481,55 @@ impl DispatcherBuilder {
     ) -> Self {
         self.recipients.talkback = Some(Box::new(make));
         self
+    }
+
+    /// Checks the configuration before any process is forked.
+    pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if self.pre_fork > self.max_forks {
+            let reason = format!("must not be greater than max_forks ({})", self.max_forks);
+            return Err(ConfigError::value("pre_fork", self.pre_fork, reason));
+        }
+        let greater_than_0 = "must be greater than 0";
+        if self.queue_capacity == 0 {
+            return Err(ConfigError::value("queue_capacity", 0, greater_than_0));
+        }
+        if self.output_limit == 0 {
+            return Err(ConfigError::value("output_limit", 0, greater_than_0));
+        }
+        if self.result_limit == 0 {
+            return Err(ConfigError::value("result_limit", 0, greater_than_0));
+        }
+        if self.result_limit > BODY_MAX {
+            let reason = format!("must not be greater than {BODY_MAX}");
+            return Err(ConfigError::value("result_limit", self.result_limit, reason));
+        }
+        if self.defaults.attempts == 0 {
+            return Err(ConfigError::value("attempts", 0, greater_than_0));
+        }
+        for (field, limit) in
+            [("soft_limit", self.defaults.soft), ("hard_limit", self.defaults.hard)]
+        {
+            if limit == Some(Duration::ZERO) {
+                return Err(ConfigError::value(field, "0s", greater_than_0));
+            }
+        }
+        for (nth, lane) in self.lanes.iter().enumerate() {
+            let others = self.lanes.iter().take(nth);
+            if lane.name.is_empty() || others.into_iter().any(|other| other.name == lane.name) {
+                let reason = "must be a unique, non-empty name";
+                return Err(ConfigError::value("lane", format_args!("{:?}", lane.name), reason));
+            }
+            if lane.max_running == Some(0) {
+                return Err(ConfigError::value(
+                    "max_running",
+                    format_args!("0 in lane {:?}", lane.name),
+                    greater_than_0,
+                ));
+            }
+        }
+        Ok(())
     }
 }

@@ -39,7 +39,7 @@ use crate::request::{
 use crate::scheduler::{
     CancelOutcome, IdleOrder, JobKey, Lane, Scheduler, SchedulerAction, WorkerKillReason,
 };
-use crate::talkback::{EventLog, Verbosity, report};
+use crate::talkback::{EventLog, report};
 use crate::worker::WorkerFds;
 
 use output::{OutputStream, WorkerOutputs};
@@ -188,7 +188,7 @@ pub(crate) struct EngineConfig {
     pub(crate) queue_max: usize,
     pub(crate) idle_order: IdleOrder,
     pub(crate) defaults: RequestDefaults,
-    pub(crate) verbosity: Verbosity,
+    pub(crate) is_verbose: bool,
     pub(crate) max_forks: usize,
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
@@ -255,7 +255,7 @@ impl Engine {
             queue_max,
             idle_order,
             defaults,
-            verbosity,
+            is_verbose,
             max_forks,
             pre_fork,
             fork_interval: interval,
@@ -268,7 +268,7 @@ impl Engine {
             0 => ExecutionMode::InProcess,
             max => ExecutionMode::Workers { max, pre_fork, interval, daemon },
         };
-        let events = EventLog { log: actix_daemon::logger(), recipient: None, verbosity };
+        let events = EventLog { log: actix_daemon::logger(), recipient: None, is_verbose };
         let slots = claims.slots();
         let scheduler = Scheduler::new(slots, methods.len(), lanes, queue_max, idle_order, claims);
         Engine {

@@ -21,9 +21,8 @@ use crate::control_actor::{Cancel, ControlActor};
 use crate::dispatcher::{DispatcherActor, MAILBOX};
 use crate::engine::{self, Engine, EngineConfig, Input, InputSender};
 use crate::link::{NewLink, ParentEnds};
-use crate::methods::Methods;
-use crate::panics;
-use crate::talkback::{TalkbackSender, Verbosity, report};
+use crate::methods::{self, Methods};
+use crate::talkback::{TalkbackSender, report};
 use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
@@ -49,7 +48,7 @@ impl DispatcherBuilder {
             fork_interval,
             fork_name,
             alias,
-            verbosity,
+            is_verbose,
             queue_capacity,
             idle_order,
             result_limit,
@@ -70,7 +69,7 @@ impl DispatcherBuilder {
         if let Some(title) = fork_name {
             daemon = daemon.title(title);
         }
-        if verbosity == Verbosity::Verbose {
+        if is_verbose {
             daemon = daemon.verbose();
         }
         methods.result_limit = result_limit;
@@ -97,7 +96,7 @@ impl DispatcherBuilder {
             queue_max: queue_capacity,
             idle_order,
             defaults,
-            verbosity,
+            is_verbose,
             max_forks: max_forks as usize,
             pre_fork,
             fork_interval,
@@ -173,7 +172,7 @@ impl LaunchedDispatcher {
         let daemon = daemon.start()?;
         if setup.max_forks == 0 {
             // Methods run in this process.
-            panics::install_hook();
+            methods::install_panic_hook();
         }
         actix_rt::spawn(body::trim());
         let inputs = setup.sender.clone();

@@ -100,7 +100,6 @@ mod body;
 mod builder;
 mod call;
 mod claims;
-mod closer;
 mod control_actor;
 mod dispatcher;
 mod engine;
@@ -113,7 +112,6 @@ mod launch;
 mod link;
 mod methods;
 mod output_limit;
-mod panics;
 mod reply;
 mod request;
 mod scheduler;
@@ -133,8 +131,10 @@ pub use dispatcher::{DispatcherActor, GetDeadLetters, GetStats};
 pub use engine::DeadLetter;
 pub use fallback::FallbackRequest;
 pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
-pub use methods::{AnonymousMethod, Class};
-pub use request::{CancellationToken, IfRunning, NewRequest, RequestDone, RequestId, RequestInfo};
+pub use methods::Class;
+pub use request::{
+    AnonymousMethod, CancellationToken, IfRunning, NewRequest, RequestDone, RequestId, RequestInfo,
+};
 pub use scheduler::{CancelOutcome, IdleOrder, Lane, Stats};
 pub use talkback::Talkback;
 pub use task::{RunTask, Task};

@@ -15,9 +15,19 @@ use daemon_sys::memfd::ReceivedFile;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::closer;
 use crate::frame::{FinishedTask, FrameReader, FrameWriter};
 use crate::request::CowStr;
+
+/// Closes these descriptors in a thread of their own.
+///
+/// A worker can send any descriptor, and closing it can take long: a socket can linger, a file can
+/// be on a file system that does not answer, and the memory of a large file must be freed. If no
+/// thread can be created, the descriptors are closed at once.
+pub(crate) fn close_in_thread<T: Send + 'static>(descriptors: T) {
+    let thread = std::thread::Builder::new().name("closer".to_owned());
+    // If this fails, the closure is dropped, and the descriptors with it.
+    let _ = thread.stack_size(64 * 1024).spawn(move || drop(descriptors));
+}
 
 /// Clears the readiness of a watch whose link has no more data, so that the watch waits for new data
 /// and the runtime does not wake up needlessly.
@@ -189,6 +199,6 @@ impl WorkerLink {
     pub(crate) fn close(mut self) {
         let unused = self.inbox.take_descriptors();
         let file = self.large_answer.map(|large| large.file);
-        closer::close((self.orders, self.answers, self.watch.into_inner(), unused, file));
+        close_in_thread((self.orders, self.answers, self.watch.into_inner(), unused, file));
     }
 }

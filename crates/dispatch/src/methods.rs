@@ -4,9 +4,12 @@
 //! The table is built before the launch, so the parent and the workers have the same table. A task
 //! that is sent to a worker therefore identifies its method by number.
 
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use futures::FutureExt;
@@ -16,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::body::{BODY_MAX, Body, EncodeError, fits};
 use crate::call::Call;
-use crate::panics;
+use crate::request::AnonymousMethod;
 
 /// The outcome of a handler, with the encoded value or the error text.
 #[derive(Debug)]
@@ -177,24 +180,6 @@ impl Class {
     }
 }
 
-/// A handle of a method that has no name.
-///
-/// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers
-/// the method before the launch, because code cannot be sent to a process that already runs, and
-/// returns this handle. Put the handle into a request with
-/// [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous) or
-/// [`NewRequest::method`](crate::NewRequest::method). The handle takes precedence over the name in
-/// the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AnonymousMethod(pub(crate) u16);
-
-/// The target of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MethodTarget {
-    Method(u16),
-    Fallback,
-}
-
 type PrecallHook = Rc<dyn Fn(&Call) -> Result<(), String>>;
 type PostcallHook = Rc<dyn Fn(&Call)>;
 type ForkHook = Rc<dyn Fn()>;
@@ -299,7 +284,7 @@ impl Methods {
             return Invocation::Finished(HandlerOutcome::InvalidParams("no such method".into()));
         };
         if let Some(precall) = &self.hooks.precall {
-            match panics::catch(|| precall(call)) {
+            match catch(|| precall(call)) {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => return Invocation::Finished(HandlerOutcome::Failed(refused)),
                 Err(panicked) => return Invocation::Finished(panicked),
@@ -307,12 +292,12 @@ impl Methods {
         }
         match &method.code {
             MethodCode::Sync(code) => {
-                let done = panics::catch(|| code(call, params, self.result_limit))
+                let done = catch(|| code(call, params, self.result_limit))
                     .unwrap_or_else(|panicked| panicked);
                 Invocation::Finished(self.finish(call, done))
             }
             MethodCode::Async(code) => {
-                match panics::catch(|| code(call.clone(), params, self.result_limit)) {
+                match catch(|| code(call.clone(), params, self.result_limit)) {
                     Ok(future) => Invocation::Pending(future),
                     Err(panicked) => Invocation::Finished(self.finish(call, panicked)),
                 }
@@ -328,7 +313,7 @@ impl Methods {
     ) -> HandlerOutcome {
         let done = match AssertUnwindSafe(running).catch_unwind().await {
             Ok(done) => done,
-            Err(payload) => panics::outcome_of(payload.as_ref()),
+            Err(payload) => outcome_of_panic(payload.as_ref()),
         };
         self.finish(call, done)
     }
@@ -336,7 +321,7 @@ impl Methods {
     fn finish(&self, call: &Call, done: HandlerOutcome) -> HandlerOutcome {
         match &self.hooks.postcall {
             None => done,
-            Some(postcall) => match panics::catch(|| postcall(call)) {
+            Some(postcall) => match catch(|| postcall(call)) {
                 Ok(()) => done,
                 Err(panicked) => panicked,
             },
@@ -348,6 +333,54 @@ impl Methods {
 pub(crate) enum Invocation {
     Finished(HandlerOutcome),
     Pending(LocalBoxFuture<'static, HandlerOutcome>),
+}
+
+thread_local! {
+    /// The location and backtrace of this thread's last panic.
+    static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// Installs a panic hook that calls the previous hook, and then records the location and the
+/// backtrace.
+pub(crate) fn install_panic_hook() {
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        previous(info);
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let trace = Backtrace::force_capture().to_string();
+        // The access fails if the thread is exiting. In that case the record is not needed.
+        let _ = LAST.try_with(|last| last.replace(Some((location, trace))));
+    }));
+}
+
+/// Runs `act` and turns a panic into [`HandlerOutcome::Panicked`].
+fn catch<T>(act: impl FnOnce() -> T) -> Result<T, HandlerOutcome> {
+    // The handler is responsible for state that it leaves half changed.
+    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| outcome_of_panic(payload.as_ref()))
+}
+
+/// Runs `act` and returns the message of a panic as the error.
+pub(crate) fn catch_panic_message<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| panic_message(payload.as_ref()))
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no panic message".to_owned())
+}
+
+/// Returns the outcome of a handler whose panic was caught.
+fn outcome_of_panic(payload: &(dyn Any + Send)) -> HandlerOutcome {
+    let message = panic_message(payload);
+    match LAST.take() {
+        Some((location, backtrace)) => {
+            HandlerOutcome::Panicked { message: format!("{message}, at {location}"), backtrace }
+        }
+        None => HandlerOutcome::Panicked { message, backtrace: String::new() },
+    }
 }
 
 #[cfg(test)]

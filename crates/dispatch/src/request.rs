@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 
 use crate::answer::{Rejection, TaskResult};
 use crate::body::{Body, EncodeError};
-use crate::methods::AnonymousMethod;
 
 /// The id of a request, unique within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +102,17 @@ pub(crate) struct RequestOptions {
     /// What happens to a running request when its future is dropped.
     pub(crate) if_dropped: IfRunning,
 }
+
+/// A handle of a method that has no name.
+///
+/// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers
+/// the method before the launch, because code cannot be sent to a process that already runs, and
+/// returns this handle. Put the handle into a request with
+/// [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous) or
+/// [`NewRequest::method`](crate::NewRequest::method). The handle takes precedence over the name in
+/// the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AnonymousMethod(pub(crate) u16);
 
 /// What happens to a cancelled request that is already running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

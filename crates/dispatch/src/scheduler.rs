@@ -16,32 +16,26 @@
 //! tasks sent to the slot), id and attempt. Therefore, if a request has failed or was cancelled, a
 //! later answer to it matches no record.
 
-mod assigning;
 mod ending;
-mod latency_estimates;
 mod queue;
 mod records;
-mod returning;
-mod stats;
 mod workers;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult};
+use daemon_core::{AbortResult, ExitCause, MonotonicTime, OperatorPause, Owner, RevokeResult};
 
-use crate::answer::Failure;
+use crate::answer::{Failure, Rejection};
 use crate::request::{IfRunning, RunInfo};
-use latency_estimates::LatencyEstimates;
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
 use queue::{JobQueue, QueueEntry};
 pub(crate) use records::JobKey;
 use records::{JobRecord, JobRecords, JobState};
-pub use stats::{CancelOutcome, Stats};
 pub use workers::IdleOrder;
-use workers::{WorkerState, WorkerTable};
+use workers::{InFlight, WorkerState, WorkerTable};
 
 /// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
@@ -161,6 +155,81 @@ pub(crate) enum AnswerCheck {
     /// The answer belongs to no task that the worker was sent and has not answered yet. A worker
     /// that works correctly sends no such answer.
     Unexpected,
+}
+
+/// The result of a [`Cancel`](crate::Cancel) message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// The request had not started, and will not start.
+    Dequeued,
+    /// The request was running. Its worker is being killed.
+    Terminated,
+    /// The request is running and continues to run.
+    StillRunning,
+    /// The request has been answered already, does not exist, or has not arrived yet. A request
+    /// that has not arrived yet is answered as cancelled when it arrives. Requests that are not run
+    /// by workers at all (those of the fallback, or run in the parent process) are also unknown.
+    Unknown,
+}
+
+/// Counts of the requests since the start of the dispatcher, and of the current requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests that were accepted: queued, run in the parent process, or passed to the
+    /// [fallback](crate::DispatcherBuilder::fallback).
+    pub admitted: u64,
+    /// Requests that a method or the fallback answered with a value, an error or a panic.
+    pub answered: u64,
+    /// Requests that failed without such an answer: lost, dead-lettered, stopped at the hard limit,
+    /// cancelled, or rejected while they were queued.
+    pub failed: u64,
+    /// Retries because a worker died.
+    pub retried: u64,
+    /// Tasks that were sent to a worker and revoked before it started them.
+    pub reclaimed: u64,
+    /// Answers of workers that arrived after their request had already failed, for example because
+    /// it was cancelled or reached its hard limit.
+    pub late: u64,
+    /// The number of requests in the queue at present.
+    pub queued: usize,
+    /// The number of requests at workers at present.
+    pub in_flight: usize,
+    /// Bytes that workers printed and that were dropped, because they exceeded the
+    /// [limit](crate::DispatcherBuilder::output_limit) or because the talkback recipient was too
+    /// slow. Ends of lines between dropped lines are included.
+    pub dropped_output_bytes: u64,
+    /// Lines that workers printed and that were dropped for these reasons.
+    pub dropped_output_lines: u64,
+    /// Events of the dispatcher that were not sent to the talkback recipient, because it was too
+    /// slow.
+    pub dropped_events: u64,
+}
+
+/// The estimated run time of each method, by its index.
+#[derive(Debug)]
+struct LatencyEstimates(Vec<Option<Duration>>);
+
+impl LatencyEstimates {
+    fn new(methods: usize) -> LatencyEstimates {
+        LatencyEstimates(vec![None; methods])
+    }
+
+    /// Returns the expected run time of a method, or `None` if no call of the method has been
+    /// answered yet.
+    fn of(&self, method: u16) -> Option<Duration> {
+        self.0.get(usize::from(method)).copied().flatten()
+    }
+
+    /// Records the run time of a call. A slower call raises the estimate to its run time. A faster
+    /// call lowers the estimate by an eighth of the difference.
+    fn record(&mut self, method: u16, took: Duration) {
+        let Some(estimate) = self.0.get_mut(usize::from(method)) else { return };
+        *estimate = Some(match *estimate {
+            Some(before) if took < before => before - (before - took) / 8,
+            Some(_) | None => took,
+        });
+    }
 }
 
 /// Whether requests are accepted, and whether accepted requests are sent to workers.
@@ -430,5 +499,183 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 }
 
+impl<T, C: Claims> Scheduler<T, C> {
+    /// Sends queued requests to idle workers, then sends short tasks ahead to busy workers. Idle
+    /// workers also get the tasks of unresponsive workers and, if no request is queued, tasks that
+    /// were sent ahead to other workers.
+    pub(crate) fn assign(&mut self, now: MonotonicTime) {
+        if self.operator_pause == OperatorPause::On || self.intake == IntakeState::Closed {
+            return;
+        }
+        while let Some(slot) = self.workers.next_idle() {
+            if !self.workers.is_unresponsive(slot)
+                && self.revoke(&self.workers.sent_to_unresponsive(), now)
+            {
+                continue;
+            }
+            let Some(key) = self.pop_queued() else {
+                if self.revoke(&self.workers.sent_ahead(), now) { continue } else { break }
+            };
+            self.send(slot, key, now);
+        }
+        self.send_ahead(now);
+    }
+
+    /// Removes the next request from the queue, skipping entries of cancelled requests.
+    fn pop_queued(&mut self) -> Option<JobKey> {
+        loop {
+            let entry = self.queue.pop()?;
+            let is_queued =
+                self.records.get(entry.key).is_some_and(|record| record.state == JobState::Queued);
+            if is_queued {
+                return Some(entry.key);
+            }
+        }
+    }
+
+    fn send(&mut self, slot: usize, key: JobKey, now: MonotonicTime) {
+        let estimate =
+            self.records.get(key).map(|record| self.latency_estimates.of(record.options.method));
+        let Some((turn, pid)) = self.workers.add(slot, key, estimate.flatten(), now) else {
+            return;
+        };
+        let Some(record) = self.records.get_mut(key) else { return };
+        record.state = JobState::Sent { slot, turn };
+        record.attempts += 1;
+        record.pid = Some(pid);
+        let options = record.options;
+        self.queued -= 1;
+        self.queue.note_sent(options.lane);
+        self.hard_limited += usize::from(options.hard.is_some());
+        self.claims.offer(slot, turn);
+        self.schedule_check(slot, now);
+        self.actions.push_back(SchedulerAction::Send { slot, turn, key });
+    }
+
+    /// Sends queued tasks ahead to workers that have just answered and whose remaining tasks are
+    /// short. Only tasks that are expected to be short are sent ahead.
+    fn send_ahead(&mut self, now: MonotonicTime) {
+        let mut slots = self.workers.take_recently_answered();
+        while let Some(slot) = slots.pop() {
+            let share = self.queued / self.workers.count().max(1);
+            let mut left =
+                share.min(IN_FLIGHT_MAX.saturating_sub(self.workers.in_flight_count(slot)));
+            while left > 0
+                && self.workers.expected_load(slot).is_some_and(|load| load < SEND_AHEAD_MAX)
+            {
+                let Some(entry) = self.queue.peek() else { break };
+                let is_short = match self.records.get(entry.key) {
+                    // The request was cancelled, so `pop_queued` discards the entry.
+                    None => true,
+                    Some(record) => self
+                        .latency_estimates
+                        .of(record.options.method)
+                        .is_some_and(|estimate| estimate < SEND_AHEAD_MAX),
+                };
+                if !is_short {
+                    break;
+                }
+                let Some(key) = self.pop_queued() else { break };
+                self.send(slot, key, now);
+                left -= 1;
+            }
+        }
+        self.workers.return_buffer(slots);
+    }
+
+    /// Revokes the first of these tasks that its worker has not started, and puts the task back
+    /// into the queue for an idle worker. Returns whether a task was revoked.
+    fn revoke(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
+        for &(slot, InFlight { turn, key, .. }) in sent {
+            if self.records.get(key).is_none() {
+                continue;
+            }
+            if self.take_back(slot, turn) == RevokeResult::Revoked {
+                self.take_out(slot, turn, now);
+                self.return_to_queue(key, now);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Handles a worker that starts no further task. The tasks that were sent ahead to it are
+    /// returned to the queue.
+    pub(crate) fn worker_draining(&mut self, child: ChildId, now: MonotonicTime) {
+        let slot = child.slot.index();
+        if self.workers.child(slot) == Some(child) {
+            self.workers.drain(slot, now);
+            self.revoke_all(slot, now);
+            self.schedule_check(slot, now);
+            self.assign(now);
+        }
+    }
+
+    /// Handles the exit of a worker. A task that it had started is lost or retried; the other tasks
+    /// are returned to the queue.
+    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
+        let slot = child.slot.index();
+        let Some(in_flight) = self.workers.remove(child) else { return };
+        for InFlight { turn, key, started, .. } in in_flight {
+            match self.claims.owner(slot, turn) {
+                Owner::Sender if started.is_none() => {
+                    // The worker has exited and cannot start the task any more. The claim is
+                    // revoked nevertheless, because its cell is used again for a later task.
+                    let _ = self.claims.revoke(slot, turn);
+                    self.return_to_queue(key, now);
+                }
+                Owner::Sender | Owner::Worker(_) | Owner::Finished | Owner::Unknown => {
+                    self.worker_lost(key, cause, now);
+                }
+            }
+        }
+        self.assign(now);
+    }
+
+    fn worker_lost(&mut self, key: JobKey, cause: ExitCause, now: MonotonicTime) {
+        let Some(record) = self.records.get(key) else { return };
+        let attempts = record.attempts;
+        if attempts < record.options.attempts && self.intake != IntakeState::Closed {
+            self.stats.retried += 1;
+            self.requeue(key, now);
+            return;
+        }
+        let failure = match attempts {
+            0 | 1 => Failure::WorkerLost { cause },
+            attempts => Failure::DeadLettered { attempts, cause },
+        };
+        self.fail(key, failure, now);
+    }
+
+    /// Puts a task back into the queue, at its former position. The task was sent to a worker but
+    /// was not started.
+    pub(super) fn return_to_queue(&mut self, key: JobKey, now: MonotonicTime) {
+        self.stats.reclaimed += 1;
+        if let Some(record) = self.records.get_mut(key) {
+            // A task that was not started does not count as an attempt.
+            record.attempts = record.attempts.saturating_sub(1);
+        }
+        self.requeue(key, now);
+    }
+
+    fn requeue(&mut self, key: JobKey, now: MonotonicTime) {
+        let Some(record) = self.records.get_mut(key) else { return };
+        record.state = JobState::Queued;
+        let (options, sequence) = (record.options, record.sequence);
+        self.note_returned(options);
+        if self.intake == IntakeState::Closed {
+            self.fail_unsent(key, Rejection::ShuttingDown.into(), now);
+        } else {
+            self.queued += 1;
+            self.queue.put_back(options.priority, options.lane, QueueEntry { sequence, key });
+        }
+    }
+}
+
+/// Tests of the scheduler with simulated workers, in fixed scenarios and with random events.
 #[cfg(test)]
-mod tests;
+mod tests {
+    mod random;
+    mod scenarios;
+    mod simulation;
+}

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,8 +28,7 @@ use crate::frame::{
     SendFailure, TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link;
-use crate::methods::{HandlerOutcome, Invocation, Methods};
-use crate::panics;
+use crate::methods::{self, HandlerOutcome, Invocation, Methods};
 
 /// How long a worker whose task was aborted waits to be killed. Then it exits by itself.
 const ABORTED_MAX: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     if let Err(error) = child.redirect_output(out, err) {
         error!(log, "cannot redirect worker output"; "error" => error.to_string());
     }
-    panics::install_hook();
+    methods::install_panic_hook();
     actix_rt::spawn(body::trim());
     if let Some(init) = &methods.hooks.fork_init {
         init();
@@ -92,15 +92,9 @@ struct WorkerLoop {
     unacknowledged: VecDeque<(u64, Body)>,
     /// The label on the scoreboard.
     label: String,
-    leaving: LeavingSent,
+    /// Whether the worker has reported that it is leaving.
+    has_announced_leaving: bool,
     log: Logger,
-}
-
-/// Whether the worker has reported that it is leaving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LeavingSent {
-    No,
-    Yes,
 }
 
 /// A decoded task that this worker has claimed.
@@ -119,13 +113,6 @@ enum WakeReason {
     Shutdown(ShutdownReason),
     /// Results are unacknowledged, and no data has arrived for [`body::IDLE_MAX`].
     Idle,
-}
-
-/// What the loop does after a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AfterTask {
-    Continue,
-    Leave,
 }
 
 fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -155,7 +142,7 @@ impl WorkerLoop {
             outbox: FrameWriter::default(),
             unacknowledged: VecDeque::new(),
             label: String::new(),
-            leaving: LeavingSent::No,
+            has_announced_leaving: false,
             log,
         })
     }
@@ -170,7 +157,7 @@ impl WorkerLoop {
         loop {
             let mut has_served = false;
             while let Some(task) = self.next_task()? {
-                if self.serve(task).await? == AfterTask::Leave {
+                if self.serve(task).await?.is_break() {
                     self.announce_leaving()?;
                     return self.flush().await;
                 }
@@ -249,7 +236,8 @@ impl WorkerLoop {
         }
     }
 
-    async fn serve(&mut self, task: ClaimedTask) -> io::Result<AfterTask> {
+    /// Runs a task and sends its result. Breaks if the worker must leave.
+    async fn serve(&mut self, task: ClaimedTask) -> io::Result<ControlFlow<()>> {
         let ClaimedTask { turn, attempt, method, call, body } = task;
         let _ = self.child.update_status(UpdateStatus::Req);
         if self.label != call.method_name() {
@@ -292,9 +280,11 @@ impl WorkerLoop {
             self.unacknowledged.push_back((turn, body));
         }
         Ok(match self.child.update_status(UpdateStatus::Done) {
-            Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => AfterTask::Leave,
-            Ok(_) => AfterTask::Continue,
-            Err(_slot_taken_over) => AfterTask::Leave,
+            Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => {
+                ControlFlow::Break(())
+            }
+            Ok(_) => ControlFlow::Continue(()),
+            Err(_slot_taken_over) => ControlFlow::Break(()),
         })
     }
 
@@ -308,10 +298,10 @@ impl WorkerLoop {
     }
 
     fn announce_leaving(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.leaving, LeavingSent::Yes) {
-            LeavingSent::Yes => Ok(()),
-            LeavingSent::No => self.push(&WorkerMessage::Leaving, &Body::EMPTY),
+        if std::mem::replace(&mut self.has_announced_leaving, true) {
+            return Ok(());
         }
+        self.push(&WorkerMessage::Leaving, &Body::EMPTY)
     }
 
     fn push(&mut self, message: &impl Serialize, body: &Body) -> io::Result<()> {

@@ -58,14 +58,6 @@ impl Drop for SharedBuffer {
     }
 }
 
-/// Whether bytes were added to a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Appended {
-    Yes,
-    /// No larger segment is available.
-    NoSegment,
-}
-
 /// A buffer that is being written.
 #[derive(Debug)]
 pub(super) struct SharedBufferWriter {
@@ -90,21 +82,21 @@ impl SharedBufferWriter {
         self.segment.bytes(self.length)
     }
 
-    /// Adds bytes. If they do not fit, all bytes move to a larger segment. If no larger segment is
-    /// available, nothing is added.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<Appended, daemon_sys::Error> {
+    /// Adds bytes. If they do not fit, all bytes move to a larger segment. Returns `false` if no
+    /// larger segment is available; then nothing is added.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<bool, daemon_sys::Error> {
         let end = self.length.saturating_add(bytes.len());
         if end > self.segment.capacity() {
             let size = end.max(self.segment.capacity().saturating_mul(2));
             let Some(mut larger) = buffer_pool::take(size)? else {
-                return Ok(Appended::NoSegment);
+                return Ok(false);
             };
             larger.write(0, self.segment.bytes(self.length))?;
             buffer_pool::put(std::mem::replace(&mut self.segment, larger));
         }
         self.segment.write(self.length, bytes)?;
         self.length = end;
-        Ok(Appended::Yes)
+        Ok(true)
     }
 
     pub(super) fn finish(self) -> SharedBuffer {

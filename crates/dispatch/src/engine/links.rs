@@ -12,12 +12,13 @@ use super::requests::{decode_completion, task_result};
 use super::{DispatchJob, Engine, Input};
 use crate::answer::Rejection;
 use crate::body::{Body, SHARED_FROM};
-use crate::closer;
 use crate::frame::{
     BodyLocation, FinishedTask, Flushed, OpenedBody, Received, SendFailure, TaskOrder,
     WorkerMessage, retry_delay,
 };
-use crate::link::{LargeAnswer, NewLink, ParentEnds, SetupState, WorkerExit, WorkerLink};
+use crate::link::{
+    LargeAnswer, NewLink, ParentEnds, SetupState, WorkerExit, WorkerLink, close_in_thread,
+};
 use crate::request::{CowStr, RequestParts};
 use crate::scheduler::{AnswerCheck, IN_FLIGHT_MAX, JobKey};
 use crate::talkback::report;
@@ -298,7 +299,7 @@ impl Engine {
                         AnswerCheck::Expected => {}
                         AnswerCheck::Unexpected => return Err(ProtocolError::Answer.into()),
                         AnswerCheck::Late => {
-                            frame_body.discard(location).into_iter().for_each(closer::close);
+                            frame_body.discard(location).into_iter().for_each(close_in_thread);
                             self.scheduler.note_late_answer();
                             continue;
                         }
@@ -370,7 +371,7 @@ impl Engine {
         }
         if let Some(LargeAnswer { finished, file, bytes }) = link.large_answer.take() {
             if file.length() > CLOSED_AT_ONCE {
-                closer::close(file);
+                close_in_thread(file);
             }
             self.large_answer_read(child, finished, read.map(|()| bytes));
         }
@@ -511,7 +512,7 @@ impl Engine {
         }
         let unused = link.inbox.take_descriptors();
         if !unused.is_empty() {
-            closer::close(unused);
+            close_in_thread(unused);
         }
         let worker = link.pid.map_or(0, Pid::as_raw);
         if error.kind() == io::ErrorKind::InvalidData {

@@ -14,8 +14,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::fallback::FallbackRequest;
 use crate::frame::CompletionKind;
-use crate::methods::{HandlerOutcome, Invocation, MethodTarget};
-use crate::panics;
+use crate::methods::{HandlerOutcome, Invocation, catch_panic_message};
 use crate::reply::ReplySender;
 use crate::request::{
     CancellationToken, IfRunning, NewRequest, RequestDone, RequestInfo, RequestParts, RunInfo,
@@ -34,19 +33,19 @@ impl Engine {
             self.reject(request, reply, Failure::Cancelled { state: RequestState::Queued });
             return None;
         }
-        let (target, lane) = match self.validate(&request) {
+        let (method, lane) = match self.validate(&request) {
             Ok(found) => found,
             Err(rejection) => {
                 self.reject(request, reply, rejection.into());
                 return None;
             }
         };
-        match (target, &self.execution) {
-            (MethodTarget::Fallback, _) => self.run_fallback(request, reply),
-            (MethodTarget::Method(number), ExecutionMode::InProcess) => {
+        match (method, &self.execution) {
+            (None, _) => self.run_fallback(request, reply),
+            (Some(number), ExecutionMode::InProcess) => {
                 self.run_in_process(request, reply, number);
             }
-            (MethodTarget::Method(number), ExecutionMode::Workers { .. }) => {
+            (Some(number), ExecutionMode::Workers { .. }) => {
                 if !self.scheduler.has_capacity() {
                     // Requests that were admitted since the last assignment may have left the queue.
                     self.pump();
@@ -69,9 +68,9 @@ impl Engine {
         !self.scheduler.has_capacity() && self.scheduler.is_accepting() && !token.is_cancelled()
     }
 
-    /// Checks a request. Returns the target of its call and its lane, or the reason why the request
-    /// is rejected.
-    fn validate(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
+    /// Checks a request. Returns its method and its lane, or the reason why the request is rejected.
+    /// A request for the fallback has no method.
+    fn validate(&self, request: &NewRequest) -> Result<(Option<u16>, LaneId), Rejection> {
         if !self.scheduler.is_accepting() {
             return Err(Rejection::ShuttingDown);
         }
@@ -85,21 +84,18 @@ impl Engine {
         };
         let invalid =
             |reason: String| Rejection::InvalidParams { name: request.name.to_string(), reason };
-        let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
+        let params = request.params.as_ref();
+        let params = params.map_err(|error| Rejection::of_params(&request.name, error))?;
         let unknown = || Rejection::UnknownMethod { name: request.name.to_string() };
         let Some(number) = self.methods.find(request.own, &request.name) else {
-            return if self.fallback.is_some() {
-                Ok((MethodTarget::Fallback, lane))
-            } else {
-                Err(unknown())
-            };
+            return if self.fallback.is_some() { Ok((None, lane)) } else { Err(unknown()) };
         };
         let method = self.methods.get(number).ok_or_else(unknown)?;
         // The parameters' `Deserialize` code can panic. Such a panic must not stop the dispatcher.
-        panics::catch_message(|| method.check(params))
+        catch_panic_message(|| method.check(params))
             .map_err(|message| invalid(format!("decoding panicked: {message}")))?
             .map_err(invalid)?;
-        Ok((MethodTarget::Method(number), lane))
+        Ok((Some(number), lane))
     }
 
     fn admit(&mut self, request: NewRequest, reply: ReplySender, method: u16, lane: LaneId) {

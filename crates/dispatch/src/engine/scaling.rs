@@ -75,7 +75,7 @@ impl Engine {
 
     /// Reports why requests wait, each time the reason changes.
     pub(super) fn log_shortage(&mut self) {
-        if !self.events.is_verbose() {
+        if !self.events.is_verbose {
             return;
         }
         let ExecutionMode::Workers { max, interval, .. } = self.execution else { return };

@@ -122,7 +122,9 @@ struct WorkerRecord {
     /// The number of tasks in flight whose run time is not known.
     without_estimate: usize,
     has_recently_answered: bool,
-    responsiveness: Responsiveness,
+    /// Whether the worker did not start a task in time. It then gets tasks only if no other worker
+    /// is idle.
+    is_unresponsive: bool,
     /// When and why the worker is killed if it does not do before what it must do next.
     deadline: Option<(MonotonicTime, WorkerKillReason)>,
     /// When the worker is killed if it has not completed the message that it has begun.
@@ -130,15 +132,6 @@ struct WorkerRecord {
     /// Whether the parent reads an answer that has arrived. Meanwhile the other answers wait, so
     /// they cannot be late.
     is_being_read: bool,
-}
-
-/// Whether a worker starts the tasks that it receives. An unresponsive worker gets tasks only if no
-/// other worker is idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Responsiveness {
-    Responsive,
-    /// The worker did not start its task in time.
-    Unresponsive,
 }
 
 impl WorkerRecord {
@@ -246,7 +239,7 @@ impl WorkerTable {
             expected_load: Duration::ZERO,
             without_estimate: 0,
             has_recently_answered: false,
-            responsiveness: Responsiveness::Responsive,
+            is_unresponsive: false,
             deadline: Some((ready_by, WorkerKillReason::NotReady)),
             message_due: None,
             is_being_read: false,
@@ -411,7 +404,7 @@ impl WorkerTable {
             return None;
         }
         self.set_state(slot, WorkerState::Draining);
-        self.set_responsiveness(slot, Responsiveness::Responsive);
+        self.set_unresponsive(slot, false);
         let in_flight = self.slots.get_mut(slot)?.take()?.in_flight;
         self.ahead -= in_flight.len().saturating_sub(1);
         Some(in_flight)
@@ -428,7 +421,7 @@ impl WorkerTable {
         if let Some(worker) = self.get_mut(slot) {
             worker.oldest_since = now;
         }
-        self.set_responsiveness(slot, Responsiveness::Responsive);
+        self.set_unresponsive(slot, false);
         self.record_answer(slot);
         Some(key)
     }
@@ -509,23 +502,22 @@ impl WorkerTable {
         .copied()
     }
 
-    fn set_responsiveness(&mut self, slot: usize, responsiveness: Responsiveness) {
+    fn set_unresponsive(&mut self, slot: usize, is_unresponsive: bool) {
         let Some(worker) = self.get_mut(slot) else { return };
-        match (std::mem::replace(&mut worker.responsiveness, responsiveness), responsiveness) {
-            (Responsiveness::Responsive, Responsiveness::Unresponsive) => self.unresponsive += 1,
-            (Responsiveness::Unresponsive, Responsiveness::Responsive) => self.unresponsive -= 1,
-            (Responsiveness::Responsive, Responsiveness::Responsive)
-            | (Responsiveness::Unresponsive, Responsiveness::Unresponsive) => {}
+        match (std::mem::replace(&mut worker.is_unresponsive, is_unresponsive), is_unresponsive) {
+            (false, true) => self.unresponsive += 1,
+            (true, false) => self.unresponsive -= 1,
+            (false, false) | (true, true) => {}
         }
     }
 
     /// Marks a worker as unresponsive, because it did not start its task in time.
     pub(super) fn mark_unresponsive(&mut self, slot: usize) {
-        self.set_responsiveness(slot, Responsiveness::Unresponsive);
+        self.set_unresponsive(slot, true);
     }
 
     pub(super) fn is_unresponsive(&self, slot: usize) -> bool {
-        self.get(slot).is_some_and(|worker| worker.responsiveness == Responsiveness::Unresponsive)
+        self.get(slot).is_some_and(|worker| worker.is_unresponsive)
     }
 
     pub(super) fn find(&self, slot: usize, turn: u64) -> Option<&InFlight> {
@@ -577,8 +569,7 @@ impl WorkerTable {
     #[cfg(test)]
     pub(super) fn counts(&self) -> [(usize, usize); 2] {
         let extra = |(_, worker): (usize, &WorkerRecord)| worker.in_flight.len().saturating_sub(1);
-        let unresponsive =
-            self.all().filter(|(_, worker)| worker.responsiveness == Responsiveness::Unresponsive);
+        let unresponsive = self.all().filter(|(_, worker)| worker.is_unresponsive);
         [(self.ahead, self.unresponsive), (self.all().map(extra).sum(), unresponsive.count())]
     }
 
@@ -615,10 +606,7 @@ impl WorkerTable {
     /// Returns the tasks in flight at unresponsive workers, in the order of their ids. Visits no
     /// worker if no worker is unresponsive.
     pub(super) fn sent_to_unresponsive(&self) -> Vec<(usize, InFlight)> {
-        let from = |worker: &WorkerRecord| match worker.responsiveness {
-            Responsiveness::Responsive => IN_FLIGHT_MAX,
-            Responsiveness::Unresponsive => 0,
-        };
+        let from = |worker: &WorkerRecord| if worker.is_unresponsive { 0 } else { IN_FLIGHT_MAX };
         if self.unresponsive == 0 { Vec::new() } else { self.sent(from) }
     }
 
