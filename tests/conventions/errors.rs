@@ -44,7 +44,8 @@ fn every_public_error_type_is_in_its_crates_snapshot() {
     let mut checked = 0;
     for path in sources() {
         let Some((folder, _file)) = path.split_once("/src/") else { continue };
-        let Some(texts) = snapshot(folder) else { continue };
+        // The daemon's list includes the errors of crates that have no list.
+        let texts = snapshot(folder).or_else(|| snapshot("crates/daemon")).unwrap();
         for error in errors(&read(&path)) {
             let is_error = |line: &str| {
                 line.strip_prefix(&error).is_some_and(|rest| rest.starts_with([':', '<']))
