@@ -13,9 +13,8 @@ use crate::babysitter::Babysit;
 use crate::error::DaemonError;
 use crate::inheritance::{Environment, InheritedDescriptors};
 use crate::launch::{self, Launched, Program};
-use crate::log::Verbosity;
 use crate::model::{Model, Solo};
-use crate::settings::{DaemonSettings, OnHup, Supervised, TerminalMode};
+use crate::settings::{DaemonSettings, OnHup};
 
 /// The entry point: see [`Daemon::builder`].
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +61,7 @@ impl<M> DaemonBuilder<M> {
     /// [`ServiceActor`](daemon_service::ServiceActor) instead and
     /// [registers](crate::RegisterWith) the daemon with it.
     pub fn supervised(mut self) -> Self {
-        self.settings.supervised = Supervised::Yes;
+        self.settings.supervised = true;
         self
     }
 
@@ -73,7 +72,7 @@ impl<M> DaemonBuilder<M> {
     /// A daemon that detaches requires a [`logfile`](DaemonBuilder::logfile) or a
     /// [`logger`](DaemonBuilder::logger).
     pub fn detach(mut self) -> Self {
-        self.settings.stay = TerminalMode::Detached;
+        self.settings.detach = true;
         self
     }
 
@@ -96,7 +95,7 @@ impl<M> DaemonBuilder<M> {
     /// Makes the default logger also write debug records: signals, the start and exit of each
     /// child, pauses, refused status updates and failed connections.
     pub fn verbose(mut self) -> Self {
-        self.settings.verbosity = Verbosity::Verbose;
+        self.settings.verbose = true;
         self
     }
 

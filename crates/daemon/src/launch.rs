@@ -41,7 +41,7 @@ use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStoppe
 use crate::model::Rules;
 use crate::parent::{DaemonActor, Parent, Processes};
 use crate::service;
-use crate::settings::{DaemonSettings, Supervised, TerminalMode};
+use crate::settings::DaemonSettings;
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
 
 /// A program that runs as a daemon.
@@ -131,15 +131,9 @@ struct DaemonChildProgram<P> {
     backtrace_channel: Option<BacktraceChannel>,
     confinement: Confinement,
     environment: Environment,
-    terminal_access: TerminalAccess,
-}
-
-/// Whether the fork server and the children keep the launcher's controlling terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TerminalAccess {
-    Kept,
-    /// Another user's process could otherwise insert input into the launcher's terminal.
-    GivenUp,
+    /// Whether the fork server and the children give up the launcher's controlling terminal. Another
+    /// user's process could otherwise insert input into it.
+    leaves_terminal: bool,
 }
 
 impl<P: Program> ChildProgram for DaemonChildProgram<P> {
@@ -158,9 +152,8 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
             backtrace_channel.install_handler()?;
         }
         self.environment.apply_to_children()?;
-        match self.terminal_access {
-            TerminalAccess::Kept => {}
-            TerminalAccess::GivenUp => leave_terminal()?,
+        if self.leaves_terminal {
+            leave_terminal()?;
         }
         set_up_this_thread();
         self.program.preload()?;
@@ -205,7 +198,7 @@ pub(crate) fn launch<P: Program>(
     let confinement = confine_children(&settings, rules.kind())?;
     let mut files = OpenFiles::open(&settings, privileges.as_ref())?;
     let mut own = ParentResources { pidfile: files.pidfile.take(), ..ParentResources::default() };
-    if settings.stay == TerminalMode::Detached {
+    if settings.detach {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
@@ -339,15 +332,15 @@ fn set_up_process(
     if let Some(score) = settings.oom_score_adj {
         limits::oom_score_adj(score)?;
     }
-    match (&files.log_file, settings.stay) {
-        (Some(log_file), _) => {
-            if settings.stay == TerminalMode::Attached {
+    match &files.log_file {
+        Some(log_file) => {
+            if !settings.detach {
                 own.terminal = SavedStderr::save().ok();
             }
             log_file.redirect()?;
         }
-        (None, TerminalMode::Detached) => stdio::all_to_null()?,
-        (None, TerminalMode::Attached) => {}
+        None if settings.detach => stdio::all_to_null()?,
+        None => {}
     }
     if let Some(workdir) = &settings.workdir {
         limits::change_dir(workdir)?;
@@ -432,10 +425,7 @@ fn spawn<P: Program>(
                 backtrace_channel,
                 confinement,
                 environment: settings.environment(),
-                terminal_access: match settings.user {
-                    None => TerminalAccess::Kept,
-                    Some(_) => TerminalAccess::GivenUp,
-                },
+                leaves_terminal: settings.user.is_some(),
             };
             let (fork_server, child_program) = builder.spawn(child_program)?;
             (
@@ -519,8 +509,8 @@ impl<P: Program> Launched<P> {
             .transpose()
             .map_err(|source| DaemonError::Runtime { action: "open the control socket", source })?;
         let service = match settings.supervised {
-            Supervised::Yes => Some(service::spawn(&context.alias, &log)?),
-            Supervised::No => None,
+            true => Some(service::spawn(&context.alias, &log)?),
+            false => None,
         };
         let times =
             SupervisorTimeouts { grace: settings.grace, boot_timeout: settings.boot_timeout };

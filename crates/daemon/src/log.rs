@@ -8,24 +8,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use daemon_sys::stdio::{LogFile, SavedStderr};
 use slog::{FnValue, Level, Logger, o};
 
-/// The level of the default logger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verbosity {
-    /// Logs the level `info` and above.
-    Normal,
-    /// Logs the level `debug` and above. These records include signals, the start and exit of each
-    /// child, pauses, status updates that were refused, and failed connections.
-    Verbose,
-}
-
 /// Returns the default logger, which writes to standard error. If there is a log file, standard
 /// error is redirected to it.
-pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
-    let level = match verbosity {
-        Verbosity::Normal => Level::Info,
-        Verbosity::Verbose => Level::Debug,
-    };
-    daemon_log::logger(write_line, level)
+///
+/// It logs the level `info` and above. With `verbose` it also logs the level `debug`: signals, the
+/// start and exit of each child, pauses, status updates that were refused, and failed connections.
+pub(crate) fn default_logger(verbose: bool) -> Logger {
+    daemon_log::logger(write_line, if verbose { Level::Debug } else { Level::Info })
 }
 
 /// Writes a line to standard error. If standard error was redirected away from the log, writes the
@@ -72,7 +61,7 @@ static CURRENT: Mutex<Option<Logger>> = Mutex::new(None);
 /// default logger.
 pub fn logger() -> Logger {
     let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    current.clone().unwrap_or_else(|| default_logger(Verbosity::Normal))
+    current.clone().unwrap_or_else(|| default_logger(false))
 }
 
 fn make_current(log: Logger) -> Logger {

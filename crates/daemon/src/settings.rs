@@ -15,7 +15,7 @@ use slog::Logger;
 use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
 use crate::inheritance::{Environment, InheritedDescriptors};
-use crate::log::{Verbosity, default_logger};
+use crate::log::default_logger;
 
 /// What the daemon does on HUP, in addition to broadcasting [`DaemonHup`](crate::DaemonHup).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,29 +27,17 @@ pub enum OnHup {
     Reload,
 }
 
-/// Whether the daemon detaches from its terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TerminalMode {
-    Attached,
-    Detached,
-}
-
-/// Whether the daemon reports its state to a service manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Supervised {
-    No,
-    Yes,
-}
-
 /// All settings except the model.
 #[derive(Debug, Clone)]
 pub(crate) struct DaemonSettings {
     pub(crate) alias: String,
-    pub(crate) stay: TerminalMode,
-    pub(crate) supervised: Supervised,
+    /// Whether the daemon detaches from its terminal.
+    pub(crate) detach: bool,
+    /// Whether the daemon reports its state to a service manager.
+    pub(crate) supervised: bool,
     pub(crate) logfile: Option<PathBuf>,
     pub(crate) logger: Option<Logger>,
-    pub(crate) verbosity: Verbosity,
+    pub(crate) verbose: bool,
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) no_new_privs: Option<bool>,
@@ -80,11 +68,11 @@ impl Default for DaemonSettings {
     fn default() -> Self {
         DaemonSettings {
             alias: program_name(std::env::args_os().next()),
-            stay: TerminalMode::Attached,
-            supervised: Supervised::No,
+            detach: false,
+            supervised: false,
             logfile: None,
             logger: None,
-            verbosity: Verbosity::Normal,
+            verbose: false,
             user: None,
             group: None,
             no_new_privs: None,
@@ -129,9 +117,8 @@ impl DaemonSettings {
     /// Validates the settings without side effects, and returns the privileges to drop to.
     pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
         self.check_values()?;
-        match self.supervised {
-            Supervised::Yes => daemon_service::systemd::check_environment()?,
-            Supervised::No => {}
+        if self.supervised {
+            daemon_service::systemd::check_environment()?;
         }
         let privileges = self.privileges()?;
         if let Some(privileges) = &privileges {
@@ -181,7 +168,7 @@ impl DaemonSettings {
 
     /// Returns the configured logger, or the default logger if none is configured.
     pub(crate) fn log(&self) -> Logger {
-        self.logger.clone().unwrap_or_else(|| default_logger(self.verbosity))
+        self.logger.clone().unwrap_or_else(|| default_logger(self.verbose))
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
@@ -189,7 +176,7 @@ impl DaemonSettings {
             let value = format!("{:?}", self.alias);
             return Err(ConfigError::value("alias", &value, "it must be one line and not empty"));
         }
-        if self.stay == TerminalMode::Detached && self.logfile.is_none() && self.logger.is_none() {
+        if self.detach && self.logfile.is_none() && self.logger.is_none() {
             let why = "a daemon that detaches needs a logfile or a logger";
             return Err(ConfigError::value("logfile", "not set", why));
         }
@@ -374,7 +361,7 @@ mod tests {
                 "boot_timeout is 0: it must be greater than 0",
             ),
             (
-                refusal(|s| s.stay = TerminalMode::Detached),
+                refusal(|s| s.detach = true),
                 "logfile is not set: a daemon that detaches needs a logfile or a logger",
             ),
         ];
