@@ -166,6 +166,7 @@
 //! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their settings |
 //! | [`Program`], [`Launched`] | the trait that you implement, and the launched program, which runs in a new System or in yours |
 //! | [`messages`] | the messages between the daemon and sessions |
+//! | [`DaemonEvent`], [`Subscribe`] | all events of the daemon, and subscriptions to all or to one kind of them |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`Babysit`], [`BabysitterActor`] | limits for children, detection of rogue and missing children, the ladder of signals |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |

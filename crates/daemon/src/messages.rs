@@ -453,12 +453,9 @@ pub struct ForeignChildError {
 /// kind of them (for example [`DaemonPause`]).
 ///
 /// A late subscriber immediately receives the events that describe the current state: in the parent
-/// [`DaemonStart`], [`DaemonPhase`],
-/// [`DaemonParent`] while the daemon runs,
-/// [`DaemonPause`] while it accepts no requests,
-/// [`DaemonOperatorPause`] while the operator has paused it, and
-/// [`DaemonShutdown`] while it stops; in a child
-/// [`DaemonAccept`] while it may accept a request,
+/// [`DaemonStart`], [`DaemonPhase`], [`DaemonParent`] while the daemon runs, [`DaemonPause`] while
+/// it accepts no requests, [`DaemonOperatorPause`] while the operator has paused it, and
+/// [`DaemonShutdown`] while it stops; in a child [`DaemonAccept`] while it may accept a request,
 /// [`DaemonPause`] and [`DaemonShutdown`].
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
