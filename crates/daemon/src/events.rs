@@ -84,8 +84,8 @@ struct Subscription {
 
 /// A subscribed actor, independent of the type of its message.
 trait Subscriber {
-    /// Sends the event, if it passes the filter.
-    fn send(&self, event: &DaemonEvent);
+    /// Sends the event, if it passes the filter. Returns `false` if the actor has stopped.
+    fn send(&self, event: &DaemonEvent) -> bool;
     /// Sends the event, if it passes the filter. The future completes when the actor has answered
     /// or stopped.
     fn ask(&self, event: &DaemonEvent) -> Option<LocalBoxFuture<'static, ()>>;
@@ -93,10 +93,10 @@ trait Subscriber {
 }
 
 impl<M: Broadcast> Subscriber for Recipient<M> {
-    fn send(&self, event: &DaemonEvent) {
-        if let Some(message) = M::of(event) {
-            self.do_send(message);
-        }
+    fn send(&self, event: &DaemonEvent) -> bool {
+        let Some(message) = M::of(event) else { return true };
+        self.do_send(message);
+        self.connected()
     }
 
     fn ask(&self, event: &DaemonEvent) -> Option<LocalBoxFuture<'static, ()>> {
@@ -127,13 +127,9 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
-    /// Sends the event to all subscribers and streams. Removes the subscriptions of actors that
-    /// have stopped.
+    /// Sends the event to all subscribers and streams.
     pub(crate) fn emit(&mut self, event: DaemonEvent) {
-        self.remove_stopped();
-        for subscription in &self.subscriptions {
-            subscription.subscriber.send(&event);
-        }
+        self.subscriptions.retain(|subscription| subscription.subscriber.send(&event));
         self.stream_out(event);
     }
 
@@ -180,7 +176,9 @@ impl Events {
         let session = self.session(&name);
         // Remove stopped subscribers, so that short-lived sessions do not accumulate.
         self.remove_stopped();
-        current.iter().for_each(|event| Subscriber::send(&recipient, event));
+        for event in current {
+            Subscriber::send(&recipient, event);
+        }
         let message = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
         self.subscriptions.push(Subscription { session, message, subscriber: Box::new(recipient) });
         session

@@ -137,6 +137,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     ) -> T {
         let (supervisor, processes) = (&mut self.supervisor, &mut self.processes);
         let result = act(supervisor, processes, now());
+        supervisor.publish(processes);
         if let Some(fork_server) = &processes.fork_server {
             let scoreboard = fork_server.scoreboard();
             scoreboard.set_visible_slots(supervisor.max_children());

@@ -292,6 +292,11 @@ impl<R: 'static> Supervisor<R> {
         self.life.phase()
     }
 
+    /// Writes the phase and the pause to the scoreboard again, in case other code has damaged them.
+    pub(crate) fn publish(&self, processes: &mut impl ProcessControl<R>) {
+        processes.publish(self.phase(), self.pause);
+    }
+
     pub(crate) fn grace(&self) -> Duration {
         self.grace
     }

@@ -65,8 +65,8 @@ impl Actor for ControlActor {
 impl Handler<DaemonEvent> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// Passes the event on. The response to a shutdown arrives when all requests have been answered.
-    /// The daemon waits for it, but not longer than its grace period.
+    /// Passes the event on. The response to a shutdown and to the end of the daemon arrives when all
+    /// requests have been answered. The daemon waits for it, but not longer than its grace period.
     fn handle(&mut self, event: DaemonEvent, _ctx: &mut Self::Context) -> Self::Result {
         match event {
             DaemonEvent::Forked(forked) => {
@@ -74,7 +74,11 @@ impl Handler<DaemonEvent> for ControlActor {
             }
             DaemonEvent::Exited(exited) => self.inputs.send(Input::WorkerExited(exited)),
             DaemonEvent::OperatorPause { state } => self.inputs.send(Input::OperatorPause(state)),
-            DaemonEvent::Phase { phase: Phase::Stopped } => self.inputs.send(Input::DaemonStopped),
+            DaemonEvent::Phase { phase: Phase::Stopped } => {
+                let (sender, answered) = oneshot::channel();
+                self.inputs.send(Input::DaemonStopped(sender));
+                return Box::pin(answered.map(|_answered| ()));
+            }
             DaemonEvent::Shutdown { reason } => {
                 let mode = match reason {
                     ShutdownReason::StoppingNow => StopMode::Immediate,

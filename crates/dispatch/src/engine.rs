@@ -136,7 +136,7 @@ pub(crate) enum Input {
     OperatorPause(OperatorPause),
     /// The dispatcher stops. The sender is used when all accepted requests have been answered.
     Stop(StopMode, oneshot::Sender<()>),
-    DaemonStopped,
+    DaemonStopped(oneshot::Sender<()>),
 }
 
 /// Sends events to the engine.
@@ -361,7 +361,11 @@ impl Engine {
                 self.drained.push(drained);
                 self.reject_if_no_workers_left();
             }
-            Input::DaemonStopped => self.daemon_stopped(),
+            Input::DaemonStopped(answered) => {
+                self.daemon_stopped();
+                // This fails if the daemon no longer waits.
+                let _ = answered.send(());
+            }
         }
     }
 

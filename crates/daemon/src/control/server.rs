@@ -41,9 +41,6 @@ const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
 /// The delay after a failed accept(2), for example if the daemon has no free descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The maximum time by which pending answers delay the end of the daemon.
-const ANSWERS_MAX: Duration = Duration::from_millis(200);
-
 /// The daemon as the control socket uses it.
 pub(crate) trait ControlTarget: Clone + 'static {
     /// Carries out a command.
@@ -92,14 +89,10 @@ impl ControlServer {
         format!("Control socket: {}, {clients} clients", self.path.path().display())
     }
 
-    /// Completes when no response is in progress and all subscribers have received the last event,
-    /// at the latest after [`ANSWERS_MAX`].
+    /// Completes when no response is in progress and all subscribers have received the last event.
     pub(crate) fn answered(&self) -> impl Future<Output = ()> + 'static {
         let answers = Rc::clone(&self.answers);
-        async move {
-            // A client that reads too slowly does not get its last answer.
-            let _late = timeout(ANSWERS_MAX, answers.wait()).await;
-        }
+        async move { answers.wait().await }
     }
 
     /// Closes all connections, and removes the socket.

@@ -240,3 +240,18 @@ fn events_are_not_kept_after_the_last_stream_has_ended() {
     events.emit(DaemonEvent::Hup);
     assert!(events.stream.is_none());
 }
+
+#[test]
+fn dropped_events_are_counted_between_those_that_were_read_and_those_that_are_kept() {
+    System::new().block_on(async {
+        let mut events = Events::default();
+        let mut stream = events.stream(Vec::new());
+        events.emit(DaemonEvent::Start);
+        assert!(matches!(stream.next().await, Some(DaemonEvent::Start)));
+        (0..=STREAM_CAPACITY).for_each(|_event| events.emit(DaemonEvent::Hup));
+        events.emit(DaemonEvent::Ready);
+        let read = read(&mut stream).await;
+        assert_eq!(read[0], format!("{:?}", missed(2)));
+        assert_eq!(read.last(), Some(&format!("{:?}", DaemonEvent::Ready)));
+    });
+}

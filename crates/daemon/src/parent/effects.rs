@@ -14,7 +14,9 @@ use daemon_protocol::{ModelKind, Report, Reporter};
 use daemon_service::{ServiceActor, SetStatusText};
 use daemon_sys::process::Pid;
 use futures::FutureExt;
+use futures::future::{OptionFuture, join};
 use slog::{debug, error, info, o, warn};
+use tokio::time::timeout;
 
 use super::{DaemonActor, SessionsAnswered, StatusUpdates};
 use crate::control::ControlServer;
@@ -24,6 +26,9 @@ use crate::messages::{ChildExited, DaemonReload, Detail, RogueChild, RogueStep, 
 use crate::peek;
 use crate::service::counts;
 use crate::supervisor::{Effect, Lifecycle};
+
+/// The maximum time by which answers to the last event delay the end of the daemon.
+const ANSWERS_MAX: Duration = Duration::from_millis(200);
 
 /// The minimum time between two updates of the status text of the service. When the phase changes
 /// or a reload ends, the text is updated immediately, even within this time.
@@ -101,7 +106,13 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 info!(self.log, "reload finished");
                 self.send_service_status_now(ctx);
             }
-            DaemonEvent::Phase { .. } => self.send_service_status_now(ctx),
+            DaemonEvent::Phase { phase } => {
+                self.send_service_status_now(ctx);
+                if *phase == Phase::Stopped {
+                    self.end_after(event, ctx);
+                    return;
+                }
+            }
             DaemonEvent::Shutdown { .. } => {
                 // `SessionsAnswered` goes through the mailbox, behind all messages that the
                 // sessions sent before they answered.
@@ -122,7 +133,10 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn on_entered(&mut self, life: &Lifecycle, ctx: &mut Context<Self>) {
         debug!(self.log, "daemon state"; "state" => life.describe());
         match life {
-            Lifecycle::Starting(_) | Lifecycle::ForkServerLost(_) | Lifecycle::Closing { .. } => {}
+            Lifecycle::Starting(_)
+            | Lifecycle::ForkServerLost(_)
+            | Lifecycle::Closing { .. }
+            | Lifecycle::Stopped => {}
             Lifecycle::Running => self.on_ready(ctx),
             Lifecycle::Draining(drain) => {
                 let grace = match drain.mode {
@@ -136,14 +150,13 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 );
             }
             Lifecycle::Killing { .. } => {
-                if self.processes.fork_server.is_some() {
+                let children = self.children();
+                if children > 0 {
                     warn!(
-                        self.log, "grace period expired, killing children";
-                        "children" => self.children()
+                        self.log, "grace period expired, killing children"; "children" => children
                     );
                 }
             }
-            Lifecycle::Stopped => self.on_stopped(ctx),
         }
     }
 
@@ -174,29 +187,26 @@ impl<R: Transfer + Send> DaemonActor<R> {
     /// Logs the error. After the stop, [`WaitUntilStopped`](crate::WaitUntilStopped) returns the
     /// first one.
     fn on_failed(&mut self, error: DaemonError) {
-        let text = error.to_string();
-        if let DaemonError::ForkServerLost(reason) = &error {
+        let text = if let DaemonError::ForkServerLost(reason) = &error {
             error!(self.log, "fork server lost, stopping its children"; "error" => reason);
+            reason.clone()
         } else {
-            error!(self.log, "daemon failed"; "error" => &text);
-        }
+            error!(self.log, "daemon failed"; "error" => error.to_string());
+            error.to_string()
+        };
         if let Some(readiness) = self.readiness.take() {
             readiness.notify_failure(&text);
         }
         self.failure.get_or_insert(error);
     }
 
-    /// Stops the actor when the clients of the control socket have received their last answers and
-    /// events.
-    fn on_stopped(&mut self, ctx: &mut Context<Self>) {
-        let answered = self.control.as_ref().map(ControlServer::answered);
-        let answered = async move {
-            if let Some(answered) = answered {
-                answered.await;
-            }
-        };
-        // Later than the current message, so that the event of the last phase goes out before.
-        ctx.spawn(answered.into_actor(self).map(|(), daemon, ctx| daemon.end(ctx)));
+    /// Sends the last event, and stops the actor when all subscribers have answered it and the
+    /// clients of the control socket have received it, but at the latest after [`ANSWERS_MAX`].
+    fn end_after(&mut self, last: DaemonEvent, ctx: &mut Context<Self>) {
+        let answers = self.events.emit_and_wait(last);
+        let clients = self.control.as_ref().map(ControlServer::answered);
+        let answered = timeout(ANSWERS_MAX, join(answers, OptionFuture::from(clients)));
+        ctx.spawn(answered.into_actor(self).map(|_in_time, daemon, ctx| daemon.end(ctx)));
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
@@ -297,10 +307,13 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let StatusUpdates::Ready(service) = &self.status_updates {
             let service = service.clone();
             self.send_service_status(&service);
-            self.status_updates = StatusUpdates::Throttled(service.clone());
-            ctx.run_later(STATUS_INTERVAL, move |daemon, _ctx| {
-                daemon.send_service_status(&service);
-                daemon.status_updates = StatusUpdates::Ready(service);
+            self.status_updates = StatusUpdates::Throttled(service);
+            ctx.run_later(STATUS_INTERVAL, |daemon, _ctx| {
+                if let StatusUpdates::Throttled(service) = &daemon.status_updates {
+                    let service = service.clone();
+                    daemon.send_service_status(&service);
+                    daemon.status_updates = StatusUpdates::Ready(service);
+                }
             });
         }
     }

@@ -373,11 +373,16 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
-            // Without a watch, the exit of the child is noticed only when the daemon stops.
-            Err(error) => warn!(
-                self.log, "cannot watch foreign child";
-                "child" => pid.as_raw(), "error" => error.to_string()
-            ),
+            Err(error) => {
+                warn!(
+                    self.log, "cannot watch foreign child, checking every second whether it exists";
+                    "child" => pid.as_raw(), "error" => error.to_string()
+                );
+                ctx.run_interval(Duration::from_secs(1), |daemon, ctx| {
+                    daemon.reap_foreign(ctx);
+                    daemon.with_supervisor(ctx, Supervisor::reconcile);
+                });
+            }
         }
         self.with_supervisor(ctx, |supervisor, processes, _now| {
             supervisor.on_foreign_added(processes);

@@ -24,8 +24,9 @@ const QUIT_GRACE: Duration = Duration::from_millis(500);
 /// The time within which the fork server must report the exits of the children that it was asked to
 /// kill, and within which it must exit when it is asked to.
 const FORK_SERVER_RESPONSE_MAX: Duration = Duration::from_secs(5);
-/// The interval at which the parent checks whether the fork server, whose link is closed, has
-/// exited. The link closes shortly before the exit.
+/// The interval at which the parent checks whether the fork server, which was asked to exit, has
+/// exited. The end of its link cannot tell, because the program may have copied the link's descriptor
+/// to another process.
 const REAP_INTERVAL: Duration = Duration::from_millis(1);
 /// The interval at which the parent checks whether the children of a lost fork server are gone. The
 /// parent must poll, because these processes are not its own children.
@@ -53,7 +54,8 @@ pub(crate) enum Lifecycle {
     Closing {
         /// When the fork server is killed; `None` after that, or if there is no fork server.
         kill_at: Option<MonotonicTime>,
-        /// When to check whether the fork server has exited; `None` while its link is open.
+        /// When to check again whether the fork server has exited; `None` if it is gone, and only
+        /// a foreign child that was registered late is left.
         reap_at: Option<MonotonicTime>,
     },
     /// The fork server is gone or unresponsive, and its children were asked to stop.
@@ -164,7 +166,7 @@ impl Lifecycle {
             Lifecycle::Starting(boot) => Some(boot.deadline),
             Lifecycle::Draining(drain) => Some(drain.until),
             Lifecycle::Killing { report_by } => *report_by,
-            Lifecycle::Closing { kill_at, reap_at } => reap_at.or(*kill_at),
+            Lifecycle::Closing { reap_at, .. } => *reap_at,
             Lifecycle::ForkServerLost(orphans) => Some(orphans.check_at),
             Lifecycle::Running | Lifecycle::Stopped => None,
         }
@@ -207,7 +209,7 @@ impl Lifecycle {
             Lifecycle::Starting(_) => "starting, waiting for the initial children",
             Lifecycle::Running => "running",
             Lifecycle::Draining(_) => "stopping, waiting for children and sessions",
-            Lifecycle::Killing { .. } => "stopping, waiting for killed children",
+            Lifecycle::Killing { .. } => "stopping, waiting for killed processes",
             Lifecycle::Closing { .. } => "stopping, waiting for the fork server",
             Lifecycle::ForkServerLost(_) => {
                 "stopping, waiting for the children of a lost fork server"
@@ -432,9 +434,14 @@ impl<R: 'static> Supervisor<R> {
             }
             Lifecycle::Killing { .. } if is_empty => self.close(processes, now),
             Lifecycle::Killing { report_by } if no_children => *report_by = None,
+            // A rogue that was given up counts again, because the operator has killed it.
+            Lifecycle::Killing { report_by: report_by @ None } => {
+                *report_by = Some(now + FORK_SERVER_RESPONSE_MAX);
+            }
             Lifecycle::Killing { report_by: Some(time) } if now >= *time => {
                 let error = "the fork server does not report the exits of its children".to_owned();
                 self.lose_fork_server(error, Signal::Kill, processes, now);
+                self.check_stopped(processes, now);
             }
             Lifecycle::Closing { kill_at, reap_at } => {
                 if kill_at.is_some_and(|time| now >= time) {
@@ -442,11 +449,11 @@ impl<R: 'static> Supervisor<R> {
                     processes.signal_orphans(Signal::Kill);
                 }
                 if reap_at.is_some_and(|time| now >= time) {
-                    if processes.reap_fork_server() {
-                        self.enter(Lifecycle::Stopped, processes);
-                    } else {
-                        *reap_at = Some(now + REAP_INTERVAL);
-                    }
+                    let is_gone = processes.reap_fork_server();
+                    *reap_at = (!is_gone).then_some(now + REAP_INTERVAL);
+                }
+                if reap_at.is_none() && !processes.has_foreign() {
+                    self.enter(Lifecycle::Stopped, processes);
                 }
             }
             Lifecycle::ForkServerLost(orphans) if now >= orphans.check_at => {
@@ -470,14 +477,14 @@ impl<R: 'static> Supervisor<R> {
 
     /// Asks the fork server to exit.
     fn close(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
-        let (kill_at, reap_at) = match self.strategy {
-            Strategy::Solo => (None, Some(now)),
+        let kill_at = match self.strategy {
+            Strategy::Solo => None,
             Strategy::PreFork { .. } | Strategy::PostFork(_) => {
-                (Some(now + FORK_SERVER_RESPONSE_MAX), None)
+                Some(now + FORK_SERVER_RESPONSE_MAX)
             }
         };
-        self.enter(Lifecycle::Closing { kill_at, reap_at }, processes);
         processes.shut_down();
+        self.enter(Lifecycle::Closing { kill_at, reap_at: Some(now) }, processes);
         self.check_stopped(processes, now);
     }
 
@@ -491,7 +498,7 @@ impl<R: 'static> Supervisor<R> {
     ) {
         match &mut self.life {
             Lifecycle::Closing { reap_at, .. } => {
-                reap_at.get_or_insert(now);
+                *reap_at = reap_at.map(|_later| now);
                 self.reconcile(processes, now);
             }
             Lifecycle::Starting(_)
@@ -514,13 +521,17 @@ impl<R: 'static> Supervisor<R> {
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
+        let pending = processes.take_pending();
         if let Strategy::PostFork(backlog) = &mut self.strategy {
-            for (child, request) in processes.take_pending() {
+            for (child, request) in pending {
                 backlog.return_unforked(child, request, &error);
             }
         }
         self.return_waiting();
         self.effects.push(Effect::Failed(DaemonError::ForkServerLost(error)));
+        // Before the phase changes: children that still read `running` do not serve the backlog.
+        processes.signal_orphans(signal);
+        processes.signal_foreign(signal);
         let kill_at = now + self.grace;
         let give_up_at = kill_at + FORK_SERVER_RESPONSE_MAX;
         self.enter(
@@ -529,7 +540,5 @@ impl<R: 'static> Supervisor<R> {
         );
         let reason = ShutdownReason::StoppingNow;
         self.effects.push(Effect::Event(DaemonEvent::Shutdown { reason }));
-        processes.signal_orphans(signal);
-        processes.signal_foreign(signal);
     }
 }

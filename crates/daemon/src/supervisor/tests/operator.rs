@@ -132,7 +132,9 @@ fn pausing_and_resuming_a_pool_signals_its_children() {
     };
     assert_eq!(pause(&mut sim, OperatorPause::Off), PauseOutcome::Already);
     assert!(sim.processes.to_all.is_empty());
+    assert_eq!(sim.processes.published.1, OperatorPause::Off);
     assert_eq!(pause(&mut sim, OperatorPause::On), PauseOutcome::Now);
+    assert_eq!(sim.processes.published.1, OperatorPause::On);
     assert_eq!(sim.supervisor.accept_state(), AcceptState::Paused);
     assert_eq!(pause(&mut sim, OperatorPause::On), PauseOutcome::Already);
     assert_eq!(pause(&mut sim, OperatorPause::Off), PauseOutcome::Now);

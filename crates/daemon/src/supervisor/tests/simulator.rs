@@ -14,7 +14,9 @@ use futures::channel::oneshot;
 
 use crate::messages::{HandOverError, HandedOver};
 use crate::model::Model;
-use crate::supervisor::{Effect, PendingRequest, ProcessControl, Supervisor, SupervisorTimeouts};
+use crate::supervisor::{
+    Effect, Lifecycle, PendingRequest, ProcessControl, Supervisor, SupervisorTimeouts,
+};
 
 /// EAGAIN, as the fork server reports it.
 pub(super) const AGAIN: ForkRefusal = ForkRefusal::System(11);
@@ -193,10 +195,19 @@ impl<R: 'static> Simulator<R> {
         let before = self.processes.children();
         let result = act(&mut self.supervisor, &mut self.processes, self.now);
         self.effects.extend(self.supervisor.take_effects());
-        if !self.processes.to_orphans.is_empty() {
-            // The fork server is lost or killed, so children are no longer reported.
-            return result;
-        }
+        let is_waiting = match self.supervisor.life() {
+            // The children of a lost fork server are no longer reported.
+            Lifecycle::ForkServerLost(_) => {
+                assert!(self.supervisor.next_wake().is_some(), "its children are checked");
+                return result;
+            }
+            Lifecycle::Stopped => return result,
+            Lifecycle::Starting(_) | Lifecycle::Draining(_) => true,
+            Lifecycle::Killing { .. } => self.supervisor.registry().counts().children() > 0,
+            Lifecycle::Closing { reap_at, .. } => reap_at.is_some(),
+            Lifecycle::Running => false,
+        };
+        assert!(!is_waiting || self.supervisor.next_wake().is_some(), "a deadline is set");
         let registry = self.supervisor.registry();
         let given_up = registry.records().filter(|record| record.seen == Status::Empty).count();
         let counted = self.processes.children() - u32::try_from(given_up).unwrap();
@@ -222,6 +233,7 @@ impl<R: 'static> Simulator<R> {
         let wake = self.supervisor.next_wake().expect("a deadline is set");
         self.now = self.now.max(wake);
         self.reconcile();
+        assert!(self.supervisor.next_wake().is_none_or(|wake| wake > self.now), "a busy loop");
     }
 
     fn event(&mut self, event: ForkServerEvent<R>) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{AcceptState, MonotonicTime, Phase, StopMode};
+use daemon_core::{AcceptState, LadderStep, MonotonicTime, Phase, StopMode, StopReason, Violation};
 use daemon_sys::process::Signal;
 
 use super::postfork::{accept_changes, back, is_answered, sim};
@@ -114,7 +114,8 @@ fn children_are_killed_when_the_grace_period_expires() {
     assert_eq!(sim.processes.to_all, []);
     sim.wake();
     assert_eq!(sim.processes.to_all, [Signal::Kill]);
-    assert!(matches!(sim.supervisor.life(), Lifecycle::Killing { .. }));
+    assert!(matches!(sim.supervisor.life(), Lifecycle::Killing { report_by: Some(_) }));
+    assert_eq!(sim.supervisor.registry().counts().children(), 3);
     let children: Vec<_> = sim.processes.alive.keys().copied().collect();
     for child in children {
         sim.kill(child);
@@ -140,6 +141,7 @@ fn an_unresponsive_fork_server_is_killed_with_its_children() {
     sim.processes.are_orphans_gone = true;
     sim.wake();
     assert_eq!(*sim.supervisor.life(), Lifecycle::Stopped);
+    assert!(!sim.effects.iter().any(|effect| matches!(effect, Effect::Failed(_))), "told once");
 }
 
 #[test]
@@ -277,20 +279,86 @@ fn processes_that_survive_kill_do_not_delay_the_end_for_ever() {
     assert!(sim.now >= lost_at + GRACE + Duration::from_secs(5));
 }
 
-#[test]
-fn a_fork_server_that_does_not_exit_is_killed() {
+/// Returns a pool that has stopped except for its fork server.
+fn closing() -> Simulator<()> {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.drained();
     sim.all_leave();
-    assert_eq!(sim.processes.to_orphans, []);
-    sim.wake();
+    assert_eq!(sim.all_gone(), 1);
+    sim
+}
+
+#[test]
+fn a_fork_server_that_does_not_exit_is_killed() {
+    let mut sim = closing();
+    let asked_at = sim.now;
+    while sim.processes.to_orphans.is_empty() {
+        assert!(sim.now < asked_at + Duration::from_secs(6));
+        sim.wake();
+    }
     assert_eq!(sim.processes.to_orphans, [Signal::Kill]);
-    sim.lose_fork_server();
     assert_eq!(sim.supervisor.phase(), Phase::Stopping, "it has not been reaped");
     sim.processes.has_fork_server_exited = true;
     sim.wake();
     assert_eq!(*sim.supervisor.life(), Lifecycle::Stopped);
+    assert_eq!(sim.processes.to_orphans, [Signal::Kill]);
+}
+
+#[test]
+fn the_exit_of_the_fork_server_is_found_without_the_end_of_its_link() {
+    let mut sim = closing();
+    sim.processes.has_fork_server_exited = true;
+    sim.wake();
+    assert_eq!(*sim.supervisor.life(), Lifecycle::Stopped);
+}
+
+#[test]
+fn a_foreign_child_that_is_registered_at_the_very_end_is_waited_for() {
+    let mut sim = closing();
+    sim.processes.foreign = 1;
+    sim.act(|supervisor, processes, _now| supervisor.on_foreign_added(processes));
+    assert_eq!(sim.processes.to_foreign, [Signal::Term, Signal::Kill]);
+    sim.processes.has_fork_server_exited = true;
+    sim.wake();
+    assert_eq!(sim.supervisor.phase(), Phase::Stopping);
+    assert_eq!(sim.supervisor.next_wake(), None, "the exit of the foreign child is an event");
+    sim.processes.foreign = 0;
+    sim.reconcile();
+    assert_eq!(*sim.supervisor.life(), Lifecycle::Stopped);
+}
+
+#[test]
+fn a_rogue_that_was_given_up_is_waited_for_if_the_operator_kills_it_during_a_stop() {
+    let mut sim = pool();
+    let child = *sim.processes.alive.keys().next().unwrap();
+    let pid = sim.processes.alive[&child].0;
+    sim.act(|supervisor, processes, now| {
+        supervisor.enforce(child, Violation::Hung, LadderStep::GiveUp, processes, now);
+    });
+    sim.all_ready();
+    sim.processes.foreign = 1;
+    sim.stop(StopMode::Graceful);
+    sim.drained();
+    let others: Vec<_> =
+        sim.processes.alive.keys().copied().filter(|other| *other != child).collect();
+    others.into_iter().for_each(|other| sim.leave(other));
+    sim.advance(GRACE);
+    assert_eq!(*sim.supervisor.life(), Lifecycle::Killing { report_by: None });
+    sim.act(|supervisor, processes, now| {
+        supervisor.kill_child(pid, StopReason::Killed, processes, now)
+    })
+    .unwrap();
+    assert!(matches!(sim.supervisor.life(), Lifecycle::Killing { report_by: Some(_) }));
+}
+
+#[test]
+fn the_requests_of_unreported_forks_are_dropped_when_the_fork_server_is_lost() {
+    let mut sim: Simulator<()> = Simulator::of(PreFork::new(3));
+    sim.reconcile();
+    assert_eq!(sim.processes.pending_forks.len(), 3);
+    sim.lose_fork_server();
+    assert_eq!(sim.processes.pending_forks.len(), 0);
 }
 
 #[test]
@@ -350,7 +418,7 @@ fn states() -> [Lifecycle; 8] {
         graceful,
         immediate,
         Lifecycle::Killing { report_by: None },
-        Lifecycle::Closing { kill_at: None, reap_at: None },
+        Lifecycle::Closing { kill_at: Some(at), reap_at: None },
         lost.supervisor.life().clone(),
         Lifecycle::Stopped,
     ]
