@@ -54,6 +54,29 @@ fn a_line_that_is_too_long_is_refused_and_the_connection_closed() {
 }
 
 #[test]
+fn a_line_of_the_maximum_length_is_read_and_one_byte_more_is_refused() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
+    let command = "{\"version\":1,\"command\":\"status\"}";
+    let line = |length: usize| format!("{command}{}", " ".repeat(length - command.len()));
+    let mut client = control(&daemon);
+    client.send(&format!("{}\n", line(4096))).unwrap();
+    assert_eq!(client.read().unwrap()["ok"]["reply"], "status");
+    client.send(&format!("{}\n", line(4097))).unwrap();
+    assert_eq!(error_of(&client.read().unwrap()).0, "malformed");
+    client.expect_closed();
+}
+
+#[test]
+fn the_last_line_of_a_client_needs_no_newline() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
+    let mut client = control(&daemon);
+    client.send("{\"version\":1,\"command\":\"status\"}").unwrap();
+    client.finish_sending();
+    assert_eq!(client.read().unwrap()["ok"]["reply"], "status");
+    client.expect_closed();
+}
+
+#[test]
 fn a_hundred_clients_are_answered_and_idle_clients_make_room_for_new_ones() {
     let daemon = start_with_control(TestProgram::pool(), "start=2 min=0 max=4");
     run_clients(100, |number| {

@@ -31,6 +31,11 @@ impl ControlClient {
         self.0.get_mut().write_all(text.as_bytes())
     }
 
+    /// Sends nothing more.
+    pub(crate) fn finish_sending(&mut self) {
+        self.0.get_ref().shutdown(std::net::Shutdown::Write).expect("the connection is open");
+    }
+
     /// Reads the daemon's next line.
     pub(crate) fn read(&mut self) -> io::Result<Value> {
         let mut line = String::new();
