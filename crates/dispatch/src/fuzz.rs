@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::body::{Body, fits};
+use daemon_forkserver::channel::{self, Channel};
+use daemon_sys::link;
+
+use crate::body::fits;
 use crate::frame::{
-    BodyLocation, CompletionKind, FinishedTask, FrameReader, FrameWriter, TaskOrder, WorkerMessage,
+    ANSWER_LIMITS, BodyLocation, CompletionKind, FinishedTask, LinkChannel, ORDER_LIMITS,
+    TaskOrder, WorkerMessage,
 };
 use crate::worker_output::{RecordSplitter, skip_lines};
 
@@ -46,10 +50,10 @@ impl WorkerFrame {
                 })
             }
         };
-        let mut writer = FrameWriter::default();
+        let mut bytes = Vec::new();
         // Encoding to memory does not fail.
-        let _ = writer.push(0, &message, &Body::EMPTY);
-        writer.bytes().to_vec()
+        let _ = channel::encode(&message, &[], &mut bytes);
+        bytes
     }
 }
 
@@ -57,19 +61,19 @@ impl WorkerFrame {
 ///
 /// Any input must result in frames or an error, never in a panic.
 pub fn frames(bytes: &[u8]) {
-    let mut inbox = FrameReader::from_worker();
-    inbox.feed(bytes);
-    while let Ok(Some((message, frame_body))) = inbox.next::<WorkerMessage>() {
+    let Ok((one, other)) = link::pair() else { return };
+    let mut from_worker: LinkChannel = Channel::new(one, ANSWER_LIMITS);
+    from_worker.feed(bytes);
+    while let Ok(Some((message, rest))) = from_worker.next::<WorkerMessage>() {
         if let WorkerMessage::Finished(answer) = message {
-            let _ = frame_body.read(answer.body).map(|body| body.decode::<(String, Vec<u64>)>());
+            let _ = answer.body.read(rest).map(|body| body.decode::<(String, Vec<u64>)>());
         }
     }
-    let mut inbox = FrameReader::from_parent();
+    let mut from_parent: LinkChannel = Channel::new(other, ORDER_LIMITS);
     for piece in bytes.chunks(7) {
-        inbox.feed(piece);
-        while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {
-            let location = order.body;
-            let _ = frame_body.read(location);
+        from_parent.feed(piece);
+        while let Ok(Some((order, rest))) = from_parent.next::<TaskOrder<'_>>() {
+            let _ = order.body.read(rest);
         }
     }
     let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);

@@ -10,12 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 use actix_daemon::{ChildId, Pid};
 use daemon_core::ExitCause;
+use daemon_forkserver::channel::Channel;
 use daemon_sys::link::LinkEnd;
 use daemon_sys::memfd::ReceivedFile;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::frame::{FinishedTask, FrameReader, FrameWriter};
+use crate::frame::{ANSWER_LIMITS, FinishedTask, LinkChannel, ORDER_LIMITS};
 use crate::request::CowStr;
 
 /// Closes these descriptors in a thread of their own.
@@ -38,8 +39,8 @@ pub(crate) fn clear_readable(watch: &AsyncFd<OwnedFd>) {
 }
 
 /// Waits until the link is writable.
-pub(crate) async fn writable(end: &LinkEnd) -> io::Result<()> {
-    let copy = end.as_fd().try_clone_to_owned()?;
+pub(crate) async fn writable(link: &LinkChannel) -> io::Result<()> {
+    let copy = link.as_fd().try_clone_to_owned()?;
     let watch = daemon_sys::watch::writable(copy).map_err(io::Error::other)?;
     drop(watch.writable().await?);
     Ok(())
@@ -67,21 +68,21 @@ pub(crate) struct ParentEnds {
 #[derive(Debug)]
 pub(crate) struct WorkerLink {
     pub(crate) child: ChildId,
-    pub(crate) orders: LinkEnd,
-    pub(crate) answers: LinkEnd,
+    /// The parent sends tasks here.
+    pub(crate) orders: LinkChannel,
+    /// The worker sends messages here.
+    pub(crate) answers: LinkChannel,
     /// Wakes `waker` when a message has arrived.
     watch: AsyncFd<OwnedFd>,
     waker: Waker,
     /// Wakes `waker` when the link is writable again.
     writable: Option<AsyncFd<OwnedFd>>,
-    pub(crate) inbox: FrameReader,
     /// Whether the start of a message has been received, but not the whole message.
     pub(crate) is_in_message: bool,
     /// An answer whose large body is being read. The following messages wait.
     pub(crate) large_answer: Option<LargeAnswer>,
     /// The exit of the worker, if it was reported while a large body was being read.
     pub(crate) exit: Option<WorkerExit>,
-    pub(crate) outbox: FrameWriter,
     pub(crate) pid: Option<Pid>,
     pub(crate) setup: SetupState,
     /// The method of the task that was sent last. The output of the worker is attributed to this
@@ -138,16 +139,14 @@ impl WorkerLink {
         let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
         Ok(WorkerLink {
             child,
-            orders,
-            answers,
+            orders: Channel::new(orders, ORDER_LIMITS),
+            answers: Channel::new(answers, ANSWER_LIMITS),
             watch,
             waker,
             writable: None,
-            inbox: FrameReader::from_worker(),
             is_in_message: false,
             large_answer: None,
             exit: None,
-            outbox: FrameWriter::default(),
             pid: None,
             setup: SetupState::Starting,
             last_method: CowStr::Borrowed("-"),
@@ -192,13 +191,14 @@ impl WorkerLink {
     pub(crate) fn shut_down(&mut self) {
         self.is_shut_down = true;
         // The worker may have exited already.
-        let _ = daemon_sys::link::shutdown_write(&self.orders);
+        let _ = daemon_sys::link::shutdown_write(self.orders.end());
     }
 
     /// Closes the link of a worker that has exited, with all descriptors that the worker has sent.
-    pub(crate) fn close(mut self) {
-        let unused = self.inbox.take_descriptors();
+    pub(crate) fn close(self) {
         let file = self.large_answer.map(|large| large.file);
-        close_in_thread((self.orders, self.answers, self.watch.into_inner(), unused, file));
+        let (orders, _) = self.orders.into_descriptors();
+        let ends = (orders, self.answers.into_descriptors(), self.watch.into_inner());
+        close_in_thread((ends, file));
     }
 }

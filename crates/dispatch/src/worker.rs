@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
 use daemon_core::{FinishResult, StartResult};
+use daemon_forkserver::channel::{Channel, Received};
 use daemon_forkserver::now;
 use daemon_sys::link::LinkEnd;
 use daemon_sys::watch;
@@ -24,7 +25,7 @@ use crate::body::{self, Body, SHARED_FROM};
 use crate::call::Call;
 use crate::claims::SharedClaims;
 use crate::frame::{
-    BodyLocation, CompletionKind, FinishedTask, Flushed, FrameReader, FrameWriter, Received,
+    self, ANSWER_LIMITS, BodyLocation, CompletionKind, FinishedTask, LinkChannel, ORDER_LIMITS,
     SendFailure, TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link;
@@ -81,12 +82,10 @@ struct WorkerLoop {
     methods: Rc<Methods>,
     claims: SharedClaims,
     /// The tasks arrive here.
-    orders: LinkEnd,
+    orders: LinkChannel,
     /// The worker sends its messages here.
-    answers: LinkEnd,
+    answers: LinkChannel,
     watch: AsyncFd<OwnedFd>,
-    inbox: FrameReader,
-    outbox: FrameWriter,
     /// Results in pooled memory that the parent has not acknowledged yet, each with the turn of its
     /// task, which is the number of the task among the tasks of this slot.
     unacknowledged: VecDeque<(u64, Body)>,
@@ -135,11 +134,9 @@ impl WorkerLoop {
             child,
             methods,
             claims,
-            orders,
-            answers: LinkEnd::from(answers),
+            orders: Channel::new(orders, ORDER_LIMITS),
+            answers: Channel::new(LinkEnd::from(answers), ANSWER_LIMITS),
             watch,
-            inbox: FrameReader::from_parent(),
-            outbox: FrameWriter::default(),
             unacknowledged: VecDeque::new(),
             label: String::new(),
             has_announced_leaving: false,
@@ -164,7 +161,7 @@ impl WorkerLoop {
                 has_served = true;
             }
             if has_served && now().saturating_since(turn) < TURN_MAX {
-                match self.inbox.receive(&self.orders)? {
+                match self.orders.receive()? {
                     Received::More | Received::Drained => continue,
                     Received::Closed => return Ok(()),
                 }
@@ -183,7 +180,7 @@ impl WorkerLoop {
             };
             turn = now();
             match reason {
-                WakeReason::Readable => match self.inbox.receive(&self.orders)? {
+                WakeReason::Readable => match self.orders.receive()? {
                     Received::More => {}
                     Received::Drained => link::clear_readable(&self.watch),
                     Received::Closed => return Ok(()),
@@ -214,8 +211,7 @@ impl WorkerLoop {
     /// received.
     fn next_task(&mut self) -> io::Result<Option<ClaimedTask>> {
         loop {
-            let Some((order, frame_body)) = self.inbox.next::<TaskOrder<'_>>().map_err(io_error)?
-            else {
+            let Some((order, rest)) = self.orders.next::<TaskOrder<'_>>()? else {
                 return Ok(None);
             };
             let TaskOrder { turn, id, attempt, method, name, from, soft, body } = order;
@@ -225,13 +221,13 @@ impl WorkerLoop {
                 StartResult::Started => (name, from, body),
                 StartResult::Revoked => {
                     // Release the shared memory of the task, if it has any.
-                    drop(frame_body.discard(body));
+                    drop(body.discard(rest));
                     continue;
                 }
             };
             let child = Some(self.child.clone());
             let call = Call::new(id, name, from, attempt, soft, started, child);
-            let body = frame_body.read(location).map_err(io_error)?;
+            let body = location.read(rest)?;
             return Ok(Some(ClaimedTask { turn, attempt, method, call, body }));
         }
     }
@@ -306,7 +302,7 @@ impl WorkerLoop {
 
     fn push(&mut self, message: &impl Serialize, body: &Body) -> io::Result<()> {
         // The worker never removes frames, so they need no numbers.
-        self.outbox.push(0, message, body).map_err(io_error)
+        frame::queue(&mut self.answers, 0, message, body).map_err(io_error)
     }
 
     async fn send(&mut self, message: &WorkerMessage, body: &Body) -> io::Result<()> {
@@ -319,9 +315,9 @@ impl WorkerLoop {
     async fn flush(&mut self) -> io::Result<()> {
         let mut failures = 0;
         loop {
-            let error = match self.outbox.flush(&self.answers) {
-                Ok(Flushed::All) => return Ok(()),
-                Ok(Flushed::WouldBlock) => match link::writable(&self.answers).await {
+            let error = match self.answers.flush() {
+                Ok(()) if !self.answers.has_unsent() => return Ok(()),
+                Ok(()) => match link::writable(&self.answers).await {
                     Ok(()) => continue,
                     Err(error) => error,
                 },

@@ -342,6 +342,12 @@ impl<A> Channel<A> {
         (self.outgoing, self.frames) = (outgoing, frames);
     }
 
+    /// Returns this end and the descriptors whose frames have not been decoded.
+    #[must_use]
+    pub fn into_descriptors(self) -> (LinkEnd, VecDeque<OwnedFd>) {
+        (self.end, self.descriptors)
+    }
+
     /// Closes this end and the received descriptors without freeing memory. A new child calls this,
     /// because freeing memory would write to pages that it shares with the fork server.
     pub fn close_without_freeing(self) {

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use actix_daemon::{ChildId, Pid};
 use daemon_core::{ExitCause, MonotonicTime, RecycleReason};
+use daemon_forkserver::channel::Received;
 use daemon_forkserver::now;
 
 use super::requests::{decode_completion, task_result};
@@ -13,8 +14,8 @@ use super::{DispatchJob, Engine, Input};
 use crate::answer::Rejection;
 use crate::body::{Body, SHARED_FROM};
 use crate::frame::{
-    BodyLocation, FinishedTask, Flushed, OpenedBody, Received, SendFailure, TaskOrder,
-    WorkerMessage, retry_delay,
+    self, BodyLocation, FinishedTask, OpenedBody, SendFailure, TaskOrder, WorkerMessage,
+    retry_delay,
 };
 use crate::link::{
     LargeAnswer, NewLink, ParentEnds, SetupState, WorkerExit, WorkerLink, close_in_thread,
@@ -241,7 +242,7 @@ impl Engine {
             if link.large_answer.is_some() {
                 return Ok(LinkProgress::LargeAnswer);
             }
-            let received = link.inbox.receive(&link.answers)?;
+            let received = link.answers.receive()?;
             if self.handle_messages(child)?.is_break() {
                 return Ok(LinkProgress::LargeAnswer);
             }
@@ -275,8 +276,8 @@ impl Engine {
         let handled = loop {
             let link = find_link(&mut self.links, &mut self.former_links, child);
             let Some(link) = link else { return Ok(ControlFlow::Continue(())) };
-            let next = link.inbox.next::<WorkerMessage>().map_err(io::Error::other)?;
-            let Some((message, frame_body)) = next else { break ControlFlow::Continue(()) };
+            let next = link.answers.next::<WorkerMessage>()?;
+            let Some((message, rest)) = next else { break ControlFlow::Continue(()) };
             count += 1;
             match message {
                 WorkerMessage::Ready => {
@@ -299,13 +300,12 @@ impl Engine {
                         AnswerCheck::Expected => {}
                         AnswerCheck::Unexpected => return Err(ProtocolError::Answer.into()),
                         AnswerCheck::Late => {
-                            frame_body.discard(location).into_iter().for_each(close_in_thread);
+                            location.discard(rest).into_iter().for_each(close_in_thread);
                             self.scheduler.note_late_answer();
                             continue;
                         }
                     }
-                    let opened = frame_body.open(location, limit).map_err(io::Error::other)?;
-                    match opened {
+                    match location.open(rest, limit)? {
                         OpenedBody::InFrame(body) => self.complete(child, finished, body, time),
                         OpenedBody::Shared(file) if file.length() <= READ_AT_ONCE => {
                             let bytes = file.read().map_err(io::Error::other)?;
@@ -324,7 +324,7 @@ impl Engine {
             }
         };
         if let Some(link) = self.link_of(child) {
-            let is_in_message = handled.is_continue() && link.inbox.is_in_frame();
+            let is_in_message = handled.is_continue() && link.answers.is_in_frame();
             if is_in_message != link.is_in_message || (is_in_message && count > 0) {
                 link.is_in_message = is_in_message;
                 self.scheduler.set_in_message(child, is_in_message, time);
@@ -414,9 +414,9 @@ impl Engine {
         // and its tasks will be returned to the queue.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
-        if link.outbox.frame_count() >= 2 * IN_FLIGHT_MAX {
+        if link.orders.frame_count() >= 2 * IN_FLIGHT_MAX {
             // The worker does not read. The tasks that were revoked meanwhile need not be sent.
-            link.outbox.retain(|turn| self.scheduler.is_in_flight(slot, turn));
+            link.orders.retain(|turn| self.scheduler.is_in_flight(slot, turn));
         }
         let Some((job, attempt)) = self.scheduler.job(key) else { return };
         let DispatchJob { parts: RequestParts { name, from, params, .. }, method, soft, .. } =
@@ -431,7 +431,7 @@ impl Engine {
             soft: *soft,
             body: BodyLocation::of(params),
         };
-        if let Err(error) = link.outbox.push(turn, &order, params) {
+        if let Err(error) = frame::queue(&mut link.orders, turn, &order, params) {
             let (name, reason) = (name.to_string(), format!("cannot encode the task: {error}"));
             let failure = Rejection::InvalidParams { name, reason }.into();
             self.scheduler.not_sendable(slot, turn, failure, now());
@@ -456,11 +456,10 @@ impl Engine {
                 continue;
             }
             let child = link.child;
-            match link.outbox.flush(&link.orders) {
-                Ok(Flushed::All) => link.failed_sends = 0,
-                Ok(Flushed::WouldBlock) => {
+            match link.orders.flush() {
+                Ok(()) => {
                     link.failed_sends = 0;
-                    if !link.watch_writable() {
+                    if link.orders.has_unsent() && !link.watch_writable() {
                         // The link cannot be watched. If the next send fails too, the error is
                         // reported.
                         self.sender.send_later(retry_delay(0), Input::RetrySend(child));
@@ -510,7 +509,7 @@ impl Engine {
         if std::mem::replace(&mut link.setup, SetupState::Broken) == SetupState::Broken {
             return;
         }
-        let unused = link.inbox.take_descriptors();
+        let unused = link.answers.take_descriptors();
         if !unused.is_empty() {
             close_in_thread(unused);
         }
