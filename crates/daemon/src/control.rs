@@ -4,11 +4,448 @@
 //! The socket is bound at the launch with mode 0600, and only the parent has it open. The parent
 //! serves the socket from the start of the daemon's actor until the daemon has stopped, even while
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
+//!
+//! The server refuses users other than root and the daemon's user, and limits the number of clients.
 
 mod clients;
-mod server;
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use daemon_core::{LogThrottle, MonotonicTime, Phase};
+use daemon_forkserver::now;
+use daemon_protocol::{
+    ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
+    REQUEST_MAX, ResponseBody, VERSION,
+};
+use daemon_sys::socketfile::{SocketFile, SocketPath};
+use futures::StreamExt;
+use futures::future::{Either, select};
+use slog::{Logger, info, warn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
+
+use crate::events::{DaemonEvent, EventStream};
+use clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
 
 pub use daemon_protocol as protocol;
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) use server::parse as parse_request;
-pub(crate) use server::{ControlServer, ControlSocket, ControlTarget, fault};
+
+/// How long a client may be idle, may take to send a line, or may leave its response unread.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The delay between two reads from a client whose requests are ignored.
+const DISCARD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The delay after a client was disconnected to make room for a new one. So a client has more than
+/// a second to send its first request, however fast other clients connect.
+const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The delay after a failed accept(2), for example if the daemon has no free descriptor.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The daemon as the control socket uses it.
+pub(crate) trait ControlTarget: Clone + 'static {
+    /// Carries out a command.
+    async fn carry_out(&self, command: ControlCommand) -> Result<ControlReply, ControlError>;
+    /// Returns the events from now on; `None` if the daemon has stopped.
+    async fn events(&self) -> Option<EventStream>;
+}
+
+/// The control socket of a running daemon.
+#[derive(Debug)]
+pub(crate) struct ControlServer {
+    path: SocketPath,
+    serving: JoinHandle<()>,
+    clients: ConnectedClients,
+    answers: Rc<Answers>,
+    log: Logger,
+}
+
+/// A control socket before the daemon's actor has started. The runtime already watches the socket.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    path: SocketPath,
+    listener: UnixListener,
+}
+
+impl ControlSocket {
+    pub(crate) fn open(socket: SocketFile) -> io::Result<Self> {
+        let (listener, path) = socket.into_parts();
+        Ok(ControlSocket { path, listener: UnixListener::from_std(listener.into())? })
+    }
+
+    /// Starts to serve clients, in the System of this thread.
+    pub(crate) fn serve(self, daemon: impl ControlTarget, log: Logger) -> ControlServer {
+        let ControlSocket { path, listener } = self;
+        let (clients, answers) = (ConnectedClients::default(), Rc::<Answers>::default());
+        let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
+        let serving = actix_rt::spawn(accept(listener, handler, clients.clone(), log.clone()));
+        ControlServer { path, serving, clients, answers, log }
+    }
+}
+
+impl ControlServer {
+    /// Returns the line about the control socket for the output of the message `Peek`.
+    pub(crate) fn peek(&self) -> String {
+        let clients = self.clients.len();
+        format!("Control socket: {}, {clients} clients", self.path.path().display())
+    }
+
+    /// Completes when no response is in progress and all subscribers have received the last event.
+    pub(crate) fn answered(&self) -> impl Future<Output = ()> + 'static {
+        let answers = Rc::clone(&self.answers);
+        async move { answers.wait().await }
+    }
+
+    /// Closes all connections, and removes the socket.
+    pub(crate) fn close(self) {
+        self.serving.abort();
+        if let Err(error) = self.path.release() {
+            // The next launch replaces the socket.
+            info!(self.log, "cannot remove the control socket"; "error" => %error);
+        }
+    }
+}
+
+/// The clients, shared by the tasks that serve them. All of them run in one thread.
+#[derive(Debug, Clone, Default)]
+struct ConnectedClients(Rc<RefCell<Clients<AbortHandle>>>);
+
+impl ConnectedClients {
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// Records what a client does. The client is removed when this is dropped.
+struct ClientGuard {
+    id: ClientId,
+    clients: ConnectedClients,
+}
+
+impl ClientGuard {
+    fn set_state(&self, state: ClientState) {
+        self.clients.0.borrow_mut().set_state(self.id, state, now());
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.clients.0.borrow_mut().remove(self.id);
+    }
+}
+
+/// Limits the log records about clients, because a client can connect as often as it likes.
+#[derive(Debug, Default)]
+struct AcceptLog {
+    refused: LogThrottle,
+    replaced: LogThrottle,
+    failed: LogThrottle,
+}
+
+async fn accept<T: ControlTarget>(
+    listener: UnixListener,
+    handler: ControlHandler<T>,
+    connected: ConnectedClients,
+    log: Logger,
+) {
+    // Dropping this set ends the tasks of all clients.
+    let mut tasks = JoinSet::new();
+    let mut throttles = AcceptLog::default();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _nameless)) => stream,
+            Err(error) => {
+                if throttles.failed.should_log(now()) {
+                    warn!(log, "cannot accept on the control socket"; "error" => %error);
+                }
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        if let Err(fault) = admit(&stream) {
+            if throttles.refused.should_log(now()) {
+                warn!(log, "client of the control socket refused"; "reason" => %fault);
+            }
+            // One line fits into the buffer of a new socket, so this write does not have to wait.
+            let _ = stream.try_write(&line(ResponseBody::Error(fault)));
+            continue;
+        }
+        let replaced = connected.0.borrow_mut().make_room();
+        let is_full = replaced.is_some();
+        if let Some(connection) = replaced {
+            connection.abort();
+            if throttles.replaced.should_log(now()) {
+                warn!(
+                    log, "client of the control socket disconnected to make room for a new one";
+                    "clients" => MAX_CLIENTS
+                );
+            }
+        }
+        start(&mut tasks, stream, &handler, &connected, now());
+        if is_full {
+            tokio::time::sleep(REPLACE_INTERVAL).await;
+        }
+    }
+}
+
+/// Starts to serve a client.
+fn start<T: ControlTarget>(
+    tasks: &mut JoinSet<()>,
+    stream: UnixStream,
+    handler: &ControlHandler<T>,
+    connected: &ConnectedClients,
+    time: MonotonicTime,
+) {
+    let id = connected.0.borrow_mut().next_id();
+    let (handler, client) = (handler.clone(), ClientGuard { id, clients: connected.clone() });
+    let connection = tasks.spawn_local(serve(stream, handler, client));
+    connected.0.borrow_mut().add(id, connection, time);
+}
+
+/// Carries out the commands of clients.
+#[derive(Clone)]
+struct ControlHandler<T> {
+    daemon: T,
+    answers: Rc<Answers>,
+}
+
+/// Counts the responses in progress.
+#[derive(Debug, Default)]
+struct Answers {
+    count: Cell<usize>,
+    finished: Notify,
+}
+
+impl Answers {
+    /// Waits until no response is in progress.
+    async fn wait(&self) {
+        while self.count.get() > 0 {
+            self.finished.notified().await;
+        }
+    }
+}
+
+/// Counts one response until the guard is dropped.
+struct CountGuard(Rc<Answers>);
+
+impl CountGuard {
+    fn new(answers: &Rc<Answers>) -> Self {
+        answers.count.set(answers.count.get() + 1);
+        CountGuard(Rc::clone(answers))
+    }
+}
+
+impl Drop for CountGuard {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.finished.notify_waiters();
+    }
+}
+
+/// Checks whether this client may connect.
+///
+/// The mode of the socket file keeps other users out already. This check also works if the mode was
+/// changed.
+fn admit(stream: &UnixStream) -> Result<(), ControlError> {
+    let peer = stream.peer_cred().map_err(|error| {
+        fault(ControlErrorKind::Failed, format!("cannot determine the user of the client: {error}"))
+    })?;
+    let uid = peer.uid();
+    if uid != 0 && uid != daemon_sys::privileges::effective_uid() {
+        return Err(fault(
+            ControlErrorKind::Forbidden,
+            format!("user {uid} may not control the daemon"),
+        ));
+    }
+    Ok(())
+}
+
+/// The connection is closed, or has to be closed.
+struct ConnectionClosed;
+
+/// Serves one client until it disconnects.
+async fn serve<T: ControlTarget>(
+    stream: UnixStream,
+    handler: ControlHandler<T>,
+    client: ClientGuard,
+) {
+    let (read, mut write) = stream.into_split();
+    let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), REQUEST_MAX);
+    let mut lines = FramedRead::new(read, codec);
+    loop {
+        let command = match timeout(IDLE_MAX, lines.next()).await {
+            Ok(Some(Ok(line))) => parse_request(&line),
+            Ok(Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded))) => {
+                let text = format!("the line is longer than {REQUEST_MAX} bytes");
+                let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
+                // The connection is closed even if this write fails.
+                let _ = write_response(&mut write, body).await;
+                return;
+            }
+            // The client has disconnected, or has sent no complete line in time.
+            Ok(Some(Err(AnyDelimiterCodecError::Io(_))) | None) | Err(_) => return,
+        };
+        let answering = CountGuard::new(&handler.answers);
+        let written = match command {
+            Ok(ControlCommand::Events) => {
+                client.set_state(ClientState::Subscribed);
+                return send_events(lines.into_inner(), write, handler, answering).await;
+            }
+            Ok(command) => {
+                client.set_state(ClientState::Busy);
+                let response = match handler.daemon.carry_out(command).await {
+                    Ok(reply) => ResponseBody::Ok(reply),
+                    Err(fault) => ResponseBody::Error(fault),
+                };
+                // A client that does not read its response is as good as idle.
+                client.set_state(ClientState::Idle);
+                write_response(&mut write, response).await
+            }
+            Err(fault) => write_response(&mut write, ResponseBody::Error(fault)).await,
+        };
+        drop(answering);
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends events until the daemon has stopped or the client disconnects. A client that does not read
+/// its events does not delay other clients.
+async fn send_events<T: ControlTarget>(
+    mut read: OwnedReadHalf,
+    mut write: OwnedWriteHalf,
+    handler: ControlHandler<T>,
+    _answering: CountGuard,
+) {
+    if write_response(&mut write, ResponseBody::Ok(ControlReply::Listening)).await.is_err() {
+        return;
+    }
+    let Some(mut events) = handler.daemon.events().await else { return };
+    let sending = std::pin::pin!(async {
+        while let Some(event) = events.next().await {
+            let is_last = matches!(event, DaemonEvent::Phase { phase: Phase::Stopped });
+            if write.write_all(&line(ResponseBody::Event(event))).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    let reading = std::pin::pin!(discard(&mut read));
+    match select(sending, reading).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
+}
+
+/// Discards what a client sends, until it disconnects. Reads slowly, so that a client that sends
+/// without end does not occupy the daemon.
+async fn discard(read: &mut OwnedReadHalf) {
+    let mut bytes = [0; REQUEST_MAX];
+    while let Ok(1..) = read.read(&mut bytes).await {
+        sleep(DISCARD_INTERVAL).await;
+    }
+}
+
+async fn write_response(
+    write: &mut OwnedWriteHalf,
+    body: ResponseBody,
+) -> Result<(), ConnectionClosed> {
+    match timeout(IDLE_MAX, write.write_all(&line(body))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ConnectionClosed),
+    }
+}
+
+/// Returns a message as a line of JSON.
+fn line(body: ResponseBody) -> Vec<u8> {
+    let message = ControlMessage::new(body);
+    let mut line = serde_json::to_vec(&message).unwrap_or_else(|error| {
+        // Serializing these types never fails. If it did, the client would receive the error.
+        let error = fault(ControlErrorKind::Failed, error.to_string());
+        serde_json::to_vec(&ControlMessage::new(ResponseBody::Error(error))).unwrap_or_default()
+    });
+    line.push(b'\n');
+    line
+}
+
+/// Parses a request line. The version is checked first, because a request of another version of the
+/// protocol need not be valid in this version.
+pub(crate) fn parse_request(line: &[u8]) -> Result<ControlCommand, ControlError> {
+    let malformed = |reason: &dyn Display| {
+        fault(ControlErrorKind::Malformed, format!("the line is not a request: {reason}"))
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(line).map_err(|error| malformed(&error))?;
+    let version = value.get("version").ok_or_else(|| malformed(&"it has no version"))?;
+    if version.as_u64() != Some(u64::from(VERSION)) {
+        let text = format!(
+            "the daemon uses version {VERSION} of the protocol, the client version {version}"
+        );
+        return Err(fault(ControlErrorKind::Version, text));
+    }
+    let request: ControlRequest =
+        serde_json::from_value(value).map_err(|error| malformed(&error))?;
+    Ok(request.command)
+}
+
+pub(crate) fn fault(kind: ControlErrorKind, text: impl Into<String>) -> ControlError {
+    ControlError { kind, text: text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_of_the_daemons_protocol_version_is_parsed() {
+        let parsed = parse_request(br#"{"version":1,"command":"resize","to":8}"#);
+        assert_eq!(parsed, Ok(ControlCommand::Resize { to: 8 }));
+        assert_eq!(
+            parse_request(br#"{"version":1,"command":"stop","added-later":true}"#),
+            Ok(ControlCommand::Stop { now: false })
+        );
+    }
+
+    #[test]
+    fn the_error_for_a_request_of_another_protocol_version_contains_both_versions() {
+        let fault = parse_request(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
+        assert_eq!(fault.kind, ControlErrorKind::Version);
+        assert_eq!(fault.text, "the daemon uses version 1 of the protocol, the client version 7");
+    }
+
+    #[test]
+    fn lines_that_are_not_requests_are_malformed() {
+        let lines = [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            "{\"version\":1}",
+            "{\"version\":1,\"command\":\"levitate\"}",
+            "{\"version\":1,\"command\":\"resize\",\"to\":-1}",
+            "{\"version\":1,\"command\":\"kill\",\"pid\":\"1\"}",
+        ];
+        for line in lines {
+            let fault = parse_request(line.as_bytes()).unwrap_err();
+            assert_eq!(fault.kind, ControlErrorKind::Malformed, "{line:?}: {fault}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_any_bytes_returns_a_command_or_an_error(bytes: Vec<u8>) {
+            let _answered = parse_request(&bytes);
+        }
+    }
+}
