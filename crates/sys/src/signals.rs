@@ -106,7 +106,7 @@ fn set_with(number: c_int, disposition: libc::sighandler_t, flags: c_int) -> io:
 /// inherits the mask and a copy of the guard. When the child is ready for signals, it drops its
 /// copy, and the signals that have arrived until then are delivered. No signal is lost.
 ///
-/// Dropping the guard does not unblock the signals of a [`SignalQueue`](SignalQueue), even
+/// Dropping the guard does not unblock the signals of a [`SignalQueue`], even
 /// if the queue was created after the guard. If they were unblocked, the next such signal would
 /// kill the process instead of being read from the queue.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl SignalBlockGuard {
     }
 
     /// Restores the previous mask for all signals, including these signals of a
-    /// [`SignalQueue`](SignalQueue), which stay blocked if the guard is only dropped. A
+    /// [`SignalQueue`], which stay blocked if the guard is only dropped. A
     /// forked child calls this with the signals of its parent's queue, which the child does not
     /// read.
     pub fn restore_without_queue(self, signals: &[Signal]) {
@@ -177,7 +177,7 @@ pub fn unblock(signals: &[Signal]) -> Result<()> {
 }
 
 /// Unblocks every signal in the calling thread, including those of a
-/// [`SignalQueue`](SignalQueue) that this process does not read any more. Pending signals are
+/// [`SignalQueue`] that this process does not read any more. Pending signals are
 /// delivered immediately.
 ///
 /// # Errors
