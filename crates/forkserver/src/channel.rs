@@ -153,20 +153,22 @@ pub struct FrameBody<'a> {
 }
 
 impl FrameBody<'_> {
-    /// Returns a copy of the body, and removes the descriptors of this frame.
+    /// Appends the body to `copy`, and removes and returns the descriptors of this frame.
     ///
     /// # Errors
     ///
     /// If fewer descriptors have been received.
-    pub fn take(self, count: usize) -> io::Result<(Vec<u8>, VecDeque<OwnedFd>)> {
-        let descriptors = if self.descriptors.len() == count {
+    pub fn take(self, count: usize, copy: &mut Vec<u8>) -> io::Result<VecDeque<OwnedFd>> {
+        copy.extend_from_slice(self.bytes);
+        Ok(if count == 0 {
+            VecDeque::new()
+        } else if self.descriptors.len() == count {
             std::mem::take(self.descriptors)
         } else if self.descriptors.len() > count {
             self.descriptors.drain(..count).collect()
         } else {
             return Err(FrameError::MissingDescriptors { count }.into());
-        };
-        Ok((self.bytes.to_vec(), descriptors))
+        })
     }
 }
 
@@ -205,6 +207,14 @@ impl<A> Channel<A> {
     /// Returns and removes the descriptors whose frames have not been decoded.
     pub fn take_descriptors(&mut self) -> VecDeque<OwnedFd> {
         std::mem::take(&mut self.descriptors)
+    }
+
+    /// Closes descriptors that came with a frame, and keeps their buffer for the next ones.
+    pub fn recycle(&mut self, mut descriptors: VecDeque<OwnedFd>) {
+        descriptors.clear();
+        if self.descriptors.is_empty() {
+            self.descriptors = descriptors;
+        }
     }
 
     /// Reads once from the link.

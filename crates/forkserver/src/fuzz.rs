@@ -31,7 +31,7 @@ fn decode<H: DeserializeOwned>(
         channel.feed(piece);
         // After an error, the link cannot be used any more.
         while let Ok(Some((head, rest))) = channel.next::<H>() {
-            let _ = rest.take(descriptors(&head));
+            let _ = rest.take(descriptors(&head), &mut Vec::new());
         }
     }
 }

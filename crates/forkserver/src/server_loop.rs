@@ -36,6 +36,10 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     child_exits: SignalQueue,
     mask: SignalBlockGuard,
     children: ChildTable<ForkedProcess>,
+    /// The buffer of the last request, for the next one.
+    request_buffer: Vec<u8>,
+    /// The buffer for the next exits.
+    exit_buffer: Vec<ExitedChild<ForkedProcess>>,
     /// The lookup that was started last.
     lookup: Option<ForkedProcess>,
     /// When the children were asked to stop. Since then, no commands are accepted.
@@ -90,6 +94,8 @@ impl<B: ChildProgram> ServerLoop<B> {
             child_exits,
             mask,
             children: ChildTable::of_all(),
+            request_buffer: Vec::new(),
+            exit_buffer: Vec::new(),
             lookup: None,
             shutdown_since: None,
         }
@@ -110,8 +116,10 @@ impl<B: ChildProgram> ServerLoop<B> {
             let [child_exits, link] = self.wait()?;
             if !child_exits.is_empty() {
                 self.child_exits.clear()?;
-                let exited = self.children.reap()?;
-                self.report_exits(exited);
+                let mut exited = std::mem::take(&mut self.exit_buffer);
+                self.children.reap_into(&mut exited)?;
+                self.report_exits(exited.drain(..));
+                self.exit_buffer = exited;
             }
             if !link.is_empty() {
                 match self.receive_commands() {
@@ -163,7 +171,11 @@ impl<B: ChildProgram> ServerLoop<B> {
                     Received::More | Received::Drained => AfterCommand::Continue,
                 };
             };
-            let Ok((request, descriptors)) = rest.take(command.descriptors()) else {
+            let mut request = Vec::new();
+            if !rest.bytes.is_empty() {
+                std::mem::swap(&mut request, &mut self.request_buffer);
+            }
+            let Ok(descriptors) = rest.take(command.descriptors(), &mut request) else {
                 return AfterCommand::ShutDown;
             };
             match self.execute(command, request, descriptors) {
@@ -215,7 +227,13 @@ impl<B: ChildProgram> ServerLoop<B> {
         match fork() {
             Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
-                drop(forked);
+                // Freeing or allocating memory would write to pages that are shared with the child, so
+                // the buffers are kept for the next one.
+                self.channel.recycle(forked.descriptors);
+                if forked.request.capacity() > 0 {
+                    self.request_buffer = forked.request;
+                    self.request_buffer.clear();
+                }
                 self.children.add(ForkedProcess::Child(child), pid);
                 self.report(&Report::ChildForked { child, pid });
             }
@@ -320,13 +338,15 @@ impl<B: ChildProgram> ServerLoop<B> {
             child_exits,
             mask,
             children,
+            request_buffer,
+            exit_buffer,
             lookup: _,
             shutdown_since: _,
         } = self;
         channel.close_without_freeing();
         drop(child_exits);
         // Freeing memory would write to pages that are still shared with the fork server.
-        std::mem::forget(children);
+        std::mem::forget((children, request_buffer, exit_buffer));
         let Some(program) = program else {
             return Err(ChildStartError::Released);
         };

@@ -36,7 +36,8 @@ fn push(channel: &mut Channel<OwnedFd>, number: u64, length: usize, attachment: 
 /// Returns the number, the length and the descriptors of the next frame.
 fn read(channel: &mut Channel<OwnedFd>) -> Option<(u64, usize, VecDeque<OwnedFd>)> {
     let ((number, count), rest) = channel.next::<Head>().unwrap()?;
-    let (body, descriptors) = rest.take(count).unwrap();
+    let mut body = Vec::new();
+    let descriptors = rest.take(count, &mut body).unwrap();
     assert!(body.iter().all(|byte| *byte == number as u8));
     Some((number, body.len(), descriptors))
 }
@@ -159,7 +160,7 @@ fn a_head_that_cannot_be_decoded_and_missing_descriptors_are_errors() {
     encode(&7_usize, b"", &mut bytes).unwrap();
     let mut channel = fed(&bytes);
     let (count, rest) = channel.next::<usize>().unwrap().unwrap();
-    let error = rest.take(count).unwrap_err().to_string();
+    let error = rest.take(count, &mut Vec::new()).unwrap_err().to_string();
     assert_eq!(error, "a frame has 7 descriptors, of which some are missing");
 }
 

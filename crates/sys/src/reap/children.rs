@@ -156,6 +156,16 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     /// epoll_wait(2) and wait(2) document no error for these calls.
     pub fn reap(&mut self) -> Result<Vec<ExitedChild<K>>> {
         let mut exited = Vec::new();
+        self.reap_into(&mut exited)?;
+        Ok(exited)
+    }
+
+    /// Does the same as [`reap`](Self::reap), with a buffer of the caller.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reap`](Self::reap).
+    pub fn reap_into(&mut self, exited: &mut Vec<ExitedChild<K>>) -> Result<()> {
         let Some(watched) = &self.watched else {
             while let Some((pid, exit)) = reap_any()? {
                 exited.extend(self.remove(pid, exit));
@@ -163,13 +173,13 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
                     break;
                 }
             }
-            return Ok(exited);
+            return Ok(());
         };
         let pids = watched.exited()?.into_iter().chain(self.unwatched.iter().copied());
         for pid in pids.collect::<Vec<_>>() {
             exited.extend(self.reap_one(pid));
         }
-        Ok(exited)
+        Ok(())
     }
 
     /// Reaps one child if it has exited. In a table of all children, this also finds a child that
