@@ -94,32 +94,21 @@ impl<R: Transfer> std::fmt::Debug for DaemonActor<R> {
 impl<R: Transfer + Send> DaemonActor<R> {
     pub(crate) fn start(parent: Parent<R>) -> Addr<Self> {
         Self::create(|ctx| {
-            let Parent {
-                context,
-                log,
-                on_hup,
-                readiness,
-                pidfile,
-                supervisor,
-                processes,
-                babysit,
-                control,
-            } = parent;
-            let control = control.map(|socket| socket.serve(Operator(ctx.address()), log.clone()));
+            let (operator, log) = (Operator(ctx.address()), parent.log);
             DaemonActor {
-                context,
-                log,
-                on_hup,
-                readiness,
-                pidfile,
-                supervisor,
-                processes,
+                context: parent.context,
+                on_hup: parent.on_hup,
+                readiness: parent.readiness,
+                pidfile: parent.pidfile,
+                supervisor: parent.supervisor,
+                processes: parent.processes,
                 events: Events::default(),
-                babysitter_config: Some(babysit),
+                babysitter_config: Some(parent.babysit),
                 babysitter: None,
                 failure: None,
                 waiting_for_stop: Vec::new(),
-                control,
+                control: parent.control.map(|socket| socket.serve(operator, log.clone())),
+                log,
                 status_updates: StatusUpdates::Off,
                 timer: None,
                 is_wakeup_scheduled: false,

@@ -22,7 +22,7 @@ use super::{DaemonActor, SessionsAnswered, StatusUpdates};
 use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::events::DaemonEvent;
-use crate::messages::{ChildExited, DaemonReload, Detail, RogueChild, RogueStep, ShutdownReason};
+use crate::messages::{ChildExited, DaemonReload, Detail, RogueChild, RogueStep};
 use crate::peek;
 use crate::service::counts;
 use crate::supervisor::{Effect, Lifecycle};
@@ -274,29 +274,19 @@ impl<R: Transfer + Send> DaemonActor<R> {
     pub(super) fn current_events(&self) -> Vec<DaemonEvent> {
         let phase = self.supervisor.phase();
         let mut events = vec![DaemonEvent::Start];
-        let is_stopping = match phase {
-            Phase::Starting => false,
-            Phase::Running => {
-                events.push(DaemonEvent::Ready);
-                false
-            }
-            Phase::Stopping | Phase::Stopped => true,
-        };
+        if phase == Phase::Running {
+            events.push(DaemonEvent::Ready);
+        }
+        let shutdown = self.supervisor.life().shutdown_reason();
         let state = self.supervisor.accept_state();
-        if state == AcceptState::Paused && !is_stopping {
+        if state == AcceptState::Paused && shutdown.is_none() {
             events.push(DaemonEvent::Accepting { state });
         }
         let state = self.supervisor.operator_pause();
         if state == OperatorPause::On {
             events.push(DaemonEvent::OperatorPause { state });
         }
-        if let Some(mode) = self.supervisor.life().stop_mode() {
-            let reason = match mode {
-                StopMode::Graceful => ShutdownReason::Stopping,
-                StopMode::Immediate => ShutdownReason::StoppingNow,
-            };
-            events.push(DaemonEvent::Shutdown { reason });
-        }
+        events.extend(shutdown.map(|reason| DaemonEvent::Shutdown { reason }));
         events.push(DaemonEvent::Phase { phase });
         events
     }

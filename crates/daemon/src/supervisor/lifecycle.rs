@@ -119,6 +119,13 @@ impl fmt::Display for Origin {
     }
 }
 
+fn shutdown_reason(mode: StopMode) -> ShutdownReason {
+    match mode {
+        StopMode::Graceful => ShutdownReason::Stopping,
+        StopMode::Immediate => ShutdownReason::StoppingNow,
+    }
+}
+
 impl Lifecycle {
     /// Returns the first state of a daemon with this number of initial children.
     pub(super) fn starting(initial: u32, deadline: MonotonicTime) -> Lifecycle {
@@ -158,6 +165,11 @@ impl Lifecycle {
             | Lifecycle::ForkServerLost(_)
             | Lifecycle::Stopped => Some(StopMode::Immediate),
         }
+    }
+
+    /// Returns the reason for which sessions shut down; `None` if the daemon is not stopping.
+    pub(crate) fn shutdown_reason(&self) -> Option<ShutdownReason> {
+        self.stop_mode().map(shutdown_reason)
     }
 
     /// Returns the time at which the state has to be checked even if no event arrives.
@@ -318,10 +330,7 @@ impl<R: 'static> Supervisor<R> {
         }
         self.enter(drain, processes);
         if is_first {
-            let reason = match mode {
-                StopMode::Graceful => ShutdownReason::Stopping,
-                StopMode::Immediate => ShutdownReason::StoppingNow,
-            };
+            let reason = shutdown_reason(mode);
             self.effects.push(Effect::Event(DaemonEvent::Shutdown { reason }));
         }
         match mode {
