@@ -6,6 +6,7 @@
 #[cfg(target_os = "linux")]
 mod attacks;
 mod babysitting;
+mod births;
 mod control;
 mod default_log;
 mod detaching;

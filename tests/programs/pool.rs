@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program};
-use live_tests::{LineSession, Options, lend, open_command_socket, subscribe};
+use live_tests::{LineSession, Options, hang_at_start, lend, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
@@ -46,6 +46,7 @@ impl Program for PoolProgram {
         {
             std::process::exit(7);
         }
+        hang_at_start(&self.options);
         if self.options.has("share_listener") {
             lend(self.listener.try_clone().expect("the listener can be duplicated"));
         }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, ParentAcceptor, Program};
-use live_tests::{LineSession, Options, open_command_socket, subscribe};
+use live_tests::{LineSession, Options, hang_at_start, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
@@ -36,6 +36,7 @@ impl Program for PostForkProgram {
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
+        hang_at_start(&self.options);
         LineSession::new(daemon, None).start().recipient()
     }
 }

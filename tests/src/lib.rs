@@ -24,6 +24,6 @@ pub use attacks::{Attack, AttackKind, Random, catalogue};
 pub use attempts::attempt;
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::serve_commands;
-pub use misbehave::lend;
+pub use misbehave::{hang_at_start, lend};
 pub use options::Options;
 pub use session::LineSession;

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actix_daemon::{ChildHandle, UpdateStatus};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
+
+use crate::Options;
 
 thread_local! {
     static SHARED_LISTENER: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
@@ -20,6 +22,19 @@ thread_local! {
 /// Stores the listener that a grandchild inherits when it is started by the command `grandchild`.
 pub fn lend(listener: TcpListener) {
     SHARED_LISTENER.set(Some(listener));
+}
+
+/// Keeps a new child from becoming ready: blocks while the file of the option `hang_at_start_while`
+/// exists, and stops the process if that of `stop_at_start_while` does.
+pub fn hang_at_start(options: &Options) {
+    let exists = |name| options.get(name).is_some_and(|file| Path::new(file).exists());
+    if exists("stop_at_start_while") {
+        // Only CONT and KILL have an effect on the process from now on.
+        let _ = raise(Signal::SIGSTOP);
+    }
+    while exists("hang_at_start_while") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Misbehaves as `word` says. Returns `None` if `word` is unknown or the command fails. An endless

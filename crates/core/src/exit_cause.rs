@@ -79,6 +79,8 @@ pub enum Violation {
     Hung,
     /// The child sends invalid messages over its link, or has closed its link.
     Protocol,
+    /// The child was not ready within the boot timeout after its fork.
+    Boot,
 }
 
 /// Why the daemon has killed a child.
@@ -234,7 +236,8 @@ impl ExitCause {
     /// Returns the kind of the cause as one word, for counters and filters: `done`,
     /// `recycled-requests`, `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`,
     /// `killed-grace-expired`, `killed-on-request`, `rogue-cpu`, `rogue-time`, `rogue-memory`,
-    /// `rogue-hung`, `rogue-protocol`, `out-of-memory`, `missing`, `failed-to-boot`, `exited`, `killed`.
+    /// `rogue-hung`, `rogue-protocol`, `rogue-boot`, `out-of-memory`, `missing`, `failed-to-boot`,
+    /// `exited`, `killed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -251,6 +254,7 @@ impl ExitCause {
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "rogue-memory",
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "rogue-hung",
             ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)) => "rogue-protocol",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Boot)) => "rogue-boot",
             ExitCause::OutOfMemory => "out-of-memory",
             ExitCause::Missing => "missing",
             ExitCause::FailedToBoot(_) => "failed-to-boot",
@@ -284,6 +288,7 @@ impl ExitCause {
                 Exit::Unknown => ExitCause::Missing,
             },
             17 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)),
+            18 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Boot)),
             _no_cause => return None,
         })
     }
@@ -386,6 +391,7 @@ impl fmt::Display for Violation {
             Violation::Memory => "hard memory limit exceeded",
             Violation::Hung => "no heartbeat",
             Violation::Protocol => "link protocol violated",
+            Violation::Boot => "not ready within the boot timeout",
         })
     }
 }

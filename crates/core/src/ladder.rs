@@ -99,7 +99,7 @@ impl Ladder {
     fn first_step(&self, violation: Violation) -> usize {
         match violation {
             Violation::Cpu | Violation::Time => 0,
-            Violation::Memory | Violation::Hung | Violation::Protocol => {
+            Violation::Memory | Violation::Hung | Violation::Protocol | Violation::Boot => {
                 self.0.iter().position(|(step, _)| *step == LadderStep::Kill).unwrap_or(0)
             }
         }

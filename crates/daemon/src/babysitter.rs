@@ -83,6 +83,15 @@ pub(crate) enum BabysitterAction {
     LookUpSymbols { backtraces: Vec<Vec<usize>>, answer: oneshot::Sender<SymbolLookup> },
 }
 
+/// Sent by the daemon when a child is not ready in time after its fork. The babysitter collects
+/// evidence and then requests that the child is killed, whether or not it checks children otherwise.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub(crate) struct NotReady {
+    pub(crate) child: ChildId,
+    pub(crate) pid: Pid,
+}
+
 /// Polls the process table and reports rogue and missing children to the daemon.
 ///
 /// The daemon starts this actor, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). The
@@ -370,6 +379,26 @@ impl Actor for BabysitterActor {
             let pause = due.saturating_since(now());
             ctx.run_later(pause, move |babysitter, ctx| babysitter.check_children(interval, ctx));
         }
+    }
+}
+
+impl Handler<NotReady> for BabysitterActor {
+    type Result = ();
+
+    fn handle(&mut self, NotReady { child, pid }: NotReady, ctx: &mut Self::Context) {
+        let taken = self.evidence_for_step(child, pid, None);
+        let kill = taken.into_actor(self).map(move |taken, babysitter, ctx| {
+            let violation = Violation::Boot;
+            babysitter.daemon.do_send(BabysitterAction::Step {
+                child,
+                pid,
+                violation,
+                step: LadderStep::Kill,
+                evidence: Some(Arc::new(taken.evidence.clone())),
+            });
+            babysitter.record(taken, format!("rogue: {violation}"), ctx);
+        });
+        ctx.spawn(kill);
     }
 }
 

@@ -210,9 +210,13 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Sets how long the initial children may take to become ready. 30 seconds by default.
+    /// Sets how long a child may take to become ready. 30 seconds by default.
     ///
-    /// A dispatcher also kills each later worker that is not ready within this time.
+    /// The start fails if the initial children are not ready within this time. Each child that is
+    /// forked later is killed as a [rogue](crate::RogueChild) if it is not ready within this time
+    /// after its fork, and the next fork is delayed as after other early deaths. A child of a pool is
+    /// ready when it waits for its first request, a post-forked child when it begins its request, and
+    /// a dispatcher's worker when it accepts tasks.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
         self

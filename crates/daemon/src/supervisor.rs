@@ -18,7 +18,7 @@ use daemon_core::{
 };
 use daemon_forkserver::{ChildId, ForkError};
 use daemon_protocol::Counters;
-use daemon_sys::process::Signal;
+use daemon_sys::process::{Pid, Signal};
 
 pub(crate) use backlog::PendingRequest;
 pub(crate) use children::Registry;
@@ -93,6 +93,13 @@ pub(crate) enum Effect {
         /// The minimum number of children that should be idle or starting.
         min_spare: u32,
     },
+    /// A child was not ready in time after its fork. It is to be killed when evidence was collected.
+    NotReady {
+        /// The child.
+        child: ChildId,
+        /// The child's pid.
+        pid: Pid,
+    },
     /// A reload of this many children has started.
     ReloadStarted(u32),
     /// Damage of the scoreboard was found and repaired.
@@ -109,7 +116,8 @@ enum Strategy<R> {
     PostFork(Backlog<R>),
 }
 
-/// The timeouts for the stop (`grace`) and for the start of the children (`boot_timeout`).
+/// The timeouts for the stop (`grace`), and for the start of the initial children and of each child
+/// after its fork (`boot_timeout`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SupervisorTimeouts {
     pub(crate) grace: Duration,
@@ -124,6 +132,9 @@ pub(crate) struct Supervisor<R> {
     registry: Registry,
     backoff: Backoff,
     grace: Duration,
+    boot_timeout: Duration,
+    /// When to check whether forked children are still not ready.
+    boot_check_at: Option<MonotonicTime>,
     slots: u32,
     recheck_at: Option<MonotonicTime>,
     retry: Option<MonotonicTime>,
@@ -167,6 +178,8 @@ impl<R: 'static> Supervisor<R> {
             registry: Registry::new(slots, child_kind),
             backoff: Backoff::new(BackoffRules::default()),
             grace: times.grace,
+            boot_timeout: times.boot_timeout,
+            boot_check_at: None,
             slots,
             recheck_at: None,
             retry: None,
@@ -266,6 +279,7 @@ impl<R: 'static> Supervisor<R> {
             }
             Lifecycle::Stopped => {}
         }
+        self.check_births(processes, now);
         self.check_accepting(now);
     }
 
@@ -354,7 +368,8 @@ impl<R: 'static> Supervisor<R> {
 
     /// Returns the time at which the supervisor must run even if no event arrives.
     pub(crate) fn next_wake(&self) -> Option<MonotonicTime> {
-        [self.life.deadline(), self.recheck_at, self.retry].into_iter().flatten().min()
+        let times = [self.life.deadline(), self.recheck_at, self.retry, self.boot_check_at];
+        times.into_iter().flatten().min()
     }
 
     /// Returns whether the supervisor's decisions depend on the statuses of children. This is so

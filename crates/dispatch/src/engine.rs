@@ -431,8 +431,11 @@ impl Engine {
                 report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
+            WorkerKillReason::NotReady => {
+                report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
+                daemon.do_send(KillRogue { pid, violation: Violation::Boot });
+            }
             WorkerKillReason::Unresponsive
-            | WorkerKillReason::NotReady
             | WorkerKillReason::AnswerMissing
             | WorkerKillReason::NotLeft => {
                 report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);

@@ -99,9 +99,14 @@ fn exits_are_shown_in_plain_words() {
 
 #[test]
 fn the_exit_of_a_rogue_is_always_classified_as_rogue() {
-    for violation in
-        [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung, Violation::Protocol]
-    {
+    for violation in [
+        Violation::Cpu,
+        Violation::Time,
+        Violation::Memory,
+        Violation::Hung,
+        Violation::Protocol,
+        Violation::Boot,
+    ] {
         for exit in [OK, Exit::Code(3), signal(2), signal(9), signal(15)] {
             let stop_reason = Some(StopReason::Rogue(violation));
             let cause = classify_exit(exit, Status::Serving, stop_reason, ChildKind::Pool);
@@ -124,7 +129,7 @@ fn every_cause_is_unpacked_as_it_was_packed_and_has_a_distinct_kind() {
             words.insert(cause.kind());
         }
     }
-    assert_eq!(words.len(), 18);
+    assert_eq!(words.len(), 19);
     assert_eq!(ExitCause::unpack(0), None);
     for bits in 0..=u16::MAX {
         // Another process may have written any bits.

@@ -250,6 +250,7 @@ fn short_cause(cause: ExitCause) -> String {
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "memory limit",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "no heartbeat",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Protocol)) => "bad messages",
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Boot)) => "not ready",
         ExitCause::OutOfMemory => "OOM killed",
         ExitCause::Missing => "missing",
         ExitCause::FailedToBoot(_) => "boot failed",

@@ -19,6 +19,7 @@ use slog::{debug, error, info, o, warn};
 use tokio::time::timeout;
 
 use super::{DaemonActor, SessionsAnswered, StatusUpdates};
+use crate::babysitter::NotReady;
 use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::events::DaemonEvent;
@@ -59,6 +60,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     ModelKind::PostFork | ModelKind::Solo => {
                         warn!(self.log, "max_children reached"; "max_children" => max_children);
                     }
+                }
+            }
+            Effect::NotReady { child, pid } => {
+                if let Some(babysitter) = &self.babysitter {
+                    babysitter.do_send(NotReady { child, pid });
                 }
             }
             Effect::ReloadStarted(children) => {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, MessageResult, ResponseFuture, StreamHandler};
-use daemon_core::{OperatorPause, ParentAction, Resize, StopMode, StopReason, parent_action};
+use daemon_core::{
+    OperatorPause, ParentAction, Resize, StopMode, StopReason, Violation, parent_action,
+};
 use daemon_forkserver::{ChildId, Transfer};
 use daemon_protocol::{Evidence, Report};
 use daemon_service::{Register, SignalOwner};
@@ -124,6 +126,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
         for pid in self.processes.remove_exited_foreign() {
             self.emit(DaemonEvent::ForeignExited(ForeignExited::new(pid)), ctx);
         }
+    }
+
+    /// Returns whether this child has neither become ready nor begun to leave.
+    fn is_starting(&self, child: ChildId) -> bool {
+        let board = self.processes.board();
+        board.is_some_and(|board| self.supervisor.registry().is_starting(child, board))
     }
 
     fn kill(
@@ -416,6 +424,11 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
         match action {
             BabysitterAction::Step { child, .. } if !self.supervisor.registry().contains(child) => {
                 debug!(self.log, "rogue child already exited"; "slot" => child.slot.get());
+            }
+            BabysitterAction::Step { child, violation: Violation::Boot, .. }
+                if !self.is_starting(child) =>
+            {
+                debug!(self.log, "child became ready late"; "slot" => child.slot.get());
             }
             BabysitterAction::Step { child, pid, violation, step, evidence } => {
                 // Report the step before the events that it causes.

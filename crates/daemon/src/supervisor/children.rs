@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use daemon_core::{
     BackoffRules, ChildKind, Counts, Death, Exit, ExitCause, FailureReason, FaultCount,
-    MonotonicTime, ScoreboardReader, SlotEntry, SlotFault, Status, StopReason, classify_exit,
-    format,
+    MonotonicTime, ScoreboardReader, SlotEntry, SlotFault, Status, StatusKind, StopReason,
+    classify_exit, format,
 };
 use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
@@ -33,6 +33,18 @@ pub(crate) struct Record {
     /// The number of reloads that had started when the fork of the child was requested.
     pub(crate) reload_generation: u32,
     is_ready: bool,
+    /// When the child must be ready; `None` if it was not forked yet, does not start any more, or is
+    /// overdue already.
+    ready_by: Option<MonotonicTime>,
+}
+
+impl Record {
+    /// Returns whether the child has neither become ready nor begun to leave. The status on the
+    /// scoreboard decides, because the parent does not follow the statuses of post-forked children.
+    fn is_starting(&self, board: ScoreboardReader) -> bool {
+        let status = board.read(self.child.slot).status.unwrap_or(self.seen);
+        !self.is_ready && status.kind() == StatusKind::Starting
+    }
 }
 
 /// The effect of an update of a child's status.
@@ -103,6 +115,7 @@ impl Registry {
                 requested_at: now,
                 reload_generation,
                 is_ready: false,
+                ready_by: None,
             });
             self.counts.record_fork();
         }
@@ -115,11 +128,40 @@ impl Registry {
         }
     }
 
-    /// Records the pid of a forked child.
-    pub(crate) fn set_pid(&mut self, child: ChildId, pid: Pid) {
+    /// Records the pid of a forked child, and when the child must be ready.
+    pub(crate) fn set_forked(&mut self, child: ChildId, pid: Pid, ready_by: MonotonicTime) {
         if let Some(record) = self.get_mut(child) {
             record.pid = Some(pid);
+            record.ready_by = Some(ready_by);
         }
+    }
+
+    /// Returns whether this child has neither become ready nor begun to leave.
+    pub(crate) fn is_starting(&self, child: ChildId, board: ScoreboardReader) -> bool {
+        let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
+        record.is_some_and(|record| record.child == child && record.is_starting(board))
+    }
+
+    /// Returns the children that are not ready although they should be, each of them once, and when
+    /// the next child must be ready.
+    pub(crate) fn take_overdue(
+        &mut self,
+        board: ScoreboardReader,
+        now: MonotonicTime,
+    ) -> (Vec<(ChildId, Pid)>, Option<MonotonicTime>) {
+        let (mut overdue, mut next) = (Vec::new(), None);
+        for record in self.records.iter_mut().flatten() {
+            let Some(time) = record.ready_by else { continue };
+            if !record.is_starting(board) {
+                record.ready_by = None;
+            } else if time <= now {
+                record.ready_by = None;
+                overdue.extend(record.pid.map(|pid| (record.child, pid)));
+            } else {
+                next = next.into_iter().chain([time]).min();
+            }
+        }
+        (overdue, next)
     }
 
     /// Marks a post-forked child as serving its request.
@@ -316,7 +358,9 @@ impl<R: 'static> Supervisor<R> {
             ForkServerEvent::Forked { child, pid } => {
                 self.counters.forks += 1;
                 self.backoff.fork_succeeded();
-                self.registry.set_pid(child, pid);
+                let ready_by = now + self.boot_timeout;
+                self.registry.set_forked(child, pid, ready_by);
+                self.boot_check_at.get_or_insert(ready_by);
                 if let Strategy::PostFork(backlog) = &mut self.strategy {
                     // A post-forked child has its request from the fork on, so it is serving.
                     self.registry.mark_serving(child);

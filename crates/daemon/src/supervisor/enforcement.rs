@@ -8,7 +8,7 @@ use daemon_core::{LadderStep, MonotonicTime, RecycleReason, StopReason, Violatio
 use daemon_forkserver::ChildId;
 use daemon_sys::process::{Pid, Signal};
 
-use super::{ProcessControl, Strategy, Supervisor};
+use super::{Effect, ProcessControl, Strategy, Supervisor};
 use crate::messages::CommandError;
 
 /// How long a child that was not asked to stop may be leaving before it is asked whether it is.
@@ -88,6 +88,33 @@ impl<R: 'static> Supervisor<R> {
             LadderStep::GiveUp => self.registry.give_up(child),
         }
         self.reconcile(processes, now);
+    }
+
+    /// Finds the children that are not ready in time after their fork. During a stop, the grace
+    /// period applies to them instead.
+    ///
+    /// One timer serves all children. It runs only while a child of a pool is starting or leaving, or
+    /// if a post-forked child was forked since the last check, or was still starting then.
+    pub(super) fn check_births(
+        &mut self,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        let counts = self.registry.counts();
+        let are_ready = self.uses_statuses() && counts.starting() + counts.leaving() == 0;
+        if are_ready || self.life.stop_mode().is_some() {
+            self.boot_check_at = None;
+        }
+        if self.boot_check_at.is_none_or(|time| now < time) {
+            return;
+        }
+        let (overdue, next) = match processes.board() {
+            Some(board) => self.registry.take_overdue(board, now),
+            None => (Vec::new(), None),
+        };
+        self.boot_check_at = next;
+        let not_ready = |(child, pid)| Effect::NotReady { child, pid };
+        self.effects.extend(overdue.into_iter().map(not_ready));
     }
 
     /// Asks a child that has reached a limit to exit after its current request.

@@ -39,7 +39,7 @@ fn run_child(statuses: &[Status], reason: Option<StopReason>, exit: Exit) -> (Ch
     let (scoreboard, mut registry, child) = one_child();
     let ChildId { slot, generation } = child;
     let pid = Pid::from_raw(7).unwrap();
-    registry.set_pid(child, pid);
+    registry.set_forked(child, pid, at(30_000));
     let seat = Seat::take(scoreboard.reader(), slot, generation, 7, at(1), Unwatched).unwrap();
     for status in statuses {
         seat.report(*status, at(2)).unwrap();
@@ -116,7 +116,7 @@ fn reports_about_another_generation_of_the_slot_are_ignored() {
     };
     registry.add(child(2), 0, at(0));
     registry.mark_stopping(child(1), StopReason::Retired);
-    registry.set_pid(child(1), Pid::from_raw(7).unwrap());
+    registry.set_forked(child(1), Pid::from_raw(7).unwrap(), at(30_000));
     registry.remove_failed(child(1));
     let record = registry.records().next().unwrap();
     assert_eq!((record.child, record.pid), (child(2), None));
