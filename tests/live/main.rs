@@ -20,12 +20,15 @@ mod harness;
 mod invalid_config;
 mod logs;
 mod other_threads;
+#[cfg(target_os = "linux")]
+mod paths;
 mod pool_size;
 mod preforking;
 #[cfg(target_os = "linux")]
 mod privileges;
 mod process_setup;
 mod reloading;
+mod removed_files;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;

@@ -11,8 +11,10 @@ mod clients;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use daemon_core::{LogThrottle, MonotonicTime, Phase};
@@ -21,8 +23,10 @@ use daemon_protocol::{
     ControlCommand, ControlError, ControlErrorKind, ControlMessage, ControlReply, ControlRequest,
     REQUEST_MAX, ResponseBody, VERSION,
 };
-use daemon_sys::socketfile::{SocketFile, SocketPath};
+use daemon_sys::ownfile::OwnFile;
+use daemon_sys::socketfile::SocketFile;
 use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{Either, select};
 use slog::{Logger, info, warn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,8 +66,10 @@ pub(crate) trait ControlTarget: Clone + 'static {
 /// The control socket of a running daemon.
 #[derive(Debug)]
 pub(crate) struct ControlServer {
-    path: SocketPath,
+    file: OwnFile,
     serving: JoinHandle<()>,
+    /// Replaces the listener.
+    listeners: UnboundedSender<UnixListener>,
     clients: ConnectedClients,
     answers: Rc<Answers>,
     log: Logger,
@@ -72,23 +78,25 @@ pub(crate) struct ControlServer {
 /// A control socket before the daemon's actor has started. The runtime already watches the socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    path: SocketPath,
+    file: OwnFile,
     listener: UnixListener,
 }
 
 impl ControlSocket {
     pub(crate) fn open(socket: SocketFile) -> io::Result<Self> {
-        let (listener, path) = socket.into_parts();
-        Ok(ControlSocket { path, listener: UnixListener::from_std(listener.into())? })
+        let (listener, file) = socket.into_parts();
+        Ok(ControlSocket { file, listener: UnixListener::from_std(listener.into())? })
     }
 
     /// Starts to serve clients, in the System of this thread.
     pub(crate) fn serve(self, daemon: impl ControlTarget, log: Logger) -> ControlServer {
-        let ControlSocket { path, listener } = self;
+        let ControlSocket { file, listener } = self;
         let (clients, answers) = (ConnectedClients::default(), Rc::<Answers>::default());
         let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
-        let serving = actix_rt::spawn(accept(listener, handler, clients.clone(), log.clone()));
-        ControlServer { path, serving, clients, answers, log }
+        let (listeners, replaced) = unbounded();
+        let serving =
+            actix_rt::spawn(accept(listener, replaced, handler, clients.clone(), log.clone()));
+        ControlServer { file, serving, listeners, clients, answers, log }
     }
 }
 
@@ -96,7 +104,35 @@ impl ControlServer {
     /// Returns the line about the control socket for the output of the message `Peek`.
     pub(crate) fn peek(&self) -> String {
         let clients = self.clients.len();
-        format!("Control socket: {}, {clients} clients", self.path.path().display())
+        format!("Control socket: {}, {clients} clients", self.file.path().display())
+    }
+
+    /// Returns the file of the socket.
+    pub(crate) fn file(&self) -> &OwnFile {
+        &self.file
+    }
+
+    /// Makes sure that the path leads to the socket. If the socket was removed, binds a new one.
+    /// Connected clients, and those that wait for the former socket, are still served. Returns
+    /// whether this was necessary.
+    ///
+    /// # Errors
+    ///
+    /// If something else than an abandoned socket has the path, or if the daemon's user may not
+    /// create it.
+    pub(crate) fn restore(&mut self) -> Result<bool, daemon_sys::Error> {
+        if self.file.is_in_place() {
+            return Ok(false);
+        }
+        let path = self.file.path().to_owned();
+        let (listener, file) = SocketFile::claim(&path, None)?.into_parts();
+        let listener = UnixListener::from_std(listener.into()).map_err(|error| {
+            daemon_sys::Error::os(format!("watch socket {}", path.display()), error)
+        })?;
+        // The task ends only when this server is closed.
+        let _ = self.listeners.unbounded_send(listener);
+        self.file = file;
+        Ok(true)
     }
 
     /// Completes when no response is in progress and all subscribers have received the last event.
@@ -105,13 +141,13 @@ impl ControlServer {
         async move { answers.wait().await }
     }
 
-    /// Closes all connections, and removes the socket.
+    /// Removes the socket, and closes all connections.
     pub(crate) fn close(self) {
-        self.serving.abort();
-        if let Err(error) = self.path.release() {
+        if let Err(error) = self.file.remove() {
             // The next launch replaces the socket.
             info!(self.log, "cannot remove the control socket"; "error" => %error);
         }
+        self.serving.abort();
     }
 }
 
@@ -151,8 +187,34 @@ struct AcceptLog {
     failed: LogThrottle,
 }
 
+/// What the task that accepts clients waits for.
+enum Arrival {
+    Client(io::Result<UnixStream>),
+    /// Another listener, which replaces the present one.
+    Listener(UnixListener),
+}
+
+/// Waits for the next client, or for a new listener if no client is waiting.
+async fn next_arrival(
+    listener: &UnixListener,
+    replaced: &mut UnboundedReceiver<UnixListener>,
+) -> Arrival {
+    poll_fn(|context| {
+        if let Poll::Ready(accepted) = listener.poll_accept(context) {
+            return Poll::Ready(Arrival::Client(accepted.map(|(stream, _nameless)| stream)));
+        }
+        match replaced.poll_next_unpin(context) {
+            Poll::Ready(Some(listener)) => Poll::Ready(Arrival::Listener(listener)),
+            // The server is being closed.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 async fn accept<T: ControlTarget>(
-    listener: UnixListener,
+    mut listener: UnixListener,
+    mut replaced: UnboundedReceiver<UnixListener>,
     handler: ControlHandler<T>,
     connected: ConnectedClients,
     log: Logger,
@@ -161,9 +223,13 @@ async fn accept<T: ControlTarget>(
     let mut tasks = JoinSet::new();
     let mut throttles = AcceptLog::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _nameless)) => stream,
-            Err(error) => {
+        let stream = match next_arrival(&listener, &mut replaced).await {
+            Arrival::Client(Ok(stream)) => stream,
+            Arrival::Listener(new) => {
+                listener = new;
+                continue;
+            }
+            Arrival::Client(Err(error)) => {
                 if throttles.failed.should_log(now()) {
                     warn!(log, "cannot accept on the control socket"; "error" => %error);
                 }

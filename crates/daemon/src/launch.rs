@@ -195,7 +195,7 @@ pub(crate) fn launch<P: Program>(
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
-    let confinement = confine_children(&settings, rules.kind())?;
+    let confinement = confine_children(&settings, rules.kind(), privileges.as_ref())?;
     let mut files = OpenFiles::open(&settings, privileges.as_ref())?;
     let mut own = ParentResources { pidfile: files.pidfile.take(), ..ParentResources::default() };
     if settings.detach {
@@ -227,6 +227,7 @@ pub(crate) fn launch<P: Program>(
 fn confine_children(
     settings: &DaemonSettings,
     model: ModelKind,
+    privileges: Option<&Privileges>,
 ) -> Result<Confinement, DaemonError> {
     let traceable = settings.permits_tracing_of_children() && privileges::supports_traceable();
     #[cfg(feature = "sandbox")]
@@ -245,11 +246,11 @@ fn confine_children(
             if let Some(program) = std::env::current_exe().ok().filter(|path| path.exists()) {
                 sandbox = sandbox.read(program);
             }
-            Some(sandbox.prepare()?)
+            Some(sandbox.prepare(privileges)?)
         }
     };
     #[cfg(not(feature = "sandbox"))]
-    let _ = model;
+    let _ = (model, privileges);
     Ok(Confinement {
         traceable,
         #[cfg(feature = "sandbox")]
@@ -343,7 +344,10 @@ fn set_up_process(
         None => {}
     }
     if let Some(workdir) = &settings.workdir {
-        limits::change_dir(workdir)?;
+        match privileges {
+            Some(user) => limits::change_dir_for(workdir, user)?,
+            None => limits::change_dir(workdir)?,
+        }
     }
     if let Some(control) = &files.control {
         own.control = Some(SocketFile::claim(control, privileges)?);

@@ -2,6 +2,7 @@
 //! supervisor's effects into broadcasts, log records and answers.
 
 mod effects;
+mod files;
 mod handlers;
 mod oom_kills;
 mod operator;
@@ -10,7 +11,7 @@ mod process_control;
 use std::os::fd::AsFd;
 
 use actix::{Actor, Addr, AsyncContext, Context, Message, SpawnHandle, StreamHandler};
-use daemon_core::{ArmResult, MonotonicTime};
+use daemon_core::{ArmResult, LogThrottle, MonotonicTime};
 use daemon_forkserver::{Transfer, now};
 use daemon_service::ServiceActor;
 use daemon_sys::detach::ReadinessNotifier;
@@ -67,6 +68,8 @@ pub struct DaemonActor<R: Transfer> {
     on_hup: OnHup,
     readiness: Option<ReadinessNotifier>,
     pidfile: Option<PidFile>,
+    /// Limits the records about files that were removed.
+    files_log: LogThrottle,
     supervisor: Supervisor<R>,
     processes: Processes<R>,
     events: Events,
@@ -100,6 +103,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 on_hup: parent.on_hup,
                 readiness: parent.readiness,
                 pidfile: parent.pidfile,
+                files_log: LogThrottle::default(),
                 supervisor: parent.supervisor,
                 processes: parent.processes,
                 events: Events::default(),

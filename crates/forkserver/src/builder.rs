@@ -114,10 +114,9 @@ impl ForkServerBuilder {
         let mask = block_all()?;
         match fork()? {
             ForkResult::Parent(pid) => {
-                drop((far, memory));
-                drop(mask);
+                drop((far, mask));
                 let channel = Channel::new(near, PARENT_LIMITS);
-                ForkServer::new(pid, channel, scoreboard, wakeup, self.request_limit)
+                ForkServer::new(pid, channel, scoreboard, memory, wakeup, self.request_limit)
                     .wait_until_ready()
                     .map(|fork_server| (fork_server, program))
             }

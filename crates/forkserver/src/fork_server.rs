@@ -7,10 +7,14 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{ChildId, Exit, Scoreboard, ScoreboardReader, SlotEntry, SlotNumber, Status};
+use daemon_core::{
+    ChildId, Exit, Scoreboard, ScoreboardLine, ScoreboardReader, SlotEntry, SlotNumber, Status,
+};
 use daemon_sys::clock::now;
+use daemon_sys::ownfile::OwnFile;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::shared::SharedMemory;
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
@@ -114,6 +118,7 @@ pub struct ForkServer<R> {
     pid: Pid,
     channel: Channel<OwnedFd>,
     scoreboard: Scoreboard,
+    board_file: Option<OwnFile>,
     wakeup: Wakeup,
     request_limit: usize,
     free: BinaryHeap<Reverse<u32>>,
@@ -136,6 +141,7 @@ impl<R: Transfer> ForkServer<R> {
         pid: Pid,
         channel: Channel<OwnedFd>,
         scoreboard: Scoreboard,
+        memory: SharedMemory<ScoreboardLine>,
         wakeup: Wakeup,
         request_limit: usize,
     ) -> Self {
@@ -144,6 +150,7 @@ impl<R: Transfer> ForkServer<R> {
             pid,
             channel,
             scoreboard,
+            board_file: memory.file().cloned(),
             wakeup,
             request_limit,
             free: (0..slots).map(Reverse).collect(),
@@ -486,6 +493,12 @@ impl<R: Transfer> ForkServer<R> {
     #[must_use]
     pub fn scoreboard(&self) -> &Scoreboard {
         &self.scoreboard
+    }
+
+    /// Returns the file of the scoreboard, if it is in a file.
+    #[must_use]
+    pub fn board_file(&self) -> Option<&OwnFile> {
+        self.board_file.as_ref()
     }
 
     /// Returns the parent's read-only view of the scoreboard, see [`Scoreboard::view`].

@@ -71,10 +71,12 @@ pub enum Error {
     },
     /// A file that is not a socket exists at the socket's path. This crate does not remove such a
     /// file.
-    #[error("cannot bind socket {}: the existing file is not a socket", .path.display())]
+    #[error("cannot bind socket {}: it is {found}, not a socket; remove it", .path.display())]
     NotASocket {
         /// The path of the file.
         path: PathBuf,
+        /// What the file is, for example `a FIFO of uid 33`.
+        found: String,
     },
     /// The check after dropping privileges failed, so the process must exit.
     #[error("cannot drop privileges permanently: {reason}")]

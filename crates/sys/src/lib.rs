@@ -47,6 +47,7 @@
 //! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
 //! | `trace` (with the feature of this name, on by default) | backtraces of other processes |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`ownfile`] | whether a path still leads to a file that this process has made |
 //! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
 //! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
 //! | [`error`] | the error type |
@@ -65,12 +66,13 @@ pub mod limits;
 pub mod link;
 pub mod listen;
 pub mod memfd;
+pub mod ownfile;
 pub mod pidfd;
 pub mod pidfile;
+mod place;
 pub mod poll;
 pub mod privileges;
 pub mod process;
-mod protected;
 pub mod reap;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -7,6 +7,8 @@ use nix::sys::resource::{self, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
+use crate::place::{Place, Trust};
+use crate::privileges::{Privileges, act_as};
 
 /// The value that means "no limit" in [`set_limit`] and [`open_files_limit`].
 pub const UNLIMITED: u64 = u64::MAX;
@@ -64,6 +66,27 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     std::env::set_current_dir(path)
         .map_err(|error| Error::os(format!("change to directory {}", path.display()), error))
+}
+
+/// Changes the working directory for a daemon that will run as this user.
+///
+/// The directory is entered with the user's permissions. If the user may not enter it, it is entered
+/// with this process's permissions, but only if the user can replace no part of its path.
+///
+/// # Errors
+///
+/// As for [`change_dir`].
+pub fn change_dir_for(path: impl AsRef<Path>, user: &Privileges) -> Result<()> {
+    let path = path.as_ref();
+    match act_as(user, || change_dir(path))? {
+        Err(denied) if denied.raw_os_error() == Some(libc::EACCES) => {
+            match Place::find(path, Trust::NotThisUser(user)) {
+                Ok(place) if place.is_protected() => change_dir(path),
+                Ok(_) | Err(_) => Err(denied),
+            }
+        }
+        entered => entered,
+    }
 }
 
 /// Sets a limit of this process and of the processes that it forks. The `soft` limit is enforced

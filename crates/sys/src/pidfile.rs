@@ -3,17 +3,19 @@
 //! Only the lock decides whether a daemon is running. The system releases the lock when its holder
 //! exits for any reason, so a stale file does not prevent a start.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
+use crate::ownfile::OwnFile;
+use crate::place::{Entry, FileKind, Place, Trust};
 use crate::privileges::{Privileges, act_as};
 use crate::process::Pid;
-use crate::protected;
 
 /// A pid file that this process has locked.
 ///
@@ -23,7 +25,7 @@ use crate::protected;
 /// last copy releases the lock but does not remove the file.
 #[derive(Debug)]
 pub struct PidFile {
-    path: PathBuf,
+    own: OwnFile,
     file: File,
 }
 
@@ -40,18 +42,18 @@ impl PidFile {
     /// As for [`claim`](PidFile::claim).
     pub fn claim_for(path: impl AsRef<Path>, user: &Privileges) -> Result<PidFile> {
         let given = path.as_ref();
-        let protected = protected::is_protected_from(given, user)
-            .map_err(|error| Error::os(format!("claim pid file {}", given.display()), error))?;
-        if protected { PidFile::claim(given) } else { act_as(user, || PidFile::claim(given))? }
+        match Place::find(given, Trust::NotThisUser(user)) {
+            Ok(place) if place.is_protected() => PidFile::claim(given),
+            Ok(_) | Err(_) => act_as(user, || PidFile::claim(given))?,
+        }
     }
 
     /// Opens and locks the file. It has mode 0600, because every user who may read a file may also
     /// lock it. The contents do not change until [`write`](PidFile::write) is called.
     ///
-    /// Claim the pid file before detaching, so that an error is printed to the terminal. Symbolic
-    /// links are not followed, because in a directory that other users can write to, a link could
-    /// make root write to any file. For the same reason a file that belongs to another user, has
-    /// other names (hard links), or is not a regular file is refused.
+    /// Claim the pid file before detaching, so that an error is printed to the terminal. A file that
+    /// belongs to another user, has other names (hard links), or is not a regular file is refused,
+    /// and so is a symbolic link that another user could have put there.
     ///
     /// # Errors
     ///
@@ -62,8 +64,7 @@ impl PidFile {
         let action = || format!("claim pid file {}", given.display());
         let path = std::path::absolute(given).map_err(|error| Error::os(action(), error))?;
         loop {
-            let mut file = open(&path).map_err(|error| Error::os(action(), error))?;
-            make_own(&file).map_err(|error| Error::os(action(), error))?;
+            let (mut file, own) = open(&path).map_err(|error| Error::os(action(), error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -73,9 +74,8 @@ impl PidFile {
                 Err(TryLockError::Error(error)) => return Err(Error::os(action(), error)),
             }
             // The previous holder may have removed the file between the open and the lock.
-            let claimed = PidFile { path: path.clone(), file };
-            if claimed.is_in_place() {
-                return Ok(claimed);
+            if own.is_in_place() {
+                return Ok(PidFile { own, file });
             }
         }
     }
@@ -92,8 +92,38 @@ impl PidFile {
             self.file.set_len(line.len() as u64)
         };
         write().map_err(|error| {
-            Error::os(format!("write pid {pid} to {}", self.path.display()), error)
+            Error::os(format!("write pid {pid} to {}", self.own.path().display()), error)
         })
+    }
+
+    /// Returns the path of the file, and whether the path leads to it.
+    #[must_use]
+    pub fn own_file(&self) -> &OwnFile {
+        &self.own
+    }
+
+    /// Makes sure that the path leads to the locked file, and that the file contains this pid. If
+    /// the file was removed, or replaced by a file of the same user that no process has locked,
+    /// claims the path again. Returns whether anything had to be done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`claim`](PidFile::claim) and [`write`](PidFile::write). The lock on the previous file
+    /// is then kept.
+    pub fn restore(&mut self, pid: Pid) -> Result<bool> {
+        if !self.own.is_in_place() {
+            *self = PidFile::claim(self.own.path())?;
+        } else if self.pid() == Some(pid) {
+            return Ok(false);
+        }
+        self.write(pid)?;
+        Ok(true)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let mut bytes = [0; PID_MAX];
+        let length = self.file.read_at(&mut bytes, 0).ok()?;
+        parse_pid(&bytes[..length])
     }
 
     /// Removes the file. Call this method when the daemon exits. If the file cannot be removed, for
@@ -104,10 +134,10 @@ impl PidFile {
     ///
     /// If the file cannot be truncated either.
     pub fn release(self) -> Result<()> {
-        if !self.is_in_place() || fs::remove_file(&self.path).is_ok() {
+        if self.own.remove().is_ok() {
             return Ok(());
         }
-        let action = || format!("truncate pid file {}", self.path.display());
+        let action = || format!("truncate pid file {}", self.own.path().display());
         self.file.set_len(0).map_err(|error| Error::os(action(), error))
     }
 
@@ -115,45 +145,41 @@ impl PidFile {
     pub fn close(self) {
         drop(self);
     }
-
-    fn is_in_place(&self) -> bool {
-        let identity = |file: fs::Metadata| (file.dev(), file.ino());
-        match (fs::symlink_metadata(&self.path), self.file.metadata()) {
-            (Ok(at_path), Ok(open)) => identity(at_path) == identity(open),
-            (Err(_), _) | (_, Err(_)) => false,
-        }
-    }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK).open(path)
-}
-
-/// Refuses a file that other users can change, and makes the file inaccessible to other users.
-fn make_own(file: &File) -> io::Result<()> {
-    let found = file.metadata()?;
-    let refuse = |reason: String| Err(io::Error::other(reason));
-    if !found.is_file() {
-        return refuse("it is not a regular file".into());
+/// Opens a file that other users cannot change, and makes it inaccessible to them.
+fn open(path: &Path) -> io::Result<(File, OwnFile)> {
+    let place = Place::find(path, Trust::Own)?;
+    let refuse =
+        |entry: Entry, why: &str| Err(io::Error::other(format!("it is {entry}{why}; remove it")));
+    // Opening another kind of file can have an effect.
+    if let Some(entry) = place.entry()?
+        && entry.kind != FileKind::Regular
+    {
+        return refuse(entry, "");
     }
-    if found.uid() != geteuid().as_raw() {
-        return refuse(format!("it belongs to user {}; remove it first", found.uid()));
+    let file = place.open(OFlag::O_RDWR | OFlag::O_CREAT, 0o600)?;
+    let entry = Entry::of(&file)?;
+    if entry.kind != FileKind::Regular || entry.uid != geteuid().as_raw() {
+        return refuse(entry, "");
     }
     // A file that the previous holder has just removed has no name.
-    if found.nlink() > 1 {
-        return refuse(format!("it has {} names (hard links)", found.nlink()));
+    if entry.names > 1 {
+        return refuse(entry, &format!(" with {} names (hard links)", entry.names));
     }
-    if found.mode() & 0o077 != 0 {
+    if entry.mode & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
     }
-    Ok(())
+    let own = OwnFile::new(path, &entry);
+    Ok((file, own))
 }
+
+/// The longest contents of a pid file that are read.
+const PID_MAX: usize = 32;
 
 fn read_pid(file: &mut File) -> Option<Pid> {
     let mut bytes = Vec::new();
-    file.take(32).read_to_end(&mut bytes).ok()?;
+    file.take(PID_MAX as u64).read_to_end(&mut bytes).ok()?;
     parse_pid(&bytes)
 }
 
@@ -164,6 +190,8 @@ pub(crate) fn parse_pid(bytes: &[u8]) -> Option<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::process::this_pid;
 
@@ -221,10 +249,15 @@ mod tests {
         fs::write(&precious, "12").expect("written");
         fs::hard_link(&precious, &path).expect("linked");
         let refused = PidFile::claim(&path).expect_err("refused").to_string();
-        assert!(refused.ends_with(": it has 2 names (hard links)"), "{refused}");
+        assert!(refused.ends_with(" with 2 names (hard links); remove it"), "{refused}");
         assert_eq!(fs::read_to_string(&precious).expect("the file exists"), "12");
         let refused = PidFile::claim("/dev/null").expect_err("refused").to_string();
-        assert_eq!(refused, "cannot claim pid file /dev/null: it is not a regular file");
+        let expected =
+            "cannot claim pid file /dev/null: it is a character device of uid 0; remove it";
+        assert_eq!(refused, expected);
+        for path in ["/dev/stdin", "/dev/fd/0"] {
+            PidFile::claim(path).expect_err("refused");
+        }
     }
 
     #[test]
@@ -243,5 +276,28 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("precious"), &path).expect("linked");
         PidFile::claim(&path).expect_err("refused");
         assert!(!dir.path().join("precious").exists());
+    }
+
+    #[test]
+    fn a_removed_or_replaced_file_is_restored_unless_another_process_has_claimed_it() {
+        let (_dir, path) = pid_path();
+        let mut ours = PidFile::claim(&path).expect("claimed");
+        ours.write(this_pid()).expect("written");
+        assert!(!ours.restore(this_pid()).expect("in place"));
+        fs::write(&path, "1\n").expect("written");
+        assert!(ours.restore(this_pid()).expect("written again"));
+        fs::remove_file(&path).expect("the file exists");
+        assert!(ours.restore(this_pid()).expect("restored"));
+        fs::remove_file(&path).expect("the file exists");
+        fs::write(&path, "1\n").expect("written");
+        assert!(ours.restore(this_pid()).expect("restored"));
+        assert_eq!(read_pid(&mut File::open(&path).expect("opened")), Some(this_pid()));
+        PidFile::claim(&path).expect_err("locked");
+        fs::remove_file(&path).expect("the file exists");
+        let _other = PidFile::claim(&path).expect("claimed");
+        let error = ours.restore(this_pid()).expect_err("refused");
+        assert!(matches!(error, Error::AlreadyRunning { .. }), "{error}");
+        ours.release().expect("nothing to do");
+        assert!(path.exists());
     }
 }

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::privileges::Privileges;
 
 pub use platform::PreparedSandbox;
 
@@ -106,14 +107,16 @@ impl Sandbox {
     }
 
     /// Opens the paths and compiles the rules, so that entering the sandbox takes three system
-    /// calls. Restricts nothing yet.
+    /// calls. Restricts nothing yet. `user` is the user to whom the process will change, if any.
     ///
     /// # Errors
     ///
-    /// If a path does not exist, or if the system does not support a restriction and the sandbox is
-    /// not [`best_effort`](Sandbox::best_effort).
-    pub fn prepare(&self) -> Result<PreparedSandbox> {
-        platform::prepare(self)
+    /// If a path does not exist or contains a symbolic link that this user, or another user than
+    /// root and that of this process, can change: a process in the sandbox could otherwise extend
+    /// the next sandbox. Or if the system does not support a restriction and the sandbox is not
+    /// [`best_effort`](Sandbox::best_effort).
+    pub fn prepare(&self, user: Option<&Privileges>) -> Result<PreparedSandbox> {
+        platform::prepare(self, user)
     }
 }
 
@@ -122,13 +125,17 @@ impl Sandbox {
 mod platform {
     use super::Sandbox;
     use crate::error::{Error, Result};
+    use crate::privileges::Privileges;
 
     /// A sandbox that a process can enter.
     #[derive(Debug)]
     #[must_use = "the sandbox has no effect until a process enters it"]
     pub struct PreparedSandbox(());
 
-    pub(super) fn prepare(sandbox: &Sandbox) -> Result<PreparedSandbox> {
+    pub(super) fn prepare(
+        sandbox: &Sandbox,
+        _user: Option<&Privileges>,
+    ) -> Result<PreparedSandbox> {
         if sandbox.best_effort {
             return Ok(PreparedSandbox(()));
         }
@@ -151,12 +158,10 @@ mod platform {
 #[cfg(all(target_os = "linux", not(fallback)))]
 mod platform {
     use std::collections::BTreeMap;
-    use std::error::Error as _;
-    use std::fs;
     use std::io;
 
     use landlock::{
-        ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+        ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath,
         RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
         RulesetStatus, Scope,
     };
@@ -168,6 +173,8 @@ mod platform {
 
     use super::{FileAccess, Sandbox};
     use crate::error::{Error, Result};
+    use crate::place::{self, FileKind, Trust};
+    use crate::privileges::Privileges;
 
     /// The first version that restricts truncation, without which every file could be emptied.
     const FILES: ABI = ABI::V3;
@@ -181,9 +188,9 @@ mod platform {
         best_effort: bool,
     }
 
-    pub(super) fn prepare(sandbox: &Sandbox) -> Result<PreparedSandbox> {
+    pub(super) fn prepare(sandbox: &Sandbox, user: Option<&Privileges>) -> Result<PreparedSandbox> {
         Ok(PreparedSandbox {
-            ruleset: ruleset(sandbox)?,
+            ruleset: ruleset(sandbox, user)?,
             filter: filter(sandbox)?,
             best_effort: sandbox.best_effort,
         })
@@ -230,7 +237,8 @@ mod platform {
         Error::os("prepare the sandbox", io::Error::other(reason))
     }
 
-    fn ruleset(sandbox: &Sandbox) -> Result<RulesetCreated> {
+    fn ruleset(sandbox: &Sandbox, user: Option<&Privileges>) -> Result<RulesetCreated> {
+        let trust = user.map_or(Trust::Own, Trust::NotThisUser);
         let level = match sandbox.best_effort {
             false => CompatLevel::HardRequirement,
             true => CompatLevel::BestEffort,
@@ -256,13 +264,10 @@ mod platform {
         let mut rules = rules.create().map_err(broken)?.set_compatibility(CompatLevel::BestEffort);
         for (path, access) in &sandbox.paths {
             let action = || format!("prepare the sandbox: open {}", path.display());
-            let found = fs::metadata(path).map_err(|error| Error::os(action(), error))?;
-            let opened = PathFd::new(path).map_err(|error| match error.source() {
-                Some(source) => Error::os(action(), io::Error::other(source.to_string())),
-                None => Error::os(action(), other(&error)),
-            })?;
+            let (opened, found) =
+                place::open_path(path, trust).map_err(|error| Error::os(action(), error))?;
             let mut access = access.rights();
-            if !found.is_dir() {
+            if found.kind != FileKind::Directory {
                 access &= AccessFs::from_file(ABI::V5);
             }
             rules = rules.add_rule(PathBeneath::new(opened, access)).map_err(broken)?;
@@ -359,7 +364,7 @@ mod platform {
         #[test]
         fn a_missing_path_is_refused_with_its_name() {
             let missing =
-                Sandbox::new().read("/no/such").prepare().expect_err("refused").to_string();
+                Sandbox::new().read("/no/such").prepare(None).expect_err("refused").to_string();
             assert!(
                 missing.starts_with("cannot prepare the sandbox: open /no/such: no such file")
                     || missing.contains("best_effort"),

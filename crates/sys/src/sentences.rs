@@ -24,7 +24,10 @@ sentences! {
         NoPrimaryGroup { user: "3999999".to_owned() },
         AlreadyRunning { file: PathBuf::from("/run/x.pid"), pid: Pid::from_raw(12) },
         SocketInUse { path: PathBuf::from("/run/x.sock") },
-        NotASocket { path: PathBuf::from("/run/x.sock") },
+        NotASocket {
+            path: PathBuf::from("/run/x.sock"),
+            found: "a FIFO of uid 33".to_owned(),
+        },
         PrivilegesNotDropped { reason: "setuid(0) still succeeds".to_owned() },
         ParentExited { expected: Pid::from_raw(12).unwrap() },
         Layout {

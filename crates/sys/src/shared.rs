@@ -5,17 +5,20 @@
 //! which happens once for each restart of the daemon.
 
 use std::ffi::c_void;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::ptr::NonNull;
 
 use libc::c_int;
+use nix::fcntl::OFlag;
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Result};
+use crate::ownfile::OwnFile;
+use crate::place::{Entry, FileKind, Place, Trust};
 use crate::process::this_pid;
 
 mod truncation;
@@ -46,6 +49,8 @@ pub struct SharedMemory<T: 'static> {
     values: &'static [T],
     /// The memory as a file from which no writable mapping can be made, if the system has that.
     backing: Option<OwnedFd>,
+    /// The path of the file, if it has one.
+    file: Option<OwnFile>,
 }
 
 impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
@@ -64,7 +69,7 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
         let (start, backing) = start.map_err(|error| map_error(object, length, error))?;
         // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
         let values = unsafe { values(start, count) };
-        Ok(SharedMemory { values, backing })
+        Ok(SharedMemory { values, backing, file: None })
     }
 
     /// Maps `count` zeroed values in a file, as [`in_file`](fn@in_file) does.
@@ -76,21 +81,21 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
         let path = path.as_ref();
         let object = path.display().to_string();
         let length = length_of::<T>(count, &object)?;
-        let temporary = temporary_path(path);
-        let created = create(&temporary, path, length);
-        if created.is_err() {
-            // The temporary file might not exist. The error of `create` is returned below.
-            let _ = fs::remove_file(&temporary);
-        }
-        let (file, read_only) =
-            created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
+        let (file, read_only, own) = create(path, length)
+            .map_err(|error| Error::os(format!("write shared file {object}"), error))?;
         let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
             .map_err(|error| map_error(&object, length, error))?;
         truncation::survive(file, start, length)
             .map_err(|error| map_error(&object, length, error))?;
         // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
         let values = unsafe { values(start, count) };
-        Ok(SharedMemory { values, backing: Some(read_only.into()) })
+        Ok(SharedMemory { values, backing: Some(read_only.into()), file: Some(own) })
+    }
+
+    /// Returns the file in which the values are, if they are in a file.
+    #[must_use]
+    pub fn file(&self) -> Option<&OwnFile> {
+        self.file.as_ref()
     }
 
     /// Returns the values.
@@ -230,24 +235,39 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
     Ok(unsafe { values(start, count) })
 }
 
-/// Creates the file. Returns it opened for writing, and once more for reading only.
-fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<(File, File)> {
+/// Creates the file. Returns it opened for writing, once more for reading only, and its path.
+fn create(path: &Path, length: usize) -> io::Result<(File, File, OwnFile)> {
+    let path = std::path::absolute(path)?;
+    let place = Place::find(&path, Trust::Own)?;
+    if let Some(entry) = place.entry()?
+        && entry.kind != FileKind::Regular
+    {
+        return Err(io::Error::other(format!("it is {entry}; remove it")));
+    }
+    let temporary = place.sibling(&format!(".{}.new", this_pid()))?;
     // An earlier process with the same pid may have left the file behind when it was killed.
-    let _ = fs::remove_file(temporary);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(temporary)?;
-    // Setting only the length would allocate no disk blocks. On a full disk, a write through the
-    // mapping would then kill the process (SIGBUS, mmap(2)).
-    io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
-    let read_only = File::open(temporary)?;
-    fs::rename(temporary, path)?;
-    Ok((file, read_only))
-}
-
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", this_pid()));
-    PathBuf::from(name)
+    let _ = temporary.remove();
+    let mut file = temporary.create(OFlag::O_RDWR, 0o600)?;
+    let mut fill = || {
+        // Setting only the length would allocate no disk blocks. On a full disk, a write through
+        // the mapping would then kill the process (SIGBUS, mmap(2)).
+        io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
+        let read_only = temporary.open(OFlag::O_RDONLY, 0)?;
+        let entry = Entry::of(&file)?;
+        if Entry::of(&read_only)?.identity != entry.identity {
+            return Err(io::Error::other("another process has replaced the new file"));
+        }
+        temporary.rename_to(&place)?;
+        Ok((read_only, OwnFile::new(&path, &entry)))
+    };
+    match fill() {
+        Ok((read_only, own)) => Ok((file, read_only, own)),
+        Err(error) => {
+            // The error that is returned says more than one of the removal.
+            let _ = temporary.remove();
+            Err(error)
+        }
+    }
 }
 
 fn length_of<T>(count: usize, object: &str) -> Result<usize> {
@@ -339,6 +359,7 @@ mod platform {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 

@@ -3,27 +3,21 @@
 //! A socket that a dead process left behind is replaced. The path counts as in use only if a
 //! process is listening on the socket. Files that are not sockets are never removed.
 
-use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::error::{Error, Result};
-use crate::limits::umask;
+use crate::ownfile::OwnFile;
+use crate::place::{FileKind, Place, Trust};
 use crate::privileges::{Privileges, act_as};
-use crate::protected;
 
 /// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
 /// Linux, without the final zero byte.
 pub const SOCKET_PATH_MAX: usize = 107;
-
-/// The umask for a socket that is accessible to its owner only. The mode of a new socket is 0777,
-/// reduced by the umask.
-const OWNER_ONLY: u32 = 0o177;
 
 /// A listening Unix socket and its path.
 ///
@@ -33,14 +27,7 @@ const OWNER_ONLY: u32 = 0o177;
 #[derive(Debug)]
 pub struct SocketFile {
     listener: UnixListener,
-    path: SocketPath,
-}
-
-/// The path of a bound socket, and the identity of its file.
-#[derive(Debug)]
-pub struct SocketPath {
-    path: PathBuf,
-    identity: (u64, u64),
+    file: OwnFile,
 }
 
 impl SocketFile {
@@ -52,9 +39,9 @@ impl SocketFile {
     /// its owner is changed. This happens only if the user cannot replace the socket or one of its
     /// directories, because otherwise the user could get any other file instead.
     ///
-    /// This function changes the process's umask during the bind, so call it while the process has
-    /// only one thread. It does not prevent two processes from replacing the same socket at the
-    /// same time. To prevent this, use a [`PidFile`](crate::pidfile::PidFile).
+    /// On systems other than Linux this function changes the process's umask during the bind, which
+    /// other threads must not rely on. It does not prevent two processes from replacing the same
+    /// socket at the same time. To prevent this, use a [`PidFile`](crate::pidfile::PidFile).
     ///
     /// # Errors
     ///
@@ -70,101 +57,67 @@ impl SocketFile {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => error,
             bound => return bound,
         };
-        match protected::is_protected_from(path, owner) {
-            Ok(true) => SocketFile::bind(path, Some(owner)),
-            Ok(false) | Err(_) => Err(denied),
+        match Place::find(path, Trust::NotThisUser(owner)) {
+            Ok(place) if place.is_protected() => SocketFile::bind(path, Some(owner)),
+            Ok(_) | Err(_) => Err(denied),
         }
     }
 
     fn bind(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
-        let action = || format!("bind socket {}", path.display());
-        remove_if_dead(path)?;
-        let previous = umask(OWNER_ONLY);
-        let bound = UnixListener::bind(path);
-        umask(previous);
-        let listener = bound.map_err(|error| Error::os(action(), error))?;
+        let action = |error| Error::os(format!("bind socket {}", path.display()), error);
+        let place = Place::find(path, Trust::Own).map_err(action)?;
+        remove_if_dead(path, &place)?;
+        let listener = platform::bind_for_owner(path).map_err(action)?;
         let ready = || {
             if let Some(owner) = owner {
-                lchown(path, Some(owner.user.uid), Some(owner.group.gid))?;
+                place.give_to(owner)?;
             }
             listener.set_nonblocking(true)?;
-            fs::symlink_metadata(path)
+            match place.entry()? {
+                Some(bound) if bound.kind == FileKind::Socket => Ok(OwnFile::new(path, &bound)),
+                _ => Err(io::Error::other("its directory has just been replaced")),
+            }
         };
         match ready() {
-            Ok(file) => {
-                let path = SocketPath { path: path.to_owned(), identity: identity(&file) };
-                Ok(SocketFile { listener, path })
-            }
+            Ok(file) => Ok(SocketFile { listener, file }),
             Err(error) => {
                 // This process has just created the file, so it cannot be another process's socket.
-                let _ = fs::remove_file(path);
-                Err(Error::os(action(), error))
+                let _ = place.remove();
+                Err(action(error))
             }
         }
     }
 
-    /// Returns the nonblocking listener and its path.
+    /// Returns the nonblocking listener and its file.
     #[must_use]
-    pub fn into_parts(self) -> (OwnedFd, SocketPath) {
-        (self.listener.into(), self.path)
+    pub fn into_parts(self) -> (OwnedFd, OwnFile) {
+        (self.listener.into(), self.file)
     }
 
-    /// Closes the listener and removes the socket file as [`SocketPath::release`] does.
+    /// Removes the socket file as [`OwnFile::remove`] does, and closes the listener.
     ///
     /// # Errors
     ///
-    /// As [`SocketPath::release`].
+    /// As [`OwnFile::remove`].
     pub fn release(self) -> Result<()> {
-        self.path.release()
+        self.file.remove()
     }
-}
-
-impl SocketPath {
-    /// Returns the path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Removes the socket file. If another file has replaced the socket at the path, that file is
-    /// kept.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be removed, for example because its directory belongs to root, and the
-    /// process has dropped its privileges.
-    pub fn release(self) -> Result<()> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(existing) if identity(&existing) == self.identity => fs::remove_file(&self.path)
-                .map_err(|error| {
-                    Error::os(format!("remove socket {}", self.path.display()), error)
-                }),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-}
-
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
 }
 
 /// Removes a socket that no process is listening on.
-fn remove_if_dead(path: &Path) -> Result<()> {
-    let action = |action: &str| format!("{action} socket {}", path.display());
-    let existing = match fs::symlink_metadata(path) {
-        Ok(existing) => existing,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::os(action("check"), error)),
+fn remove_if_dead(path: &Path, place: &Place) -> Result<()> {
+    let action =
+        |action: &str, error| Error::os(format!("{action} socket {}", path.display()), error);
+    let Some(existing) = place.entry().map_err(|error| action("check", error))? else {
+        return Ok(());
     };
-    if !existing.file_type().is_socket() {
-        return Err(Error::NotASocket { path: path.to_owned() });
+    if existing.kind != FileKind::Socket {
+        return Err(Error::NotASocket { path: path.to_owned(), found: existing.to_string() });
     }
     match probe(path) {
-        ProbeResult::Dead => {
-            fs::remove_file(path).map_err(|error| Error::os(action("replace"), error))
-        }
+        ProbeResult::Dead => place.remove().map_err(|error| action("replace", error)),
         ProbeResult::Alive => Err(Error::SocketInUse { path: path.to_owned() }),
-        ProbeResult::Unknown(error) => Err(Error::os(action("connect to"), error)),
+        ProbeResult::Unknown(error) => Err(action("connect to", error)),
     }
 }
 
@@ -193,9 +146,56 @@ fn connect_nonblocking(path: &Path) -> io::Result<()> {
     Ok(connect(socket.as_raw_fd(), &address)?)
 }
 
+/// Sets the mode before the file exists. On Linux a new socket file has the mode of its socket.
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    };
+    use nix::sys::stat::{Mode, fchmod};
+
+    /// Binds a socket of mode 0600, less the umask.
+    pub(super) fn bind_for_owner(path: &Path) -> io::Result<UnixListener> {
+        let address = UnixAddr::new(path)?;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        bind(socket.as_raw_fd(), &address)?;
+        listen(&socket, Backlog::MAXALLOWABLE)?;
+        Ok(socket.into())
+    }
+}
+
+/// Sets the mode by the umask of the process.
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::io;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use crate::limits::umask;
+
+    /// Reduces the mode of a new socket to that of its owner.
+    const OWNER_ONLY: u32 = 0o177;
+
+    /// Binds a socket of mode 0600.
+    pub(super) fn bind_for_owner(path: &Path) -> io::Result<UnixListener> {
+        let previous = umask(OWNER_ONLY);
+        let bound = UnixListener::bind(path);
+        umask(previous);
+        bound
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     use super::*;
 

@@ -2,26 +2,41 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::error::{Error, Result};
+use crate::place::{Entry, FileKind, Location, Place, Trust};
 use crate::privileges::{Privileges, act_as};
-use crate::protected;
 
 /// A log file for standard output and error. It can be reopened after a log rotation has renamed
 /// it.
 ///
 /// The file is opened for appending, so concurrent writes of several processes do not overwrite
-/// each other.
+/// each other. Opening it never waits.
+///
+/// The path may lead to a regular file, to a device such as `/dev/null`, to a FIFO that a process
+/// reads, or to a descriptor of this process, such as `/dev/stderr`. The descriptor is then
+/// duplicated, and stays in use when the log is reopened. In a directory that users other than root
+/// and the user of this process can write to, the log must be a regular file with one name that
+/// belongs to this user, to root or to the owner of the directory, and symbolic links are refused.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
     file: File,
+    source: LogSource,
+}
+
+/// Whether a log can be opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogSource {
+    Path,
+    /// A descriptor that the launcher has passed.
+    Descriptor,
 }
 
 impl LogFile {
@@ -33,52 +48,38 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened. The error contains the absolute path.
+    /// If the file cannot be opened, or is refused. The error contains the absolute path.
     pub fn open(path: impl AsRef<Path>) -> Result<LogFile> {
-        let given = path.as_ref();
-        let path = std::path::absolute(given).map_err(|error| open_error(given, error))?;
-        let file = open(&path)?;
-        Ok(LogFile { path, file })
+        let path = absolute(path.as_ref())?;
+        let (file, source) = open(&path)?;
+        Ok(LogFile { path, file, source })
     }
 
     /// Opens the file for a daemon that will run as this user, so that the daemon can open it again
     /// after privileges are dropped.
     ///
-    /// The file is opened with the user's permissions. If the user may not open it, it is opened
-    /// with this process's permissions, and its owner and group are changed to the user's. This
-    /// happens only if the user cannot replace the file or one of its directories. Otherwise a
-    /// symbolic link that the user has created could give the user any file of the system.
+    /// The file is opened with the user's permissions. If the user may not open it and it does not
+    /// exist, it is created with this process's permissions, and given to the user. This happens
+    /// only if the user cannot replace the file or one of its directories. A file that exists is
+    /// never given away.
     ///
     /// To create a new file after a log rotation, the user also needs write permission for the
     /// log's directory.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, or its owner cannot be changed.
+    /// If the file cannot be opened or created, or is refused.
     pub fn open_for(path: impl AsRef<Path>, user: &Privileges) -> Result<LogFile> {
-        let given = path.as_ref();
-        let path = std::path::absolute(given).map_err(|error| open_error(given, error))?;
+        let path = absolute(path.as_ref())?;
         let opened = act_as(user, || open(&path))?;
-        match opened {
-            Ok(file) => return Ok(LogFile { path, file }),
-            Err(error) if !is_denied(&error) => return Err(error),
-            Err(_denied) => {}
-        }
-        let is_stream = STANDARD_STREAMS.iter().any(|stream| path == Path::new(stream));
-        let file = if is_stream {
-            open(&path)?
-        } else if protected::is_protected_from(&path, user).map_err(|e| open_error(&path, e))? {
-            open_without_links(&path).map_err(|error| open_error(&path, error))?
-        } else {
-            let reason = format!(
-                "user {} may not write it, and could replace it or one of its directories",
-                user.user.name
-            );
-            return Err(open_error(&path, io::Error::other(reason)));
+        let (file, source) = match opened {
+            Err(error) if is_denied(&error) => {
+                let created = create_for(&path, user).map_err(|error| open_error(&path, error))?;
+                (created, LogSource::Path)
+            }
+            opened => opened?,
         };
-        let log = LogFile { path, file };
-        log.chown(user)?;
-        Ok(log)
+        Ok(LogFile { path, file, source })
     }
 
     /// Returns the absolute path.
@@ -108,7 +109,7 @@ impl LogFile {
     ///
     /// If the new file cannot be opened. The old file then stays in use.
     pub fn reopen(&self) -> Result<()> {
-        let new = open(&self.path)?;
+        let Some(new) = self.open_again()? else { return Ok(()) };
         self.switch_to(&new).and_then(|()| redirect_to(&new)).map_err(|error| self.log_error(error))
     }
 
@@ -119,7 +120,7 @@ impl LogFile {
     ///
     /// If the new file cannot be opened. The old file then stays in use.
     pub fn reopen_without_redirect(&self) -> Result<()> {
-        let new = open(&self.path)?;
+        let Some(new) = self.open_again()? else { return Ok(()) };
         self.switch_to(&new).map_err(|error| self.log_error(error))
     }
 
@@ -130,6 +131,14 @@ impl LogFile {
     /// The errors of write(2).
     pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
         (&self.file).write_all(bytes)
+    }
+
+    /// Opens the path again; returns `None` if the log is a descriptor that the launcher passed.
+    fn open_again(&self) -> Result<Option<File>> {
+        match self.source {
+            LogSource::Path => open(&self.path).map(|(file, _source)| Some(file)),
+            LogSource::Descriptor => Ok(None),
+        }
     }
 
     fn switch_to(&self, new: &File) -> io::Result<()> {
@@ -144,13 +153,6 @@ impl LogFile {
 
     fn log_error(&self, error: io::Error) -> Error {
         Error::os(format!("log to {}", self.path.display()), error)
-    }
-
-    fn chown(&self, new: &Privileges) -> Result<()> {
-        fchown(&self.file, Some(new.user.uid), Some(new.group.gid)).map_err(|error| {
-            let (file, user) = (self.path.display(), &new.user.name);
-            Error::os(format!("change owner of log file {file} to {user}"), error)
-        })
     }
 }
 
@@ -252,18 +254,81 @@ fn open_null() -> Result<File> {
     options.read(true).write(true).open("/dev/null").map_err(|e| Error::os("open /dev/null", e))
 }
 
-fn open(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640).open(path).map_err(|e| open_error(path, e))
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| open_error(path, error))
 }
 
-/// Paths of symbolic links that always lead to the streams of the process that opens them.
-const STANDARD_STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+/// Opens a log with the permissions of this process.
+fn open(path: &Path) -> Result<(File, LogSource)> {
+    try_open(path).map_err(|error| open_error(path, error))
+}
 
-fn open_without_links(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY).open(path)
+fn try_open(path: &Path) -> io::Result<(File, LogSource)> {
+    let place = match Location::find(path, Trust::Own)? {
+        Location::Place(place) => place,
+        Location::Descriptor(fd) => return Ok((duplicate(fd)?, LogSource::Descriptor)),
+    };
+    let file = match place.open(APPEND | OFlag::O_CREAT, MODE) {
+        Ok(file) => file,
+        Err(error) => return Err(explain(error, &place)),
+    };
+    match place.check(&file)? {
+        Entry { kind: FileKind::Regular | FileKind::CharacterDevice | FileKind::Fifo, .. } => {}
+        other => return Err(io::Error::other(format!("it is {other}"))),
+    }
+    // Code that prints expects to wait.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok((file, LogSource::Path))
+}
+
+/// Adds what stands at a place to an error that does not say it.
+fn explain(error: io::Error, place: &Place) -> io::Error {
+    let entry = place.entry().ok().flatten();
+    match (error.raw_os_error(), entry) {
+        (Some(libc::ENXIO), Some(entry)) if entry.kind == FileKind::Fifo => {
+            io::Error::other(format!("it is {entry} that no process reads; start its reader first"))
+        }
+        (Some(libc::ENXIO | libc::ELOOP | libc::ENODEV | libc::EISDIR), Some(entry)) => {
+            io::Error::other(format!("it is {entry}; remove it"))
+        }
+        (_, _) => error,
+    }
+}
+
+/// Creates a log that this user may not create, and gives it to the user.
+fn create_for(path: &Path, user: &Privileges) -> io::Result<File> {
+    let name = &user.user.name;
+    let place = Place::find(path, Trust::NotThisUser(user))?;
+    if let Some(entry) = place.entry()? {
+        return Err(io::Error::other(format!(
+            "it is {entry}, and user {name} may not write it; give it to the user or remove it"
+        )));
+    }
+    if !place.is_protected() {
+        return Err(io::Error::other(format!(
+            "user {name} may not create it, and others can change its directory"
+        )));
+    }
+    let file = place.create(APPEND, MODE)?;
+    fchown(&file, Some(user.user.uid), Some(user.group.gid))?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
+/// How a log is opened.
+const APPEND: OFlag = OFlag::O_WRONLY.union(OFlag::O_APPEND);
+
+/// The mode of a new log, before the umask reduces it.
+const MODE: u32 = 0o640;
+
+/// Duplicates a descriptor of this process.
+fn duplicate(fd: RawFd) -> io::Result<File> {
+    // SAFETY: fcntl takes numbers only, and fails if the descriptor is not open.
+    match unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) } {
+        copy if copy < 0 => Err(io::Error::last_os_error()),
+        // SAFETY: fcntl has just created this descriptor, so nobody else owns it.
+        copy => Ok(File::from(unsafe { OwnedFd::from_raw_fd(copy) })),
+    }
 }
 
 fn is_denied(error: &Error) -> bool {
@@ -284,11 +349,117 @@ fn redirect_to(file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::{geteuid, mkfifo};
+
     use super::*;
 
     #[test]
     fn the_error_names_a_log_that_cannot_be_opened() {
         let error = LogFile::open("/nonexistent/x.log").expect_err("refused").to_string();
         assert_eq!(error, "cannot open log file /nonexistent/x.log: no such file or directory");
+    }
+
+    /// What can stand at the path of a log.
+    const THERE: [&str; 8] =
+        ["nothing", "a file", "link", "dangling link", "hard link", "directory", "FIFO", "socket"];
+
+    /// Puts something at a path. The descriptor keeps a socket alive.
+    fn put(what: &str, path: &Path, other: &Path) -> Option<OwnedFd> {
+        match what {
+            "nothing" => {}
+            "a file" => fs::write(path, "").expect("written"),
+            "link" => symlink(other, path).expect("linked"),
+            "dangling link" => symlink(path.with_extension("new"), path).expect("linked"),
+            "hard link" => fs::hard_link(other, path).expect("linked"),
+            "directory" => fs::create_dir(path).expect("created"),
+            "FIFO" => mkfifo(path, Mode::S_IRWXU).expect("created"),
+            "socket" => return Some(UnixListener::bind(path).expect("bound").into()),
+            _ => unreachable!(),
+        }
+        None
+    }
+
+    /// Returns what the log says about each thing that can stand at its path, in a directory with
+    /// this mode.
+    fn opened(mode: u32) -> Vec<String> {
+        THERE
+            .into_iter()
+            .map(|what| {
+                let dir = tempfile::tempdir().expect("a directory");
+                let (path, other) = (dir.path().join("log"), dir.path().join("other"));
+                fs::write(&other, "").expect("written");
+                let _kept = put(what, &path, &other);
+                fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).expect("changed");
+                let answer = match LogFile::open(&path) {
+                    Ok(log) => {
+                        log.append(b"line").expect("written");
+                        assert_eq!(fs::read_to_string(&path).expect("readable"), "line");
+                        "opened".to_owned()
+                    }
+                    Err(error) => error.to_string().rsplit_once("log: ").expect("a path").1.into(),
+                };
+                let answer = answer.replace(&path.display().to_string(), "LOG");
+                format!("{what}: {}", answer.replace(&format!("uid {}", geteuid()), "uid U"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_log_is_opened_or_refused_with_what_stands_at_its_path() {
+        let fifo = "FIFO: it is a FIFO of uid U that no process reads; start its reader first";
+        let own = [
+            "nothing: opened",
+            "a file: opened",
+            "link: opened",
+            "dangling link: opened",
+            "hard link: opened",
+            "directory: it is a directory of uid U; remove it",
+            fifo,
+            "socket: it is a socket of uid U; remove it",
+        ];
+        assert_eq!(opened(0o755), own);
+        let link = "LOG is a symbolic link of uid U, which others can change; remove it";
+        let links = [format!("link: {link}"), format!("dangling link: {link}")];
+        let several = "hard link: it is a file of uid U with 2 names (hard links) in a directory \
+                       that others can change; remove it";
+        let open = [own[0], own[1], &links[0], &links[1], several, own[5], fifo, own[7]];
+        assert_eq!(opened(0o777), open);
+    }
+
+    #[test]
+    fn devices_and_fifos_with_a_reader_can_be_logs_where_only_their_owner_put_them() {
+        for device in ["/dev/null", "/dev/full"] {
+            LogFile::open(device).expect("opened").reopen_without_redirect().expect("opened");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        mkfifo(&path, Mode::S_IRWXU).expect("created");
+        let reader = nix::fcntl::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())
+            .expect("opened");
+        LogFile::open(&path).expect("opened").append(b"line").expect("written");
+        let mut line = [0; 4];
+        assert_eq!(nix::unistd::read(&reader, &mut line), Ok(4));
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).expect("changed");
+        let refused = LogFile::open(&path).expect_err("refused").to_string();
+        assert!(refused.contains("it is a FIFO of uid"), "{refused}");
+    }
+
+    #[test]
+    fn a_log_to_a_descriptor_is_a_copy_of_it_even_if_its_path_cannot_be_opened() {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("created");
+        let log = LogFile::open(format!("/dev/fd/{}", writer.as_raw_fd()));
+        if cfg!(target_os = "linux") {
+            let log = log.expect("duplicated");
+            drop(writer);
+            log.reopen_without_redirect().expect("kept");
+            log.append(b"line").expect("written");
+            drop(log);
+            assert_eq!(io::read_to_string(reader).expect("read"), "line");
+        }
     }
 }

@@ -3,8 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,6 +12,7 @@ use actix::Recipient;
 use daemon_forkserver::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 use daemon_protocol::{Evidence, Frame, Trace};
 use daemon_sys::process::Pid;
+use daemon_sys::stdio::LogFile;
 use daemon_sys::trace::{BacktraceRequester, StackFrame};
 use futures::channel::oneshot;
 use slog::{Logger, warn};
@@ -242,10 +241,12 @@ impl SlowLog {
             return;
         };
         let record = format!("{evidence}reason: {reason}\n\n");
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        if let Err(error) = opened.and_then(|mut file| file.write_all(record.as_bytes())) {
+        let appended = LogFile::open(path)
+            .map_err(|error| error.to_string())
+            .and_then(|file| file.append(record.as_bytes()).map_err(|error| error.to_string()));
+        if let Err(error) = appended {
             let path = path.display().to_string();
-            warn!(log, "cannot append to the slow log"; "path" => path, "error" => error.to_string());
+            warn!(log, "cannot append to the slow log"; "path" => path, "error" => error);
             log_evidence(evidence, reason, log);
         }
     }

@@ -40,11 +40,13 @@ use crate::watch::Watch;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Reopens the log in the parent, in the fork server and in every child, and notifies the
-    /// sessions.
+    /// Reopens the log in the parent, in the fork server and in every child, restores files of the
+    /// parent that were removed, and notifies the sessions.
     fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
         self.emit(DaemonEvent::Hup, ctx);
         let reopened = self.context.reopen_log().map_err(|source| ReopenError { source });
+        let failures = self.restore_files();
+        self.log_failures(&failures);
         self.with_supervisor(ctx, |_supervisor, processes, _now| {
             processes.command(|fork_server| {
                 fork_server.reopen_logs()?;
@@ -459,6 +461,7 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
             BabysitterAction::Sampled => {
                 self.processes.oom_kills.expire();
                 self.sweep_scoreboard(ctx);
+                self.check_files(ctx);
             }
             BabysitterAction::RequestBacktrace { child } => {
                 self.with_supervisor(ctx, |_supervisor, processes, _now| {
