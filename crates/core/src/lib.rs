@@ -99,7 +99,7 @@
 //! | accepting requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
 //! | limits of a child, and steps against a rogue | [`Limits`], [`MAX_EXTENSION`], [`Ladder`], [`Babysitter`] |
-//! | limits on rates | [`TokenBucket`], [`LogThrottle`] |
+//! | limits on rates | [`TokenBucket`], [`LogThrottle`], [`LogLimit`], [`LimitedRecord`] |
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
 //! | processes, children | [`Pid`], [`ChildId`] |
@@ -139,6 +139,7 @@ mod label;
 mod ladder;
 mod limits;
 mod line;
+mod log_limit;
 mod monotonic;
 mod phase;
 mod pool;
@@ -181,6 +182,7 @@ pub use label::{LABEL_MAX, Label, LabelText};
 pub use ladder::{Ladder, LadderError, LadderStep};
 pub use limits::{Assessment, Limits, Usage};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
+pub use log_limit::{LimitedRecord, LogLimit};
 pub use monotonic::MonotonicTime;
 pub use phase::Phase;
 pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};

@@ -7,11 +7,12 @@
 use std::fmt;
 
 use crate::accepting::OperatorPause;
-use crate::atomics::{AtomicU64, Ordering};
+use crate::atomics::Ordering;
 use crate::dirty::{self, DirtyBits};
 use crate::entry::{SlotEntry, SlotFault};
 use crate::exit_cause::ExitCause;
 use crate::line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber, SlotState, slot_word};
+use crate::log_limit::{self, LimitedRecord};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::record::Record;
@@ -43,7 +44,8 @@ pub(crate) mod header_word {
 /// child that makes the write, and has no other effect.
 pub const HEADER_LINES: usize = if cfg!(loom) { 1 } else { 128 };
 
-/// The index of the line whose first word is the wakeup, see [`WakeupWord`].
+/// The index of the line whose first word is the wakeup, see [`WakeupWord`]. The next words are the
+/// limits of log records, see [`LimitedRecord`].
 const WAKEUP_LINE: usize = HEADER_LINES;
 
 /// The index of the first line of dirty bits.
@@ -124,7 +126,7 @@ pub enum ScoreboardError {
 #[derive(Copy, Clone)]
 pub struct ScoreboardReader {
     header: &'static ScoreboardLine,
-    wakeup: &'static AtomicU64,
+    wakeup: &'static ScoreboardLine,
     dirty: DirtyBits,
     slots: &'static [ScoreboardLine],
     record: Option<&'static Record>,
@@ -158,7 +160,7 @@ impl ScoreboardReader {
         let needed = lines_for(slots)?;
         let too_short = || ScoreboardError::TooShort { lines: lines.len(), needed };
         let header = lines.first().ok_or_else(too_short)?;
-        let wakeup = &lines.get(WAKEUP_LINE).ok_or_else(too_short)?.words[0];
+        let wakeup = lines.get(WAKEUP_LINE).ok_or_else(too_short)?;
         let dirty = lines.get(DIRTY_LINE..first_slot(slots));
         let dirty = dirty.and_then(DirtyBits::of).ok_or_else(too_short)?;
         let slots = lines.get(first_slot(slots)..needed).ok_or_else(too_short)?;
@@ -313,7 +315,13 @@ impl ScoreboardReader {
     }
 
     pub(crate) fn wakeup(&self) -> WakeupWord {
-        WakeupWord(self.wakeup)
+        WakeupWord(&self.wakeup.words[0])
+    }
+
+    /// Decides whether a child writes a log record now, see [`LimitedRecord`].
+    pub(crate) fn admit_record(&self, record: LimitedRecord, now: MonotonicTime) -> Option<u64> {
+        let word = record.word();
+        log_limit::admit(&self.wakeup.words[word], &self.wakeup.words[word + 1], now)
     }
 
     pub(crate) fn dirty(&self) -> &DirtyBits {

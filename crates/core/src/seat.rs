@@ -7,6 +7,7 @@ use std::fmt;
 use crate::atomics::{Ordering, fence};
 use crate::label::{self, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
+use crate::log_limit::LimitedRecord;
 use crate::monotonic::MonotonicTime;
 use crate::reader::ScoreboardReader;
 use crate::status::{IllegalTransition, Status, Transition};
@@ -173,6 +174,14 @@ impl<B: WakeParent> Seat<B> {
     /// the request ends.
     pub fn extend_deadline(&self, until: MonotonicTime) {
         self.store_owned(slot_word::DEADLINE, until.as_nanos());
+    }
+
+    /// Returns whether to write this log record now, and if so, the number of such records that
+    /// were suppressed in all children since the last one that was written. All children together
+    /// may write ten records in a burst, and then one every ten seconds.
+    #[must_use]
+    pub fn admit_record(&self, record: LimitedRecord, now: MonotonicTime) -> Option<u64> {
+        self.board.admit_record(record, now)
     }
 
     /// Returns the child's status, from the child's own memory.

@@ -5,20 +5,18 @@ mod handle;
 mod state;
 
 pub use actor::ChildActor;
-pub use handle::ChildHandle;
+pub use handle::{ChildHandle, RequestReporter};
 
 pub(crate) use state::{NextAction, ProcessTitle};
 
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
-use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit, Signal};
-use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE};
+use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_protocol::ModelKind;
 use daemon_sys::privileges;
 #[cfg(feature = "sandbox")]
@@ -31,6 +29,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
+use crate::panics;
 use actor::ChildMessage;
 use state::ChildState;
 
@@ -117,7 +116,7 @@ pub(crate) fn run_child<R: Send + 'static>(
     let generation = u64::from(seat.generation().get());
     let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, start_index);
-    let state = ChildState::new(seat, context.child_kind, quota, title);
+    let mut state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
     // Leak one handle of the System. If the program calls exit(3), the C library destroys this
     // thread's thread-locals, including the current System. If that thread-local held the last
@@ -134,7 +133,10 @@ pub(crate) fn run_child<R: Send + 'static>(
         };
         signals.release();
         let panics = log_panics(&log);
-        let child_kind = context.child_kind;
+        if context.child_kind == ChildKind::OneRequest {
+            // This fails only if the parent has closed the slot, and then ends the child.
+            let _ = state.update(UpdateStatus::Req, now());
+        }
         let (end, ended) = oneshot::channel();
         let state = Rc::new(RefCell::new(state));
         let (leaving, leaving_watch) = watch::channel(None);
@@ -146,9 +148,6 @@ pub(crate) fn run_child<R: Send + 'static>(
         ChildHandle::new(state, daemon.clone(), leaving_watch, operator_pause_watch, log_file)
             .make_current();
         debug!(log, "child started");
-        if child_kind == ChildKind::OneRequest {
-            daemon.do_send(UpdateStatus::Req);
-        }
         let session = program(daemon.clone());
         session.do_send(DaemonChild { request });
         actix_rt::spawn(on_session_panicked(session, daemon, panics));
@@ -159,24 +158,14 @@ pub(crate) fn run_child<R: Send + 'static>(
     code
 }
 
-/// Installs a panic hook that logs each panic, logs its backtrace if backtraces are enabled, and
-/// notifies the returned handle.
+/// Installs a panic hook that logs each panic, and notifies the returned handle.
 ///
 /// An uncaught panic ends the actor in which it occurs. If this actor is the session,
 /// [`on_session_panicked`] ends the child, which would otherwise stay idle for ever.
 fn log_panics(log: &Logger) -> Arc<Notify> {
     let panics = Arc::new(Notify::new());
-    let (log, note) = (log.clone(), Arc::clone(&panics));
-    panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let message = info.payload_as_str().unwrap_or("no message");
-        crit!(log, "panicked"; "message" => message, "location" => place);
-        let trace = Backtrace::capture();
-        if trace.status() == BacktraceStatus::Captured {
-            crit!(log, "backtrace"; "frames" => format!("\n{trace}"));
-        }
-        note.notify_one();
-    }));
+    let note = Arc::clone(&panics);
+    panics::install_hook(log, move |_panic| note.notify_one());
     panics
 }
 

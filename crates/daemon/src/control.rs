@@ -25,9 +25,9 @@ use daemon_protocol::{
 };
 use daemon_sys::ownfile::OwnFile;
 use daemon_sys::socketfile::SocketFile;
-use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 use slog::{Logger, info, warn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -38,6 +38,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use crate::events::{DaemonEvent, EventStream};
+use crate::panics;
 use clients::{ClientId, ClientState, Clients, MAX_CLIENTS};
 
 pub use daemon_protocol as protocol;
@@ -274,7 +275,8 @@ fn start<T: ControlTarget>(
 ) {
     let id = connected.0.borrow_mut().next_id();
     let (handler, client) = (handler.clone(), ClientGuard { id, clients: connected.clone() });
-    let connection = tasks.spawn_local(serve(stream, handler, client));
+    // A panic closes this client's connection. The hook logs it.
+    let connection = tasks.spawn_local(panics::contain(serve(stream, handler, client)).map(drop));
     connected.0.borrow_mut().add(id, connection, time);
 }
 

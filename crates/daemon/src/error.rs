@@ -6,6 +6,8 @@ use std::io;
 use daemon_core::PoolError;
 use daemon_forkserver::ForkServerError;
 
+use crate::panics::Panic;
+
 /// Why a daemon did not start, or ended with a failure.
 ///
 /// `Debug` prints the same text as `Display`, so that a `main` function that returns this error
@@ -55,7 +57,11 @@ pub enum DaemonError {
     /// error.
     #[error("the daemon has failed: {0}")]
     Ended(String),
-    /// The daemon's actor has panicked.
+    /// Code of the program that runs in the parent has panicked, and nothing else would do its
+    /// work. The daemon has stopped. See [`panics`](crate::panics).
+    #[error("the parent {0}")]
+    Panicked(Panic),
+    /// The daemon's actor has panicked. The log has the message and the location.
     #[error("the daemon's actor has panicked")]
     ActorLost,
 }

@@ -26,6 +26,7 @@ use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
 use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
 use daemon_sys::{fork, limits};
+use futures::channel::oneshot;
 use slog::{Logger, info};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
@@ -39,7 +40,8 @@ use crate::inheritance::Environment;
 use crate::log;
 use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
-use crate::parent::{DaemonActor, Parent, Processes};
+use crate::panics;
+use crate::parent::{DaemonActor, Panicked, Parent, Processes, end_on_panic};
 use crate::service;
 use crate::settings::DaemonSettings;
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
@@ -466,6 +468,8 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::Runtime`] if the runtime cannot watch the signals, the control socket or
     ///   the fork server.
     /// - [`DaemonError::Service`] as for [`start`](Launched::start).
+    /// - [`DaemonError::Panicked`] if code of the program panics in the parent, see
+    ///   [`panics`](crate::panics). The daemon has stopped gracefully.
     /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
@@ -518,6 +522,7 @@ impl<P: Program> Launched<P> {
         };
         let times =
             SupervisorTimeouts { grace: settings.grace, boot_timeout: settings.boot_timeout };
+        let (stopped_sender, stopped) = oneshot::channel();
         let daemon = DaemonActor::start(Parent {
             context,
             on_hup: settings.on_hup,
@@ -527,13 +532,17 @@ impl<P: Program> Launched<P> {
             processes: Processes::new(fork_server, log.clone()),
             babysit: BabysitterConfig { babysit: settings.babysit, backtraces, slowlog },
             control,
-            log,
+            stopped: stopped_sender,
+            log: log.clone(),
         });
+        end_on_panic(daemon.clone(), stopped, log);
         signals.forward(&daemon.clone().recipient());
         if let Some(service) = service {
             daemon.do_send(RegisterWith(service));
         }
-        program.parent(daemon.clone());
+        if let Err(panic) = panics::catch(|| program.parent(daemon.clone())) {
+            daemon.do_send(Panicked(panic));
+        }
         Ok(daemon)
     }
 }

@@ -218,13 +218,25 @@ pub mod dispatching {
     //! - [`KillRogue`] kills a child that a session in the parent has found misbehaving.
     //!
     //! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that receives
-    //! tasks, and [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports the
-    //! status of the child.
+    //! tasks, and a [`RequestReporter`] reports when a task starts and ends, so that the code of a
+    //! task cannot.
 
     use std::time::Duration;
 
+    use actix::Addr;
+    use daemon_forkserver::Transfer;
+
     use crate::builder::DaemonBuilder;
+    pub use crate::child::RequestReporter;
     pub use crate::model::{KillRogue, OnDemand, RequestFactory, SetQueueDepth};
+    use crate::panics::Panic;
+    use crate::parent::{DaemonActor, Panicked};
+
+    /// Stops the daemon gracefully with [`DaemonError::Panicked`](crate::DaemonError::Panicked),
+    /// because a function has panicked whose work nothing else does.
+    pub fn fail<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>, panic: Panic) {
+        daemon.do_send(Panicked(panic));
+    }
 
     /// Returns the [boot timeout](DaemonBuilder::boot_timeout) of these settings. The parent should
     /// kill a child that has not taken over its link within this time.
@@ -244,6 +256,7 @@ mod listener;
 mod log;
 pub mod messages;
 mod model;
+pub mod panics;
 mod parent;
 mod peek;
 pub mod prelude {
@@ -286,7 +299,7 @@ pub use messages::*;
 pub use model::CheckedModel;
 pub use model::{Model, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
-pub use serve::HandlerResult;
+pub use serve::{HandlerFailure, HandlerResult};
 pub use settings::OnHup;
 
 pub use daemon_core::{

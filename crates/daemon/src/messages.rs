@@ -130,6 +130,19 @@ pub enum UpdateStatus {
     Extend(Duration),
 }
 
+impl UpdateStatus {
+    /// Returns the name of the update.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            UpdateStatus::Wait => "wait",
+            UpdateStatus::Req => "req",
+            UpdateStatus::Long => "long",
+            UpdateStatus::Done => "done",
+            UpdateStatus::Extend(_) => "extend",
+        }
+    }
+}
+
 /// The result of an [`UpdateStatus`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Updated {
@@ -151,6 +164,24 @@ pub enum StatusError {
     /// The scoreboard refuses this change of status.
     #[error("{0}")]
     Refused(#[from] daemon_core::ReportError),
+    /// A handler of [`serve`](crate::DaemonBuilder::serve), or a method of a dispatcher, has
+    /// reported that it waits for a request or that its request is done.
+    #[error(
+        "cannot report {update:?}: this child serves one connection or task at a time, and the \
+         code that accepts it reports when it starts and ends. A handler can use label, long and \
+         extend"
+    )]
+    NotYours {
+        /// The update.
+        update: &'static str,
+    },
+    /// A task that a handler has left behind has reported that a request starts or takes long,
+    /// while the child serves no request.
+    #[error("cannot report {update:?}: this child serves no request at present")]
+    NoRequest {
+        /// The update.
+        update: &'static str,
+    },
     /// The message was sent in the parent, which has no slot on the scoreboard.
     #[error(
         "the parent has no status to update: send HandOver to the daemon to have a request \

@@ -9,21 +9,26 @@ mod operator;
 mod process_control;
 
 use std::os::fd::AsFd;
+use std::pin::pin;
+use std::thread;
 
-use actix::{Actor, Addr, AsyncContext, Context, Message, SpawnHandle, StreamHandler};
-use daemon_core::{ArmResult, LogThrottle, MonotonicTime};
+use actix::{Actor, Addr, AsyncContext, Context, Message, SpawnHandle, StreamHandler, System};
+use daemon_core::{ArmResult, LogThrottle, MonotonicTime, StopMode};
 use daemon_forkserver::{Transfer, now};
 use daemon_service::ServiceActor;
 use daemon_sys::detach::ReadinessNotifier;
 use daemon_sys::pidfile::PidFile;
 use futures::channel::oneshot;
-use slog::Logger;
+use futures::future::{Either, select};
+use slog::{Logger, crit};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::babysitter::{BabysitterActor, BabysitterConfig};
 use crate::child::ProcessContext;
 use crate::control::{ControlServer, ControlSocket};
 use crate::error::DaemonError;
 use crate::events::{EventStream, Events};
+use crate::panics::{self, Panic};
 use crate::settings::OnHup;
 use crate::supervisor::Supervisor;
 use crate::watch::Watch;
@@ -44,6 +49,8 @@ pub(crate) struct Parent<R> {
     pub(crate) processes: Processes<R>,
     pub(crate) babysit: BabysitterConfig,
     pub(crate) control: Option<ControlSocket>,
+    /// Used when the daemon has stopped.
+    pub(crate) stopped: oneshot::Sender<()>,
 }
 
 /// Whether the status text of a service is updated, and when the next update is sent.
@@ -78,6 +85,8 @@ pub struct DaemonActor<R: Transfer> {
     /// The first error after which the daemon could not continue.
     failure: Option<DaemonError>,
     waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
+    /// Used at the end. If the actor panics, this is dropped instead.
+    stopped: Option<oneshot::Sender<()>>,
     control: Option<ControlServer>,
     /// Whether and when the daemon next updates the status text of the service that it is
     /// registered with.
@@ -111,6 +120,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 babysitter: None,
                 failure: None,
                 waiting_for_stop: Vec::new(),
+                stopped: Some(parent.stopped),
                 control: parent.control.map(|socket| socket.serve(operator, log.clone())),
                 log,
                 status_updates: StatusUpdates::Off,
@@ -273,6 +283,40 @@ fn read_changes<R: Transfer>(supervisor: &mut Supervisor<R>, processes: &Process
     has_changed
 }
 
+/// The exit code of a System whose daemon's actor has panicked.
+const ACTOR_LOST: i32 = 1;
+
+/// Installs the panic hook of the parent, and ends the daemon after a panic in this thread that is
+/// not contained. If the daemon's actor itself has panicked, stops the System.
+pub(crate) fn end_on_panic<R: Transfer + Send>(
+    daemon: Addr<DaemonActor<R>>,
+    stopped: oneshot::Receiver<()>,
+    log: Logger,
+) {
+    let (sender, mut panics) = unbounded_channel();
+    let thread = thread::current().id();
+    panics::install_hook(&log, move |panic| {
+        if thread::current().id() == thread {
+            // This fails if the daemon has stopped.
+            let _ = sender.send(panic);
+        }
+    });
+    actix_rt::spawn(async move {
+        let mut stopped = pin!(stopped);
+        loop {
+            match select(pin!(panics.recv()), stopped.as_mut()).await {
+                Either::Left((Some(panic), _)) => daemon.do_send(Panicked(panic)),
+                Either::Left((None, _)) | Either::Right((Ok(()), _)) => return,
+                Either::Right((Err(oneshot::Canceled), _)) => {
+                    crit!(log, "daemon lost, ending"; "error" => %DaemonError::ActorLost);
+                    System::current().stop_with_code(ACTOR_LOST);
+                    return;
+                }
+            }
+        }
+    });
+}
+
 impl<R: Transfer + Send> Actor for DaemonActor<R> {
     type Context = Context<Self>;
 
@@ -280,7 +324,7 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
         if let Err(source) = self.watch_fork_server(ctx) {
             let error = DaemonError::Runtime { action: "watch the fork server", source };
             self.with_supervisor(ctx, |supervisor, processes, now| {
-                supervisor.fail(error, processes, now);
+                supervisor.fail(error, StopMode::Immediate, processes, now);
             });
             return;
         }
@@ -309,6 +353,11 @@ impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
 
     fn finished(&mut self, _ctx: &mut Self::Context) {}
 }
+
+/// Sent to the actor when code in the parent has panicked and nothing else would do its work.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub(crate) struct Panicked(pub(crate) Panic);
 
 /// Sent to the actor when all sessions of the parent have answered `DaemonShutdown`.
 #[derive(Message)]

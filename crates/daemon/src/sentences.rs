@@ -12,6 +12,7 @@ use daemon_service::ServiceError;
 use daemon_sys::process::Pid;
 
 use crate::control::protocol::{ControlError, ControlErrorKind};
+use crate::panics::Panic;
 use crate::{
     CommandError, ConfigError, DaemonError, ForeignChildError, HandOverError, HandOverErrorReason,
     ReopenError, StatusError, TraceError,
@@ -23,6 +24,10 @@ fn pid() -> Pid {
 
 fn denied() -> daemon_sys::Error {
     daemon_sys::Error::os("open log file /var/log/x.log", io::Error::from_raw_os_error(13))
+}
+
+fn panic() -> Panic {
+    Panic { message: "no route".to_owned(), location: "src/main.rs:10:5".to_owned() }
 }
 
 sentences! {
@@ -37,6 +42,7 @@ sentences! {
         NotReady("the initial children failed to start: 5 failures in a row".to_owned()),
         ForkServerLost("the fork server (pid 12) is lost: killed by signal 9".to_owned()),
         Ended("the fork server (pid 12) is lost".to_owned()),
+        Panicked(panic()),
         ActorLost,
     }
     enum ConfigError {
@@ -59,12 +65,15 @@ sentences! {
     }
     enum StatusError {
         Refused(ReportError::NoSuchSlot { slot: SlotNumber::new(3) }),
+        NotYours { update: "done" },
+        NoRequest { update: "long" },
         InParent,
     }
     enum TraceError {
         NoSuchChild(pid()),
         NoBabysitter(pid()),
     }
+    struct Panic { message: "no route".to_owned(), location: "src/main.rs:10:5".to_owned() };
     struct ReopenError { source: denied() };
     struct ForeignChildError { pid: pid(), source: denied() };
     struct HandOverError { request: (), reason: HandOverErrorReason::Stopping };

@@ -1,15 +1,19 @@
 //! Serves each connection of a listener with an async function. Accepting, pausing, resuming and
 //! reporting statuses are automatic.
 
+use std::any::Any;
+use std::error::Error;
 use std::fmt::Display;
+use std::io;
 use std::pin::pin;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
+use daemon_core::LimitedRecord;
 use futures::future::{Either, pending, select};
-use slog::{Logger, debug, error};
+use slog::{Logger, debug, error, warn};
 
 use crate::builder::DaemonBuilder;
-use crate::child::{ChildActor, ChildHandle, NextAction};
+use crate::child::{ChildActor, ChildHandle, NextAction, RequestReporter};
 use crate::error::DaemonError;
 use crate::launch::Program;
 use crate::listener::{Connection, ConnectionSource, DRAIN_DELAY, Listen, ParentAcceptor};
@@ -18,30 +22,75 @@ use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
 use crate::parent::DaemonActor;
 
-/// The return type of a connection handler: `()`, or a `Result` whose error is logged if the daemon
-/// is [`verbose`](DaemonBuilder::verbose).
+/// The return type of a connection handler: `()`, or a `Result` whose error is logged.
+///
+/// An error is logged as a warning, `handler failed`. All children together write ten such records
+/// in a burst and then one every ten seconds; the next record has the number of those that were
+/// suppressed.
+///
+/// An [`io::Error`] of the kinds `BrokenPipe`, `ConnectionReset`, `ConnectionAborted` and
+/// `UnexpectedEof` usually means that the client has disconnected. It is logged, as `client
+/// disconnected`, only if the daemon is [`verbose`](DaemonBuilder::verbose). This includes an
+/// `io::Error` in a `Box<dyn Error>`. To log such an error of another connection, for example of a
+/// database, return an error of another type.
 pub trait HandlerResult {
-    /// Returns the error message, if the handler has failed.
-    fn failure(self) -> Option<String>;
+    /// Returns the failure, if the handler has failed.
+    fn failure(self) -> Option<HandlerFailure>;
+}
+
+/// The failure of a connection handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandlerFailure {
+    /// The client has disconnected. Contains the error message.
+    Disconnected(String),
+    /// The handler has failed for another reason. Contains the error message.
+    Failed(String),
 }
 
 impl HandlerResult for () {
-    fn failure(self) -> Option<String> {
+    fn failure(self) -> Option<HandlerFailure> {
         None
     }
 }
 
-impl<E: Display> HandlerResult for Result<(), E> {
-    fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
+impl<E: Display + 'static> HandlerResult for Result<(), E> {
+    fn failure(self) -> Option<HandlerFailure> {
+        self.err().map(|error| {
+            let text = error.to_string();
+            match io_error(&error).map(io::Error::kind) {
+                Some(
+                    io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::UnexpectedEof,
+                ) => HandlerFailure::Disconnected(text),
+                Some(_) | None => HandlerFailure::Failed(text),
+            }
+        })
     }
+}
+
+/// Returns the I/O error that this error is or contains in a box.
+fn io_error(error: &dyn Any) -> Option<&io::Error> {
+    let boxed = error.downcast_ref::<Box<dyn Error>>().and_then(|error| error.downcast_ref());
+    let sync = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
+    let sync = sync.and_then(|error| error.downcast_ref());
+    error.downcast_ref().or(boxed).or(sync)
 }
 
 impl DaemonBuilder<PreFork> {
     /// Launches a daemon and runs it until it has stopped. The children accept connections from
     /// this listener. Each child serves one connection at a time with `handler`.
     ///
-    /// If the handler panics, its child exits with code 101 and is replaced.
+    /// If the handler panics, the panic is logged with its location, and its child exits with code
+    /// 101 and is replaced. If the handler returns an error, see [`HandlerResult`].
+    ///
+    /// The statuses of the child are reported automatically, so the handler can use
+    /// [`label`](ChildHandle::label), [`long`](ChildHandle::long) and
+    /// [`extend`](ChildHandle::extend), but cannot report that its request is done: a child that
+    /// serves a connection would seem to be idle. [`ChildHandle::update_status`] returns an error
+    /// then.
     ///
     /// # Errors
     ///
@@ -141,9 +190,10 @@ where
         // The listener is dropped when this function returns, before the request is handled.
         let PostForkServer { handler, .. } = self;
         let task = async move |stream, child: ChildHandle| {
+            let requests = child.take_over_requests();
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
             // The update is refused only if the child is leaving already.
-            let _ = child.update(UpdateStatus::Done);
+            let _ = requests.next(UpdateStatus::Done);
         };
         ServeSession { task: Some(task) }.start().recipient()
     }
@@ -193,10 +243,11 @@ where
             return;
         }
     };
-    let mut next = child.update(UpdateStatus::Wait);
+    let requests: RequestReporter = child.take_over_requests();
+    let mut next = requests.next(UpdateStatus::Wait);
     while let Ok(NextAction::Accept) = next {
         let Some(stream) = next_connection(&mut source, &child).await else { return };
-        if child.update(UpdateStatus::Req).is_err() {
+        if requests.next(UpdateStatus::Req).is_err() {
             return;
         }
         let served = pin!(serve_stream::<L, F, O>(&handler, stream, &child, &log));
@@ -207,7 +258,7 @@ where
                 served.await;
             }
         }
-        next = child.update(UpdateStatus::Done);
+        next = requests.next(UpdateStatus::Done);
     }
 }
 
@@ -260,8 +311,51 @@ where
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: HandlerResult,
 {
-    let failure = handler(Connection::new(stream), child.clone()).await.failure();
-    if let Some(failure) = failure {
-        debug!(log, "connection failed"; "error" => failure, "slot" => child.slot().get());
+    match handler(Connection::new(stream), child.clone()).await.failure() {
+        None => {}
+        Some(HandlerFailure::Disconnected(error)) => {
+            debug!(log, "client disconnected"; "error" => error);
+        }
+        Some(HandlerFailure::Failed(error)) => {
+            if let Some(suppressed) = child.admit_record(LimitedRecord::HandlerFailed) {
+                warn!(log, "handler failed"; "error" => error, "suppressed" => suppressed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_io_errors_of_a_lost_connection_count_as_a_disconnection() {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotFound, TimedOut, UnexpectedEof,
+        };
+        let is_lost = |failure: Option<HandlerFailure>| match failure {
+            Some(HandlerFailure::Disconnected(_)) => true,
+            Some(HandlerFailure::Failed(_)) => false,
+            None => panic!("the handler has failed"),
+        };
+        for (kind, expected) in [
+            (BrokenPipe, true),
+            (ConnectionReset, true),
+            (ConnectionAborted, true),
+            (UnexpectedEof, true),
+            (NotFound, false),
+            (TimedOut, false),
+        ] {
+            assert_eq!(is_lost(Err(io::Error::from(kind)).failure()), expected, "{kind}");
+            let boxed: Box<dyn Error> = io::Error::from(kind).into();
+            assert_eq!(is_lost(Err(boxed).failure()), expected, "{kind}");
+            let sync: Box<dyn Error + Send + Sync> = io::Error::from(kind).into();
+            assert_eq!(is_lost(Err(sync).failure()), expected, "{kind}");
+            assert!(!is_lost(Err(format!("cannot query: {kind}")).failure()));
+        }
+        assert_eq!(().failure(), None);
+        assert_eq!(Ok::<(), String>(()).failure(), None);
+        let failed = HandlerFailure::Failed("no way".to_owned());
+        assert_eq!(Err("no way").failure(), Some(failed));
     }
 }

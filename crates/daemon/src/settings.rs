@@ -16,6 +16,7 @@ use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
 use crate::inheritance::{Environment, InheritedDescriptors};
 use crate::log::default_logger;
+use crate::panics::catching_logger;
 
 /// What the daemon does on HUP, in addition to broadcasting [`DaemonHup`](crate::DaemonHup).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -168,7 +169,10 @@ impl DaemonSettings {
 
     /// Returns the configured logger, or the default logger if none is configured.
     pub(crate) fn log(&self) -> Logger {
-        self.logger.clone().unwrap_or_else(|| default_logger(self.verbose))
+        match &self.logger {
+            Some(logger) => catching_logger(logger.clone()),
+            None => default_logger(self.verbose),
+        }
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {

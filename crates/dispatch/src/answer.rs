@@ -146,6 +146,16 @@ pub enum Rejection {
     /// The dispatcher is shutting down.
     #[error("rejected: the dispatcher is shutting down")]
     ShuttingDown,
+    /// No worker could be started, and there is none. The next request causes another attempt.
+    #[error(
+        "rejected: no worker could be started: {failures} failures in a row, the last one: {reason}"
+    )]
+    NoWorker {
+        /// The number of consecutive failures.
+        failures: u32,
+        /// Why the last worker was not started.
+        reason: String,
+    },
     /// There is no method with this name, and no fallback.
     #[error("rejected: unknown method {name:?}")]
     UnknownMethod {

@@ -111,7 +111,8 @@ impl Call {
     /// Sets the worker's status to `long`, shown as `l` on the scoreboard.
     pub fn mark_long(&self) {
         if let Some(child) = &self.inner.child {
-            // A child that serves a request can always set this status.
+            // A child that runs a task can always set this status. If the task has ended, the
+            // refusal is logged.
             let _ = child.update_status(UpdateStatus::Long);
         }
     }

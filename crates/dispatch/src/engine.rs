@@ -8,6 +8,7 @@ mod links;
 mod output;
 mod requests;
 mod scaling;
+mod starting;
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use actix_daemon::dispatching::{KillRogue, SetQueueDepth};
+use actix_daemon::panics::Panic;
 use actix_daemon::{ChildExited, ChildId, DaemonActor, Kill, Pid, Violation};
 use daemon_core::{ExitCause, MonotonicTime, OperatorPause, StopMode};
 use daemon_forkserver::now;
@@ -44,6 +46,7 @@ use crate::worker::WorkerFds;
 
 use output::{OutputStream, WorkerOutputs};
 use scaling::ScalingLog;
+use starting::StartFailures;
 
 /// The delay before a lower [demand](Engine::demand) for workers is reported to the daemon. A queue
 /// that becomes empty often fills up again immediately.
@@ -123,6 +126,8 @@ pub(crate) enum Input {
     /// A failed send can be retried.
     RetrySend(ChildId),
     WorkerForked(ChildId, Pid),
+    /// No worker could be requested, because the hook `fork_preinit` has panicked.
+    StartFailed(Panic),
     WorkerExited(ChildExited),
     /// A pipe to which a worker prints may be readable.
     OutputReady(ChildId, OutputStream),
@@ -231,6 +236,7 @@ pub(crate) struct Engine {
     /// The number of answered requests that no worker ran.
     answered_outside_workers: u64,
     scaling_log: ScalingLog,
+    start_failures: StartFailures,
     reported_demand: u32,
     /// When a lower demand is reported.
     lower_demand_at: Option<MonotonicTime>,
@@ -293,6 +299,7 @@ impl Engine {
             outside_workers: 0,
             answered_outside_workers: 0,
             scaling_log: ScalingLog::default(),
+            start_failures: StartFailures::default(),
             reported_demand: 0,
             lower_demand_at: None,
             timer: Box::pin(sleep(Duration::ZERO)),
@@ -342,6 +349,9 @@ impl Engine {
             Input::LinkReady(child) => self.link_ready(child),
             Input::RetrySend(child) => self.retry_send(child),
             Input::WorkerForked(child, pid) => self.worker_forked(child, pid),
+            Input::StartFailed(panic) => {
+                self.start_failed(&format_args!("fork_preinit {panic}"));
+            }
             Input::WorkerExited(ChildExited { child, cause, requests, .. }) => {
                 self.worker_gone(child, WorkerExit { cause, requests });
             }
@@ -451,6 +461,7 @@ impl Engine {
             WorkerKillReason::LinkBroken => {
                 daemon.do_send(KillRogue { pid, violation: Violation::Protocol });
             }
+            WorkerKillReason::HookPanicked => daemon.do_send(Kill(pid)),
             WorkerKillReason::Cancelled => {
                 report!(self.events, info, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(Kill(pid));

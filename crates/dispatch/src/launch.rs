@@ -8,7 +8,7 @@ use actix::{Actor, Addr, AsyncContext, Recipient, System};
 use actix_daemon::dispatching::{self, OnDemand, RequestFactory};
 use actix_daemon::{
     ChildActor, ChildHandle, ChildId, DaemonActor, DaemonChild, DaemonError,
-    Launched as LaunchedDaemon, Program, Solo, WaitUntilStopped,
+    Launched as LaunchedDaemon, Program, Solo, WaitUntilStopped, panics,
 };
 use daemon_core::slots_for;
 use daemon_sys::stdio::output_pipe;
@@ -122,7 +122,9 @@ impl DispatcherBuilder {
         System::new().block_on(async move {
             let started = launched.start()?;
             let daemon = started.daemon.clone();
-            start(started);
+            if let Err(panic) = panics::catch(|| start(started)) {
+                dispatching::fail(&daemon, panic);
+            }
             daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
         })
     }
@@ -182,15 +184,30 @@ impl LaunchedDispatcher {
             ctx.set_mailbox_capacity(MAILBOX);
             let dispatcher = ctx.address();
             let Recipients { upon_result, fallback, talkback } = recipients;
-            engine.upon_result = upon_result.map(|make| make(dispatcher.clone()));
-            engine.fallback = fallback.map(|make| make(dispatcher.clone()));
-            engine.events.recipient =
-                talkback.map(|make| TalkbackSender::new(make(dispatcher.clone())));
+            engine.upon_result = upon_result.and_then(|make| make_with(make, &dispatcher, &daemon));
+            engine.fallback = fallback.and_then(|make| make_with(make, &dispatcher, &daemon));
+            let talkback = talkback.and_then(|make| make_with(make, &dispatcher, &daemon));
+            engine.events.recipient = talkback.map(TalkbackSender::new);
             report!(engine.events, info, "dispatcher started");
             DispatcherActor { engine: Box::new(engine) }
         });
         let cancel = ControlActor::begin(inputs, &daemon);
         Ok(RunningDispatcher { dispatcher, cancel, daemon })
+    }
+}
+
+/// Calls a function of the program that makes a recipient. If it panics, the daemon stops.
+fn make_with<T>(
+    make: impl FnOnce(Addr<DispatcherActor>) -> T,
+    dispatcher: &Addr<DispatcherActor>,
+    daemon: &Addr<WorkerDaemon>,
+) -> Option<T> {
+    match panics::catch(|| make(dispatcher.clone())) {
+        Ok(recipient) => Some(recipient),
+        Err(panic) => {
+            dispatching::fail(daemon, panic);
+            None
+        }
     }
 }
 
@@ -216,8 +233,12 @@ impl fmt::Debug for LinkFactory {
 
 impl RequestFactory<WorkerFds> for LinkFactory {
     fn make_request(&mut self) -> io::Result<WorkerFds> {
-        if let Some(preinit) = &self.methods.hooks.fork_preinit {
-            preinit();
+        if let Some(preinit) = &self.methods.hooks.fork_preinit
+            && let Err(panic) = panics::catch(|| preinit())
+        {
+            let error = io::Error::other(format!("fork_preinit {panic}"));
+            self.inputs.send(Input::StartFailed(panic));
+            return Err(error);
         }
         let (orders, worker_orders) = link::pair().map_err(io::Error::other)?;
         let (answers, worker_answers) = link::pair().map_err(io::Error::other)?;

@@ -85,6 +85,10 @@ pub(crate) struct WorkerLink {
     pub(crate) exit: Option<WorkerExit>,
     pub(crate) pid: Option<Pid>,
     pub(crate) setup: SetupState,
+    /// Whether the worker was ready for tasks.
+    pub(crate) has_been_ready: bool,
+    /// Why the worker was refused, if it was.
+    pub(crate) refusal: Option<String>,
     /// The method of the task that was sent last. The output of the worker is attributed to this
     /// method while no task is running.
     pub(crate) last_method: CowStr,
@@ -125,6 +129,8 @@ pub(crate) enum SetupState {
     Leaving,
     /// Nothing more is read or sent, because of an invalid message or an error. The worker is killed.
     Broken,
+    /// Nothing is read or sent, because a hook for this worker has panicked. The worker is killed.
+    Refused,
 }
 
 impl WorkerLink {
@@ -149,12 +155,22 @@ impl WorkerLink {
             exit: None,
             pid: None,
             setup: SetupState::Starting,
+            has_been_ready: false,
+            refusal: None,
             last_method: CowStr::Borrowed("-"),
             is_retrying: false,
             failed_sends: 0,
             is_dirty: false,
             is_shut_down: false,
         })
+    }
+
+    /// Returns whether nothing more is read or sent.
+    pub(crate) fn is_unusable(&self) -> bool {
+        match self.setup {
+            SetupState::Starting | SetupState::Ready | SetupState::Leaving => false,
+            SetupState::Broken | SetupState::Refused => true,
+        }
     }
 
     /// Waits until the link is readable again. Returns whether it is readable now.

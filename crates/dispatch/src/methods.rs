@@ -4,14 +4,14 @@
 //! The table is built before the launch, so the parent and the workers have the same table. A task
 //! that is sent to a worker therefore identifies its method by number.
 
-use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
-use std::panic::{self, AssertUnwindSafe};
+use std::panic;
 use std::rc::Rc;
 
+use actix_daemon::panics::{self as panics, Panic};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
@@ -311,10 +311,7 @@ impl Methods {
         call: &Call,
         running: LocalBoxFuture<'static, HandlerOutcome>,
     ) -> HandlerOutcome {
-        let done = match AssertUnwindSafe(running).catch_unwind().await {
-            Ok(done) => done,
-            Err(payload) => outcome_of_panic(payload.as_ref()),
-        };
+        let done = panics::contain(running).await.unwrap_or_else(outcome_of_panic);
         self.finish(call, done)
     }
 
@@ -336,51 +333,32 @@ pub(crate) enum Invocation {
 }
 
 thread_local! {
-    /// The location and backtrace of this thread's last panic.
-    static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// The backtrace of this thread's last panic.
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Installs a panic hook that calls the previous hook, and then records the location and the
+/// Installs a panic hook that calls the previous hook, which is the daemon's, and then records the
 /// backtrace.
 pub(crate) fn install_panic_hook() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         previous(info);
-        let location = info.location().map(ToString::to_string).unwrap_or_default();
         let trace = Backtrace::force_capture().to_string();
         // The access fails if the thread is exiting. In that case the record is not needed.
-        let _ = LAST.try_with(|last| last.replace(Some((location, trace))));
+        let _ = LAST.try_with(|last| last.replace(Some(trace)));
     }));
 }
 
 /// Runs `act` and turns a panic into [`HandlerOutcome::Panicked`].
 fn catch<T>(act: impl FnOnce() -> T) -> Result<T, HandlerOutcome> {
-    // The handler is responsible for state that it leaves half changed.
-    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| outcome_of_panic(payload.as_ref()))
-}
-
-/// Runs `act` and returns the message of a panic as the error.
-pub(crate) fn catch_panic_message<T>(act: impl FnOnce() -> T) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| panic_message(payload.as_ref()))
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no panic message".to_owned())
+    panics::catch(act).map_err(outcome_of_panic)
 }
 
 /// Returns the outcome of a handler whose panic was caught.
-fn outcome_of_panic(payload: &(dyn Any + Send)) -> HandlerOutcome {
-    let message = panic_message(payload);
-    match LAST.take() {
-        Some((location, backtrace)) => {
-            HandlerOutcome::Panicked { message: format!("{message}, at {location}"), backtrace }
-        }
-        None => HandlerOutcome::Panicked { message, backtrace: String::new() },
-    }
+fn outcome_of_panic(panic: Panic) -> HandlerOutcome {
+    let Panic { message, location, .. } = panic;
+    let backtrace = LAST.take().unwrap_or_default();
+    HandlerOutcome::Panicked { message: format!("{message}, at {location}"), backtrace }
 }
 
 #[cfg(test)]

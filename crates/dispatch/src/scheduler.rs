@@ -123,6 +123,8 @@ pub(crate) enum WorkerKillReason {
     LinkClosed,
     /// The link to the worker cannot be used any more, because of an invalid message or an error.
     LinkBroken,
+    /// A hook that the parent runs for this worker has panicked.
+    HookPanicked,
 }
 
 impl WorkerKillReason {
@@ -140,6 +142,7 @@ impl WorkerKillReason {
             }
             WorkerKillReason::LinkClosed => "closed its link",
             WorkerKillReason::LinkBroken => "its link is broken",
+            WorkerKillReason::HookPanicked => "its fork_postinit hook panicked",
         }
     }
 }

@@ -27,6 +27,7 @@ sentences! {
     enum Rejection {
         QueueFull { limit: 100 },
         ShuttingDown,
+        NoWorker { failures: 5, reason: "the worker exited with code 3".to_owned() },
         UnknownMethod { name: "fly".to_owned() },
         InvalidParams { name: "add".to_owned(), reason: "expected two numbers".to_owned() },
         OutOfMemory {

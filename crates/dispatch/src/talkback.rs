@@ -53,9 +53,12 @@ impl fmt::Debug for EventLog {
 
 impl EventLog {
     /// Sends the line of an event to the talkback recipient. Returns `false` if there is no
-    /// recipient.
+    /// recipient, or if it has stopped.
     pub(crate) fn send_line(&mut self, line: fmt::Arguments<'_>) -> bool {
         let Some(recipient) = &mut self.recipient else { return false };
+        if !recipient.recipient.connected() {
+            return false;
+        }
         // The queue counts the lines that do not fit.
         recipient.queue.push(LineKind::Event, line);
         true

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_daemon::dispatching::RequestReporter;
 use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
 use daemon_core::{FinishResult, StartResult};
 use daemon_forkserver::channel::{Channel, Received};
@@ -78,6 +79,8 @@ pub(crate) async fn run(
 
 struct WorkerLoop {
     child: ChildHandle,
+    /// Reports tasks on the scoreboard, which methods cannot.
+    requests: RequestReporter,
     slot: usize,
     methods: Rc<Methods>,
     claims: SharedClaims,
@@ -131,6 +134,7 @@ impl WorkerLoop {
         orders.wait_in_receive(RECEIVE_WAIT)?;
         Ok(WorkerLoop {
             slot: child.slot().index(),
+            requests: child.take_over_requests(),
             child,
             methods,
             claims,
@@ -146,7 +150,7 @@ impl WorkerLoop {
 
     async fn work(&mut self) -> io::Result<()> {
         // This fails if the slot already belongs to another child. The parent detects that itself.
-        let _ = self.child.update_status(UpdateStatus::Wait);
+        let _ = self.requests.update(UpdateStatus::Wait);
         self.send(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();
         let mut shutdown = pin!(child.wait_for_shutdown().fuse());
@@ -235,7 +239,7 @@ impl WorkerLoop {
     /// Runs a task and sends its result. Breaks if the worker must leave.
     async fn serve(&mut self, task: ClaimedTask) -> io::Result<ControlFlow<()>> {
         let ClaimedTask { turn, attempt, method, call, body } = task;
-        let _ = self.child.update_status(UpdateStatus::Req);
+        let _ = self.requests.update(UpdateStatus::Req);
         if self.label != call.method_name() {
             call.method_name().clone_into(&mut self.label);
             self.child.label(&self.label);
@@ -275,7 +279,7 @@ impl WorkerLoop {
         if body.is_pooled() {
             self.unacknowledged.push_back((turn, body));
         }
-        Ok(match self.child.update_status(UpdateStatus::Done) {
+        Ok(match self.requests.update(UpdateStatus::Done) {
             Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => {
                 ControlFlow::Break(())
             }

@@ -8,6 +8,7 @@ mod live {
     pub(crate) mod few_descriptors;
     pub(crate) mod fixture;
     pub(crate) mod flooding;
+    pub(crate) mod hooks;
     #[cfg(all(target_os = "linux", not(fallback)))]
     pub(crate) mod hostile;
     /// The misdeeds need `/proc` and sealed memory files.
@@ -30,13 +31,14 @@ mod scenarios;
 use std::process::ExitCode;
 
 use live::{
-    crashes, few_descriptors, flooding, hostile, limits, methods, original, payloads, printing,
-    queueing, shutdown, thousands,
+    crashes, few_descriptors, flooding, hooks, hostile, limits, methods, original, payloads,
+    printing, queueing, shutdown, thousands,
 };
 
 fn main() -> ExitCode {
     scenarios::run(&[
         methods::SCENARIOS,
+        hooks::SCENARIOS,
         original::SCENARIOS,
         crashes::SCENARIOS,
         limits::SCENARIOS,

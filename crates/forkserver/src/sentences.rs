@@ -30,6 +30,7 @@ sentences! {
     enum TransferError {
         TooLarge { size: 9000, limit: 4096 },
         TooManyDescriptors { count: 61 },
+        Panicked,
         Encode(postcard::Error::SerializeBufferFull.into()),
         Decode(postcard::Error::DeserializeUnexpectedEnd.into()),
         Truncated { wanted: 8, left: 3 },

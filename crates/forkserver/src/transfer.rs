@@ -6,6 +6,7 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::panic::{self, AssertUnwindSafe};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,6 +84,9 @@ pub enum TransferError {
         /// The number of descriptors.
         count: usize,
     },
+    /// The method `encode` of the request has panicked.
+    #[error("cannot encode the request: its encode method panicked")]
+    Panicked,
     /// A serde value could not be serialized.
     #[error("cannot encode the request: {0}")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -125,10 +129,13 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Encodes a whole request, and checks its size and its number of descriptors.
+    /// Encodes a whole request, and checks its size and its number of descriptors. A panic of the
+    /// request's code is an error.
     pub(crate) fn of<R: Transfer>(request: &'a R, limit: usize) -> Result<Self, TransferError> {
         let mut encoder = Encoder::default();
-        request.encode(&mut encoder)?;
+        // After a panic the encoder is dropped.
+        panic::catch_unwind(AssertUnwindSafe(|| request.encode(&mut encoder)))
+            .map_err(|_payload| TransferError::Panicked)??;
         if encoder.bytes.len() > limit {
             return Err(TransferError::TooLarge { size: encoder.bytes.len(), limit });
         }

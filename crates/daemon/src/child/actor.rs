@@ -45,8 +45,8 @@ pub struct ChildActor {
     fork_server: Option<Pid>,
     context: ProcessContext,
     events: Events,
-    /// Whether the session may accept a request: it has received `DaemonAccept`, and no request
-    /// has started since.
+    /// Whether the session has received `DaemonAccept`, and has not reported to this actor that a
+    /// request has started.
     may_accept: bool,
     shutdown_ack: ShutdownAck,
     /// The number of tasks that must end before the child exits.
@@ -96,6 +96,32 @@ impl ChildActor {
             leaving,
             operator_pause,
             end: Some(end),
+        }
+    }
+
+    /// Does what follows a recorded status.
+    fn on_updated(&mut self, next: NextAction, ctx: &mut Context<Self>) -> Updated {
+        match next {
+            NextAction::Accept if self.shutdown_ack == ShutdownAck::Received => {
+                self.leave_if_done(ctx);
+                Updated::Leaving(ShutdownReason::Stopping)
+            }
+            // A child that is leaving ignores the operator's pause, because it still serves the
+            // listener's backlog.
+            NextAction::Accept if self.is_paused_by_operator() => Updated::Paused,
+            NextAction::Accept => {
+                self.events.emit(ACCEPT);
+                self.may_accept = true;
+                Updated::Accepting
+            }
+            NextAction::Continue => {
+                self.may_accept = false;
+                Updated::Recorded
+            }
+            NextAction::Leave(reason) => {
+                self.request_leave(reason, ctx);
+                Updated::Leaving(reason)
+            }
         }
     }
 
@@ -187,7 +213,7 @@ impl ChildActor {
     /// Returns the events that a late subscriber receives: those that describe the current state.
     fn current_events(&self) -> Vec<DaemonEvent> {
         let mut events = Vec::new();
-        if self.may_accept {
+        if self.may_accept && self.state.borrow().status().is_idle() {
             events.push(ACCEPT);
         }
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
@@ -323,6 +349,8 @@ pub(super) enum ChildMessage {
     WorkFinished,
     /// The task that accepts connections has seen that the operator has paused the daemon.
     RecheckPause,
+    /// A session has reported a status without a message to the actor.
+    Updated(NextAction),
     /// The child's session has panicked.
     SessionPanicked,
 }
@@ -339,12 +367,22 @@ impl Handler<ChildMessage> for ChildActor {
             ChildMessage::WorkStarted => self.in_flight += 1,
             ChildMessage::WorkFinished => {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                // The task has handled all requests of the child, so now no request is in progress
-                // and the child exits.
-                self.state.borrow_mut().report_leaving(now());
-                self.request_leave(ShutdownReason::Done, ctx);
+                // The tasks have handled all requests of the child, so now no request is in
+                // progress and the child exits.
+                if self.in_flight == 0 {
+                    self.state.borrow_mut().report_leaving(now());
+                    self.request_leave(ShutdownReason::Done, ctx);
+                }
             }
             ChildMessage::RecheckPause => self.recheck_operator_pause(),
+            ChildMessage::Updated(NextAction::Accept)
+                if !self.state.borrow().status().is_idle() =>
+            {
+                // Another request has started meanwhile.
+            }
+            ChildMessage::Updated(next) => {
+                let _ = self.on_updated(next, ctx);
+            }
             ChildMessage::SessionPanicked => {
                 error!(self.context.log, "session panicked, the child exits");
                 self.end(EXIT_PANIC, ctx);
@@ -357,31 +395,12 @@ impl Handler<UpdateStatus> for ChildActor {
     type Result = Result<Updated, StatusError>;
 
     fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
-        let next = self.state.borrow_mut().update(update, now());
+        let next = self.state.borrow_mut().update_by_program(update, now());
         match next {
-            Ok(NextAction::Accept) if self.shutdown_ack == ShutdownAck::Received => {
-                self.leave_if_done(ctx);
-                Ok(Updated::Leaving(ShutdownReason::Stopping))
-            }
-            // A child that is leaving ignores the operator's pause, because it still serves the
-            // listener's backlog.
-            Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
-            Ok(NextAction::Accept) => {
-                self.events.emit(ACCEPT);
-                self.may_accept = true;
-                Ok(Updated::Accepting)
-            }
-            Ok(NextAction::Continue) => {
-                self.may_accept = false;
-                Ok(Updated::Recorded)
-            }
-            Ok(NextAction::Leave(reason)) => {
-                self.request_leave(reason, ctx);
-                Ok(Updated::Leaving(reason))
-            }
+            Ok(next) => Ok(self.on_updated(next, ctx)),
             Err(refused) => {
-                debug!(self.context.log, "status refused"; "error" => %refused);
-                Err(refused.into())
+                self.state.borrow().log_refused(&self.context.log, &refused, now());
+                Err(refused)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::{OperatorPause, SlotNumber};
+use daemon_core::{LimitedRecord, OperatorPause, SlotNumber};
 use daemon_forkserver::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::actor::{ChildActor, ChildMessage};
 use super::state::{ChildState, NextAction};
-use crate::log;
+use crate::log::{self, logger};
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
 /// A handle to the child's slot on the scoreboard. It is cheap to clone.
@@ -69,14 +69,14 @@ impl ChildHandle {
     ///
     /// [`StatusError`] if the scoreboard refuses this change of status, as for [`UpdateStatus`].
     pub fn long(&self) -> Result<(), StatusError> {
-        self.update(UpdateStatus::Long).map(drop)
+        self.update_status(UpdateStatus::Long).map(drop)
     }
 
     /// Extends the time limit of the current request to at least this long from now, at most 24
     /// hours at a time.
     pub fn extend(&self, time: Duration) {
         // An extension is never refused.
-        let _ = self.update(UpdateStatus::Extend(time));
+        let _ = self.update_status(UpdateStatus::Extend(time));
     }
 
     /// Returns the child's slot on the scoreboard.
@@ -131,21 +131,36 @@ impl ChildHandle {
         }
     }
 
-    /// Records what the session does. Unlike the message [`UpdateStatus`], this method does not
-    /// broadcast [`DaemonAccept`](crate::DaemonAccept).
-    ///
-    /// A task of [`work`](ChildHandle::work) should end when this method returns
-    /// [`Updated::Leaving`].
+    /// Records what the session does. The message [`UpdateStatus`] has the same effect.
     ///
     /// # Errors
     ///
-    /// [`StatusError`] if the scoreboard refuses the change of status.
+    /// [`StatusError`] if the scoreboard refuses the change of status, or if the code that accepts
+    /// the requests reports them itself, as `serve` does. The error is also logged, with a limit on
+    /// the rate of the records.
     pub fn update_status(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
-        Ok(match self.update(update)? {
-            NextAction::Accept => Updated::Accepting,
-            NextAction::Continue => Updated::Recorded,
-            NextAction::Leave(reason) => Updated::Leaving(reason),
-        })
+        let next = self.state.borrow_mut().update_by_program(update, now());
+        match next {
+            Ok(next) => {
+                // The actor broadcasts `DaemonAccept`, or lets the child exit.
+                match next {
+                    NextAction::Continue => {}
+                    NextAction::Accept | NextAction::Leave(_) => {
+                        self.daemon.do_send(ChildMessage::Updated(next));
+                    }
+                }
+                match next {
+                    NextAction::Accept if self.is_paused_by_operator() => Ok(Updated::Paused),
+                    NextAction::Accept | NextAction::Continue | NextAction::Leave(_) => {
+                        Ok(next.into())
+                    }
+                }
+            }
+            Err(error) => {
+                self.state.borrow().log_refused(&logger(), &error, now());
+                Err(error)
+            }
+        }
     }
 
     /// Returns why the child will exit after its current request: because it was asked to shut
@@ -156,10 +171,11 @@ impl ChildHandle {
         self.state.borrow().leaving()
     }
 
-    /// Runs the main task of the child.
+    /// Runs a task that must end before the child exits.
     ///
-    /// The child exits when the task is done. A graceful shutdown waits for the task. If the task
-    /// panics, the exit code is 101.
+    /// The child exits when all these tasks are done. A graceful shutdown waits for them. If one of
+    /// them panics, the exit code is 101. `serve` and a dispatcher's worker run such a task, so a
+    /// further one, started by a handler, only delays the exit.
     pub fn work(&self, work: impl Future<Output = ()> + 'static) {
         self.start_work();
         let child = self.clone();
@@ -184,8 +200,22 @@ impl ChildHandle {
         stdio::redirect_outputs(out, err)
     }
 
-    pub(crate) fn update(&self, update: UpdateStatus) -> Result<NextAction, StatusError> {
-        Ok(self.state.borrow_mut().update(update, now())?)
+    /// Takes over the reports about requests. From now on only the returned value starts and ends
+    /// requests on the scoreboard. What other code of this child reports with
+    /// [`update_status`](ChildHandle::update_status) or [`UpdateStatus`] can only describe the
+    /// current request.
+    ///
+    /// Code that accepts requests and calls functions of the program uses this method, so that no
+    /// function can make the scoreboard untrue.
+    #[must_use]
+    pub fn take_over_requests(&self) -> RequestReporter {
+        self.state.borrow_mut().take_over_requests();
+        RequestReporter { state: Rc::clone(&self.state) }
+    }
+
+    /// Returns whether to write this log record now, see [`Seat::admit_record`].
+    pub(crate) fn admit_record(&self, record: LimitedRecord) -> Option<u64> {
+        self.state.borrow().admit_record(record, now())
     }
 
     /// Reports that a task has started. The child does not exit before the task has ended.
@@ -196,5 +226,26 @@ impl ChildHandle {
     /// Reports that the task has ended.
     pub(crate) fn finish_work(&self) {
         self.daemon.do_send(ChildMessage::WorkFinished);
+    }
+}
+
+/// Reports the requests of a child, see [`ChildHandle::take_over_requests`].
+#[derive(Debug)]
+pub struct RequestReporter {
+    state: Rc<RefCell<ChildState>>,
+}
+
+impl RequestReporter {
+    /// Records what the child does, as [`ChildHandle::update_status`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError`] if the scoreboard refuses the change of status.
+    pub fn update(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
+        self.next(update).map(Updated::from)
+    }
+
+    pub(crate) fn next(&self, update: UpdateStatus) -> Result<NextAction, StatusError> {
+        Ok(self.state.borrow_mut().update(update, now())?)
     }
 }

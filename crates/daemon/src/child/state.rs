@@ -4,13 +4,14 @@
 use std::rc::Rc;
 
 use daemon_core::{
-    ChildKind, MAX_EXTENSION, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber,
-    Status, WakeParent,
+    ChildKind, IllegalTransition, LimitedRecord, MAX_EXTENSION, MonotonicTime, Quota, QuotaState,
+    ReportError, Seat, SlotNumber, Status, WakeParent,
 };
 use daemon_forkserver::ParentWakeup;
 use daemon_sys::title::Title;
+use slog::{Logger, debug, warn};
 
-use crate::messages::{ShutdownReason, UpdateStatus};
+use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
 /// What the child does after a status update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +24,33 @@ pub(crate) enum NextAction {
     Leave(ShutdownReason),
 }
 
+impl From<NextAction> for Updated {
+    fn from(next: NextAction) -> Updated {
+        match next {
+            NextAction::Accept => Updated::Accepting,
+            NextAction::Continue => Updated::Recorded,
+            NextAction::Leave(reason) => Updated::Leaving(reason),
+        }
+    }
+}
+
+/// Whose reports say when a request of the child starts and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RequestOwner {
+    /// The sessions of the program.
+    Sessions,
+    /// The code that accepts the requests, such as `serve`. What the program's code says about a
+    /// request must not end it.
+    Acceptor,
+}
+
 /// The state of a child: its seat on the scoreboard, its quota, and whether it is leaving.
 #[derive(Debug)]
 pub(crate) struct ChildState<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
     kind: ChildKind,
     quota: Quota,
+    owner: RequestOwner,
     /// Why the child exits after its current request, if it does. If the reason is `Stopping`, the
     /// child serves the listener's backlog before it exits.
     leaving: Option<ShutdownReason>,
@@ -44,7 +66,7 @@ impl<B: WakeParent> ChildState<B> {
     ) -> Self {
         title.seat(seat.slot());
         title.show(seat.status());
-        ChildState { seat, kind, quota, leaving: None, title }
+        ChildState { seat, kind, quota, owner: RequestOwner::Sessions, leaving: None, title }
     }
 
     pub(crate) fn slot(&self) -> SlotNumber {
@@ -90,7 +112,66 @@ impl<B: WakeParent> ChildState<B> {
         Ok(())
     }
 
-    /// Records what the session does, and returns what the child does next.
+    /// From now on only [`update`](ChildState::update) starts and ends requests.
+    pub(crate) fn take_over_requests(&mut self) {
+        self.owner = RequestOwner::Acceptor;
+    }
+
+    /// Returns whether to write this log record now, see [`Seat::admit_record`].
+    pub(crate) fn admit_record(&self, record: LimitedRecord, now: MonotonicTime) -> Option<u64> {
+        self.seat.admit_record(record, now)
+    }
+
+    /// Records what the program's code says that it does, and returns what the child does next. If
+    /// the acceptor reports the requests, the code can only describe the current request.
+    pub(crate) fn update_by_program(
+        &mut self,
+        update: UpdateStatus,
+        now: MonotonicTime,
+    ) -> Result<NextAction, StatusError> {
+        match (self.owner, update) {
+            (RequestOwner::Sessions, _) => {}
+            (RequestOwner::Acceptor, UpdateStatus::Wait | UpdateStatus::Done) => {
+                return Err(StatusError::NotYours { update: update.word() });
+            }
+            (RequestOwner::Acceptor, UpdateStatus::Req | UpdateStatus::Long)
+                if !self.status().is_busy() =>
+            {
+                return Err(StatusError::NoRequest { update: update.word() });
+            }
+            // No request is in progress whose time could be extended.
+            (RequestOwner::Acceptor, UpdateStatus::Extend(_)) if !self.status().is_busy() => {
+                return Ok(NextAction::Continue);
+            }
+            (
+                RequestOwner::Acceptor,
+                UpdateStatus::Req | UpdateStatus::Long | UpdateStatus::Extend(_),
+            ) => {}
+        }
+        Ok(self.update(update, now)?)
+    }
+
+    /// Logs a refused status. The rate is limited, because a handler can repeat its error with each
+    /// request.
+    pub(crate) fn log_refused(&self, log: &Logger, error: &StatusError, now: MonotonicTime) {
+        match error {
+            // The child is exiting, so it no longer matters what the session does.
+            StatusError::Refused(ReportError::IllegalTransition(IllegalTransition {
+                from: Status::Leaving,
+                ..
+            })) => debug!(log, "status refused"; "error" => %error),
+            StatusError::Refused(_)
+            | StatusError::NotYours { .. }
+            | StatusError::NoRequest { .. }
+            | StatusError::InParent => {
+                if let Some(suppressed) = self.admit_record(LimitedRecord::StatusRefused, now) {
+                    warn!(log, "status refused"; "error" => %error, "suppressed" => suppressed);
+                }
+            }
+        }
+    }
+
+    /// Records what the owner of the requests does, and returns what the child does next.
     pub(crate) fn update(
         &mut self,
         update: UpdateStatus,

@@ -22,6 +22,7 @@ use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandOver, HandOverError, HandOverErrorReason,
     HandedOver, ShutdownReason, Subscribe, UpdateStatus,
 };
+use crate::panics;
 use crate::parent::DaemonActor;
 
 /// An accepted connection, for which the acceptor has already reported [`UpdateStatus::Req`].
@@ -193,7 +194,8 @@ impl<L: Listen, R: Transfer + Send> std::fmt::Debug for ParentAcceptor<L, R> {
 }
 
 impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
-    /// Starts an acceptor. The function `request` converts a connection into a request.
+    /// Starts an acceptor. The function `request` converts a connection into a request. If it
+    /// panics, the panic is logged and the connection is closed.
     ///
     /// # Errors
     ///
@@ -233,10 +235,17 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         };
         self.accepting = Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
             acceptor.accepting = None;
-            let request = (acceptor.request)(stream);
-            acceptor.hand_over(request, ctx);
+            if let Some(request) = acceptor.convert(stream) {
+                acceptor.hand_over(request, ctx);
+            }
             acceptor.accept_next(ctx);
         })));
+    }
+
+    /// Converts a connection into a request. If the function panics, its connection is closed. The
+    /// panic hook logs the panic.
+    fn convert(&self, stream: L::Socket) -> Option<R> {
+        panics::catch(|| (self.request)(stream)).ok()
     }
 
     fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
@@ -307,7 +316,8 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
         let mut last: VecDeque<R> = self.returned.drain(..).collect();
         if let (ShutdownReason::Stopping, Some(listener)) = (shutdown.reason, self.listener.take())
         {
-            last.extend(listener.accept_pending().into_iter().map(self.request));
+            let pending = listener.accept_pending().into_iter();
+            last.extend(pending.filter_map(|stream| self.convert(stream)));
         }
         self.listener = None;
         let (daemon, log) = (self.daemon.clone(), self.log.clone());

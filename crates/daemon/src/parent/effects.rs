@@ -238,6 +238,10 @@ impl<R: Transfer + Send> DaemonActor<R> {
             // This fails if the sender of `WaitUntilStopped` no longer waits.
             let _ = waiting.send(std::mem::replace(&mut first, later));
         }
+        if let Some(stopped) = self.stopped.take() {
+            // This fails only if the System is ending.
+            let _ = stopped.send(());
+        }
         ctx.stop();
     }
 

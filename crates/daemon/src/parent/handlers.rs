@@ -17,7 +17,7 @@ use futures::channel::oneshot;
 use futures::future::ready;
 use slog::{debug, info, o, warn};
 
-use super::{DaemonActor, OpenStream, SessionsAnswered, StatusUpdates};
+use super::{DaemonActor, OpenStream, Panicked, SessionsAnswered, StatusUpdates};
 use crate::babysitter::BabysitterAction;
 use crate::error::DaemonError;
 use crate::events::{Broadcast, DaemonEvent};
@@ -362,6 +362,17 @@ impl<R: Transfer + Send> Handler<SessionsAnswered> for DaemonActor<R> {
 
     fn handle(&mut self, _answered: SessionsAnswered, ctx: &mut Self::Context) {
         self.with_supervisor(ctx, Supervisor::on_sessions_answered);
+    }
+}
+
+impl<R: Transfer + Send> Handler<Panicked> for DaemonActor<R> {
+    type Result = ();
+
+    /// Stops the daemon gracefully: children and requests are not affected by the panic.
+    fn handle(&mut self, Panicked(panic): Panicked, ctx: &mut Self::Context) {
+        self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.fail(DaemonError::Panicked(panic), StopMode::Graceful, processes, now);
+        });
     }
 }
 

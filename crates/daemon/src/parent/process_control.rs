@@ -9,6 +9,7 @@ use slog::{Logger, warn};
 
 use super::oom_kills::OomKillCounter;
 use crate::messages::ForeignChildError;
+use crate::panics::Containment;
 use crate::supervisor::ProcessControl;
 
 /// Carries out the decisions of the supervisor.
@@ -71,7 +72,11 @@ impl<R: Transfer> Processes<R> {
 impl<R: Transfer> ProcessControl<R> for Processes<R> {
     fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
         match &mut self.fork_server {
-            Some(fork_server) => fork_server.fork(request),
+            Some(fork_server) => {
+                // A panic in `encode` is an error of this request.
+                let _contained = Containment::enter();
+                fork_server.fork(request)
+            }
             None => Err(ForkError { request, reason: ForkServerError::Full { slots: 0 } }),
         }
     }

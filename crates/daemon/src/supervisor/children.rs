@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use daemon_core::{
     BackoffRules, ChildKind, Counts, Death, Exit, ExitCause, FailureReason, FaultCount,
-    MonotonicTime, ScoreboardReader, SlotEntry, SlotFault, Status, StatusKind, StopReason,
-    classify_exit, format,
+    MonotonicTime, ScoreboardReader, SlotEntry, SlotFault, Status, StatusKind, StopMode,
+    StopReason, classify_exit, format,
 };
 use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
@@ -427,7 +427,7 @@ impl<R: 'static> Supervisor<R> {
         self.counters.exited(&exited.cause, exited.requests);
         self.effects.push(Effect::Event(DaemonEvent::Exited(exited)));
         if let Some(reason) = start_failure {
-            self.fail(DaemonError::NotReady(reason), processes, now);
+            self.fail(DaemonError::NotReady(reason), StopMode::Immediate, processes, now);
         }
     }
 

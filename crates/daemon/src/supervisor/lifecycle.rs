@@ -295,19 +295,20 @@ impl<R: 'static> Supervisor<R> {
             let reason = format!(
                 "the initial children did not become ready in time: {ready} of {initial} are ready"
             );
-            self.fail(DaemonError::NotReady(reason), processes, now);
+            self.fail(DaemonError::NotReady(reason), StopMode::Immediate, processes, now);
         }
     }
 
-    /// Stops the daemon immediately, because it cannot continue.
+    /// Stops the daemon, because it cannot continue.
     pub(crate) fn fail(
         &mut self,
         error: DaemonError,
+        mode: StopMode,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
         self.effects.push(Effect::Failed(error));
-        self.stop(StopMode::Immediate, Origin::Failure, processes, now);
+        self.stop(mode, Origin::Failure, processes, now);
     }
 
     /// Starts a graceful or an immediate stop, or makes a graceful stop that is in progress

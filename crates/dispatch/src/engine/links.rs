@@ -4,7 +4,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use actix_daemon::{ChildId, Pid};
+use actix_daemon::{ChildId, Pid, panics};
 use daemon_core::{ExitCause, MonotonicTime, RecycleReason};
 use daemon_forkserver::channel::Received;
 use daemon_forkserver::now;
@@ -121,7 +121,7 @@ impl Engine {
         self.pump();
     }
 
-    fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
+    pub(super) fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
         find_link(&mut self.links, &mut self.former_links, child)
     }
 
@@ -131,8 +131,10 @@ impl Engine {
         if let Some(link) = self.link_of(child) {
             link.pid = Some(pid);
         }
-        if let Some(postinit) = self.methods.hooks.fork_postinit.clone() {
-            postinit(pid);
+        if let Some(postinit) = self.methods.hooks.fork_postinit.clone()
+            && let Err(panic) = panics::catch(|| postinit(pid))
+        {
+            self.refuse_worker(child, &panic);
         }
         self.register_worker(child);
     }
@@ -141,14 +143,20 @@ impl Engine {
     /// it is ready, or that its link is broken. Does nothing while the slot has a former worker whose
     /// exit has not been handled.
     fn register_worker(&mut self, child: ChildId) {
-        let Some(WorkerLink { pid: Some(pid), setup, .. }) = self.link_of(child) else { return };
+        let link = find_link(&mut self.links, &mut self.former_links, child);
+        let Some(WorkerLink { pid: Some(pid), setup, has_been_ready, .. }) = link else { return };
         let (pid, setup, time) = (*pid, *setup, now());
         self.scheduler.worker_forked(child, pid, time + self.boot_timeout, time);
         match setup {
             SetupState::Starting => {}
-            SetupState::Ready => self.scheduler.worker_ready(child, time),
+            SetupState::Ready => {
+                *has_been_ready = true;
+                self.start_failures.reset();
+                self.scheduler.worker_ready(child, time);
+            }
             SetupState::Leaving => self.scheduler.worker_draining(child, time),
             SetupState::Broken => self.scheduler.link_broken(child, time),
+            SetupState::Refused => self.scheduler.worker_refused(child, time),
         }
     }
 
@@ -156,7 +164,7 @@ impl Engine {
     /// first. If a large body must be read for that, the exit is handled afterwards.
     pub(super) fn worker_gone(&mut self, child: ChildId, exit: WorkerExit) {
         let Some(link) = self.link_of(child) else { return };
-        if link.setup != SetupState::Broken {
+        if !link.is_unusable() {
             loop {
                 match self.read_link(child) {
                     LinkProgress::More => {}
@@ -188,7 +196,10 @@ impl Engine {
     pub(super) fn remove_worker(&mut self, child: ChildId, exit: WorkerExit) {
         let slot = child.slot.index();
         let WorkerExit { cause, requests } = exit;
-        let Some(pid) = self.link_of(child).map(|link| link.pid) else { return };
+        let Some(link) = self.link_of(child) else { return };
+        let pid = link.pid;
+        let start_failure = (!link.has_been_ready)
+            .then(|| link.refusal.take().unwrap_or_else(|| format!("the worker {cause}")));
         if let (ExitCause::Recycled(RecycleReason::Requests), Some(pid)) = (cause, pid) {
             report!(
                 self.events, debug, "worker reached its request limit";
@@ -204,6 +215,11 @@ impl Engine {
         self.remove_link(child);
         self.outputs.worker_exited(child);
         self.scheduler.worker_gone(child, cause, now());
+        if let Some(reason) = start_failure
+            && self.scheduler.is_accepting()
+        {
+            self.start_failed(&reason);
+        }
         self.reject_if_no_workers_left();
         let next = self.links.get(slot).and_then(Option::as_ref).map(|link| link.child);
         if let Some(next) = next {
@@ -235,7 +251,7 @@ impl Engine {
     fn read_some(&mut self, child: ChildId) -> io::Result<LinkProgress> {
         for _read in 0..READS_MAX {
             let Some(link) = self.link_of(child) else { return Ok(LinkProgress::Ended) };
-            if link.setup == SetupState::Broken {
+            if link.is_unusable() {
                 return Ok(LinkProgress::Ended);
             }
             // The messages after a large answer wait until its body has been read.
@@ -452,7 +468,7 @@ impl Engine {
         for slot in dirty.drain(..) {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
             link.is_dirty = false;
-            if link.setup == SetupState::Broken {
+            if link.is_unusable() {
                 continue;
             }
             let child = link.child;
@@ -506,9 +522,10 @@ impl Engine {
     pub(super) fn link_failed(&mut self, child: ChildId, error: &io::Error) {
         let slot = child.slot.index();
         let Some(link) = self.link_of(child) else { return };
-        if std::mem::replace(&mut link.setup, SetupState::Broken) == SetupState::Broken {
+        if link.is_unusable() {
             return;
         }
+        link.setup = SetupState::Broken;
         let unused = link.answers.take_descriptors();
         if !unused.is_empty() {
             close_in_thread(unused);

@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use actix::Recipient;
+use actix_daemon::panics;
 use daemon_core::{ExitCause, MonotonicTime};
 use daemon_forkserver::now;
 use futures::channel::oneshot;
@@ -14,7 +16,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::fallback::FallbackRequest;
 use crate::frame::CompletionKind;
-use crate::methods::{HandlerOutcome, Invocation, catch_panic_message};
+use crate::methods::{HandlerOutcome, Invocation};
 use crate::reply::ReplySender;
 use crate::request::{
     CancellationToken, IfRunning, NewRequest, RequestDone, RequestInfo, RequestParts, RunInfo,
@@ -92,8 +94,8 @@ impl Engine {
         };
         let method = self.methods.get(number).ok_or_else(unknown)?;
         // The parameters' `Deserialize` code can panic. Such a panic must not stop the dispatcher.
-        catch_panic_message(|| method.check(params))
-            .map_err(|message| invalid(format!("decoding panicked: {message}")))?
+        panics::catch(|| method.check(params))
+            .map_err(|panic| invalid(format!("decoding {panic}")))?
             .map_err(invalid)?;
         Ok((Some(number), lane))
     }
@@ -216,7 +218,8 @@ impl Engine {
         let recipient = match upon_result {
             Some(recipient) => Some(recipient),
             None if reply.is_awaited() => None,
-            None => self.upon_result.clone(),
+            // A failure must not vanish because its recipient has stopped.
+            None => self.upon_result.clone().filter(Recipient::connected),
         };
         let Some(recipient) = recipient else {
             if let (false, Err(failure)) = (reply.is_awaited(), &task_result) {

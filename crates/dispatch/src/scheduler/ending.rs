@@ -95,9 +95,18 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     /// Kills a worker whose link cannot be used any more.
     pub(crate) fn link_broken(&mut self, child: ChildId, now: MonotonicTime) {
+        self.kill_child(child, WorkerKillReason::LinkBroken, now);
+    }
+
+    /// Kills a worker because the hook that the parent runs for it has panicked.
+    pub(crate) fn worker_refused(&mut self, child: ChildId, now: MonotonicTime) {
+        self.kill_child(child, WorkerKillReason::HookPanicked, now);
+    }
+
+    fn kill_child(&mut self, child: ChildId, reason: WorkerKillReason, now: MonotonicTime) {
         let slot = child.slot.index();
         if self.workers.child(slot) == Some(child) {
-            self.kill(slot, WorkerKillReason::LinkBroken, now);
+            self.kill(slot, reason, now);
             self.schedule_check(slot, now);
             self.assign(now);
         }
@@ -359,19 +368,19 @@ impl<T, C: Claims> Scheduler<T, C> {
                 for slot in self.workers.slots() {
                     self.revoke_all(slot, now);
                 }
-                self.reject_queued(now);
+                self.reject_queued(&Rejection::ShuttingDown, now);
             }
         }
     }
 
-    /// Rejects all queued requests, in the order of their admission.
-    fn reject_queued(&mut self, now: MonotonicTime) {
+    /// Rejects all queued requests for this reason, in the order of their admission.
+    pub(crate) fn reject_queued(&mut self, rejection: &Rejection, now: MonotonicTime) {
         let waiting = self.records.iter().filter(|(_key, record)| record.state == JobState::Queued);
         let mut keys: Vec<(u64, JobKey)> =
             waiting.map(|(key, record)| (record.sequence, key)).collect();
         keys.sort_by_key(|(sequence, _key)| *sequence);
         for (_sequence, key) in keys {
-            self.fail(key, Rejection::ShuttingDown.into(), now);
+            self.fail(key, rejection.clone().into(), now);
         }
     }
 }

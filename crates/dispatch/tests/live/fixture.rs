@@ -2,17 +2,15 @@
 //! and shuts the dispatcher down.
 
 use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Context, Handler};
-use actix_daemon::{GetStatus, Shutdown, StopMode};
+use actix_daemon::{DaemonError, GetStatus, Shutdown, StopMode, panics};
 use actix_dispatch::{
     Call, Dispatcher, DispatcherBuilder, Failure, FallbackRequest, GetStats, NewRequest,
     RequestDone, RunningDispatcher, Stats, Talkback, TaskResult,
 };
-use futures::FutureExt;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -66,36 +64,50 @@ pub(crate) fn touch(file: &str) {
 }
 
 /// Runs a scenario with a dispatcher, then shuts the dispatcher down. Panics if the scenario
-/// panicked.
+/// panicked, or if the dispatcher stops with an error.
 pub(crate) fn with_dispatcher(
     builder: DispatcherBuilder,
     scenario: impl AsyncFnOnce(TestDispatcher) + 'static,
 ) {
-    let failed = Rc::new(RefCell::new(true));
-    let note = Rc::clone(&failed);
+    run_dispatcher(builder, scenario).expect("the dispatcher stops without an error");
+}
+
+/// Runs a scenario with a dispatcher, then shuts the dispatcher down. Panics if the scenario
+/// panicked. Returns the result of the dispatcher.
+pub(crate) fn run_dispatcher(
+    builder: DispatcherBuilder,
+    scenario: impl AsyncFnOnce(TestDispatcher) + 'static,
+) -> Result<(), DaemonError> {
+    let outcome = Rc::new(RefCell::new(None));
+    let note = Rc::clone(&outcome);
     let pids = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&pids);
     let ended = builder.run(move |started| {
         actix_rt::spawn(async move {
             let daemon = started.daemon.clone();
             let test = TestDispatcher(started);
-            let result = AssertUnwindSafe(scenario(test.clone())).catch_unwind().await;
+            let result = panics::contain(scenario(test.clone())).await;
             // The daemon may have stopped already.
             if let Ok(report) = daemon.send(GetStatus::Board).await {
                 let children = report.children.iter().filter_map(|child| child.pid);
                 seen.borrow_mut().extend(children);
             }
-            *note.borrow_mut() = result.is_err();
+            *note.borrow_mut() = Some(result.is_ok());
             let manner = if result.is_ok() { StopMode::Graceful } else { StopMode::Immediate };
             daemon.do_send(Shutdown(manner));
         });
     });
-    ended.expect("the dispatcher stops without an error");
-    assert!(!*failed.borrow(), "the scenario panicked");
+    match (*outcome.borrow(), &ended) {
+        (Some(passed), _) => assert!(passed, "the scenario panicked"),
+        (None, Ok(())) => panic!("the dispatcher stopped before the scenario ended"),
+        // The dispatcher has stopped by itself.
+        (None, Err(_)) => {}
+    }
     let is_alive = |worker: &u32| {
         i32::try_from(*worker).is_ok_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
     };
     eventually("no worker is left", || !pids.borrow().iter().any(is_alive));
+    ended
 }
 
 /// A running dispatcher.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use daemon_core::{Jitter, RequestLimit, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::title::Title;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -153,5 +154,93 @@ fn numbers_are_written_in_decimal() {
         let mut text = String::new();
         push_number(&mut text, number);
         assert_eq!(text, number.to_string());
+    }
+}
+
+/// What happens in a child that serves connections one after the other.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The acceptor reports that a request starts, or that it ends.
+    Acceptor,
+    /// The program's code says something, during a request or between two of them.
+    Program(UpdateStatus),
+    Label,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let update = prop_oneof![
+        Just(Wait),
+        Just(Req),
+        Just(Long),
+        Just(Done),
+        any::<u64>().prop_map(|seconds| UpdateStatus::Extend(Duration::from_secs(seconds))),
+    ];
+    prop_oneof![
+        2 => Just(Step::Acceptor),
+        3 => update.prop_map(Step::Program),
+        1 => Just(Step::Label),
+    ]
+}
+
+proptest! {
+    /// The status is true after each step: busy during a request, idle between two of them. Each
+    /// request is counted once, and the child accepts the next one.
+    #[test]
+    fn nothing_that_a_handler_says_makes_the_scoreboard_untrue(
+        steps in prop::collection::vec(any_step(), 0..60),
+    ) {
+        let mut state = state(ChildKind::Pool, 0);
+        state.take_over_requests();
+        prop_assert_eq!(state.update(Wait, now()).unwrap(), NextAction::Accept);
+        let (mut is_serving, mut requests) = (false, 0);
+        for step in steps {
+            match step {
+                Step::Acceptor if is_serving => {
+                    is_serving = false;
+                    prop_assert_eq!(state.update(Done, now()).unwrap(), NextAction::Accept);
+                }
+                Step::Acceptor => {
+                    is_serving = true;
+                    requests += 1;
+                    prop_assert_eq!(state.update(Req, now()).unwrap(), NextAction::Continue);
+                }
+                Step::Program(update) => {
+                    let said = state.update_by_program(update, now());
+                    let expected = match update {
+                        Wait | Done => Err(StatusError::NotYours { update: update.word() }),
+                        Req | Long if !is_serving => {
+                            Err(StatusError::NoRequest { update: update.word() })
+                        }
+                        Req | Long | UpdateStatus::Extend(_) => Ok(NextAction::Continue),
+                    };
+                    prop_assert_eq!(said, expected);
+                }
+                Step::Label => state.label("a label"),
+            }
+            let shown = state.board().read(state.slot());
+            prop_assert_eq!(shown.status, Some(state.status()));
+            prop_assert_eq!(state.status().is_busy(), is_serving);
+            prop_assert_eq!(state.status().is_idle(), !is_serving);
+            prop_assert_eq!(shown.requests, requests);
+            prop_assert_eq!(state.leaving(), None);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_handler_says_ends_a_post_forked_child_before_its_request_is_done(
+        updates in prop::collection::vec(any_step(), 0..20),
+    ) {
+        let mut state = state(ChildKind::OneRequest, 0);
+        state.update(Req, now()).unwrap();
+        state.take_over_requests();
+        for step in updates {
+            if let Step::Program(update) = step {
+                let _ = state.update_by_program(update, now());
+            }
+            prop_assert!(state.status().is_busy());
+            prop_assert_eq!(state.leaving(), None);
+        }
+        let done = NextAction::Leave(ShutdownReason::Done);
+        prop_assert_eq!(state.update(Done, now()).unwrap(), done);
     }
 }
