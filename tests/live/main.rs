@@ -7,6 +7,8 @@
 mod attacks;
 mod babysitting;
 mod births;
+#[cfg(target_os = "linux")]
+mod blocked_log;
 mod control;
 mod default_log;
 mod detaching;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{DaemonProcess, Process, Signal, TestProgram, is_refused, run_clients, until};
+use crate::harness::{
+    ControlClient, DaemonProcess, Process, Signal, TestProgram, is_refused, run_clients, until,
+};
 
 fn both_models(options: &str) -> [DaemonProcess; 2] {
     [TestProgram::pool(), TestProgram::postfork()]
@@ -292,4 +294,31 @@ fn a_foreign_child_that_ignores_term_is_killed_after_the_grace_period() {
     // kills that process.
     slept.signal(Signal::SIGKILL);
     daemon.wait_until_gone();
+}
+
+#[test]
+fn a_call_on_a_blocking_thread_that_does_not_return_does_not_hold_up_the_end() {
+    let mut daemon = TestProgram::pool().options("start=1 stuck_call").start();
+    assert_eq!(daemon.client().ask("done"), "ok");
+    let parent = daemon.parent();
+    assert_eq!(daemon.stop()[&parent], "code 0");
+}
+
+#[test]
+fn a_fork_server_that_is_stopped_does_not_stop_the_parent() {
+    let options = "start=2 min=2 max_spare=2 max=2 grace=1000 control=DIR/control";
+    let mut daemon = TestProgram::pool().logged().options(options).start();
+    let (parent, fork_server) = (daemon.parent(), daemon.fork_server());
+    let child = daemon.children()[0];
+    assert!(fork_server.signal(Signal::SIGSTOP));
+    assert!(child.signal(Signal::SIGKILL));
+    let mut control = ControlClient::at(&daemon.dir().join("control"));
+    // More commands than the link to the fork server holds.
+    for _ in 0..2000 {
+        control.expect_done("reopen", "");
+    }
+    assert_eq!(daemon.report()["phase"], "running");
+    assert_eq!(daemon.client().ask("echo on"), "on");
+    assert_eq!(daemon.stop()[&parent], "code 1");
+    assert!(daemon.log().contains("does not report the exits of its children"), "{}", daemon.log());
 }

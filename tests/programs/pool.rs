@@ -36,6 +36,14 @@ impl Program for PoolProgram {
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
         subscribe(&daemon);
+        if self.options.has("stuck_call") {
+            // As a name lookup whose server does not answer.
+            tokio::task::spawn_blocking(|| {
+                loop {
+                    std::thread::park();
+                }
+            });
+        }
         open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
             .expect("the command socket can be opened");
     }

@@ -33,10 +33,10 @@ use evidence::{CollectedEvidence, EvidenceCollector, PendingRecord, SymbolResolv
 pub use settings::{Babysit, MemoryMeasure};
 
 use crate::messages::{TraceChild, TraceError};
-use crate::process_table::{blocking, inspect, presences};
+use crate::process_table::{inspect, presences};
 
-/// How long each of two operations may delay a step against a rogue: the inspection of the process,
-/// and the lookup of the function names.
+/// How long each of three operations may delay a step against a rogue: the two steps of the
+/// inspection of the process, and the lookup of the function names.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long reading the process table may take. If it takes longer, the babysitter logs this once
@@ -192,7 +192,7 @@ impl BabysitterActor {
         }
         let pids: Vec<u32> = self.children().iter().map(|entry| entry.pid).collect();
         let by_share = self.measure == MemoryMeasure::Pss;
-        let read = blocking(SAMPLE_TIMEOUT, move || presences(&pids, by_share));
+        let read = presences(pids, by_share, SAMPLE_TIMEOUT);
         let judged =
             read.into_actor(self).map(|read, babysitter, ctx| babysitter.sampled(read, ctx));
         ctx.spawn(judged);
@@ -310,7 +310,8 @@ impl BabysitterActor {
 
     /// Waits for the lookup of the function names, and then writes the evidence to the slow log.
     /// The write runs on a blocking thread of the runtime. The runtime waits for this thread when
-    /// it shuts down. If it shuts down earlier, it drops the waiting record, which writes it.
+    /// it shuts down, for a limited time. If it shuts down earlier, it drops the waiting record,
+    /// which writes it.
     fn record(&self, mut taken: CollectedEvidence, reason: String, ctx: &mut Context<Self>) {
         let mut record = PendingRecord {
             evidence: taken.evidence.clone(),
@@ -355,12 +356,10 @@ impl BabysitterActor {
         async move {
             let number = pid.as_raw().unsigned_abs();
             // Inspect the child before requesting its backtrace, because the signal that requests
-            // the backtrace may interrupt the system call in which the child waits. Inspect the
-            // child on another thread, because the inspection can block for as long as the kernel
-            // is busy with the process.
-            let info = blocking(TIMEOUT, move || inspect(number)).await;
+            // the backtrace may interrupt the system call in which the child waits.
+            let info = inspect(number, TIMEOUT).await;
             let mut evidence = Evidence::of(&report, SystemTime::now());
-            info.unwrap_or_default().add_to(&mut evidence);
+            info.add_to(&mut evidence);
             evidence.request_cpu = evidence.cpu.and(request_cpu);
             let answer = collector
                 .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))

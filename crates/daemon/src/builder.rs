@@ -86,7 +86,9 @@ impl<M> DaemonBuilder<M> {
     /// Uses this logger instead of the default one, in all processes.
     ///
     /// The logger must not use a thread, because a forked child has only the thread that called
-    /// fork(2).
+    /// fork(2). It must not wait for its output either, because the parent has one thread, which
+    /// would then neither replace children nor stop. A drain that writes to a
+    /// [`LogWriter`](crate::LogWriter) does not wait.
     pub fn logger(mut self, logger: Logger) -> Self {
         self.settings.logger = Some(logger);
         self

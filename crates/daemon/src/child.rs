@@ -53,11 +53,7 @@ pub(crate) struct ProcessContext {
 impl ProcessContext {
     /// Reopens the log file, if there is one.
     pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
-        match (self.log_file.as_deref(), log::is_redirected()) {
-            (None, _) => Ok(()),
-            (Some(file), false) => file.reopen(),
-            (Some(file), true) => file.reopen_without_redirect(),
-        }
+        self.log_file.as_deref().map_or(Ok(()), log::reopen)
     }
 }
 
@@ -153,6 +149,7 @@ pub(crate) fn run_child<R: Send + 'static>(
         actix_rt::spawn(on_session_panicked(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)
     });
+    log::flush_before_exit();
     // The process exits now. Destroying the runtime would only take time.
     std::mem::forget(system);
     code

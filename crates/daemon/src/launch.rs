@@ -11,6 +11,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
@@ -142,6 +143,7 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
+        log::become_fork_server();
         let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
         drop((readiness, control, terminal));
         // An open copy in the fork server would keep the pid file locked after the parent has
@@ -160,6 +162,8 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
         set_up_this_thread();
         self.program.preload()?;
         self.context.log = log::of_children(&self.context.log);
+        // A child must not write these records once more.
+        log::flush_before_exit();
         Ok(())
     }
 
@@ -220,6 +224,7 @@ pub(crate) fn launch<P: Program>(
         if let Some(terminal) = terminal {
             // The error of the launch is returned even if standard error cannot be restored.
             let _ = terminal.restore();
+            log::examine_target();
         }
     }
     launched
@@ -345,6 +350,8 @@ fn set_up_process(
         None if settings.detach => stdio::all_to_null()?,
         None => {}
     }
+    log::examine_target();
+    log::share_counters()?;
     if let Some(workdir) = &settings.workdir {
         match privileges {
             Some(user) => limits::change_dir_for(workdir, user)?,
@@ -456,26 +463,51 @@ fn spawn<P: Program>(
     })
 }
 
+/// How long the end of the parent waits for the blocking threads of its runtime.
+const BLOCKING_CALLS_MAX: Duration = Duration::from_secs(1);
+
 impl<P: Program> Launched<P> {
     /// Runs the daemon in a new System until it has stopped. The daemon handles the signals of the
     /// process.
+    ///
+    /// When the daemon has stopped, calls on blocking threads of the runtime (a name lookup, for
+    /// example) have one more second to return. They do not hold up the end of the process.
     ///
     /// # Errors
     ///
     /// - [`DaemonError::NotReady`] if the initial children do not become ready.
     /// - [`DaemonError::ForkServerLost`] if the fork server has died. The children have been
     ///   stopped.
-    /// - [`DaemonError::Runtime`] if the runtime cannot watch the signals, the control socket or
-    ///   the fork server.
+    /// - [`DaemonError::Runtime`] if the runtime cannot be started, or cannot watch the signals, the
+    ///   control socket or the fork server.
     /// - [`DaemonError::Service`] as for [`start`](Launched::start).
     /// - [`DaemonError::Panicked`] if code of the program panics in the parent, see
     ///   [`panics`](crate::panics). The daemon has stopped gracefully.
     /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
-        System::new().block_on(async move {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime.map(Arc::new) {
+            Ok(runtime) => runtime,
+            Err(source) => {
+                let error = DaemonError::Runtime { action: "start the runtime", source };
+                if let Some(readiness) = self.parents.take().readiness {
+                    readiness.notify_failure(&error.to_string());
+                }
+                return Err(error);
+            }
+        };
+        let system = System::with_tokio_rt(|| Arc::clone(&runtime));
+        let result = system.block_on(async move {
             let daemon = self.start()?;
             daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
-        })
+        });
+        drop(system);
+        // If the program has kept the runtime, it shuts the runtime down.
+        if let Some(runtime) = Arc::into_inner(runtime) {
+            runtime.shutdown_timeout(BLOCKING_CALLS_MAX);
+        }
+        log::flush_before_exit();
+        result
     }
 
     /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.

@@ -201,6 +201,7 @@
 //!   exceeds a limit of the babysitter, see [`Babysit`].
 
 mod babysitter;
+mod blocking;
 mod builder;
 mod child;
 pub mod control;
@@ -293,7 +294,7 @@ pub use events::{Broadcast, DaemonEvent};
 pub use inheritance::{Environment, InheritedDescriptors};
 pub use launch::{Launched, Program};
 pub use listener::{Accepted, ChildAcceptor, Connection, Listen, ParentAcceptor, StreamSocket};
-pub use log::logger;
+pub use log::{LogWriter, logger};
 pub use messages::*;
 #[doc(hidden)]
 pub use model::CheckedModel;

@@ -2,16 +2,14 @@
 //! sysinfo has nothing, see proc(5).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use daemon_core::{Presence, ProcessSample};
 use daemon_protocol::{Evidence, ProcessUsage};
 use daemon_sys::process::exists;
-use futures::channel::oneshot;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
-use tokio::time::timeout;
+
+use crate::blocking::{blocking, each};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use platform::parse_files;
@@ -64,14 +62,29 @@ fn letter(status: ProcessStatus) -> Option<char> {
     }
 }
 
-/// Returns the resource usage of these processes, with their proportional set size. Without a
-/// readable process table, no usage is known.
-pub(crate) fn usages(pids: &[u32]) -> HashMap<u32, ProcessUsage> {
-    let used = read(pids).unwrap_or_default().into_iter();
-    used.map(|(pid, Used { cpu, rss, .. })| {
-        (pid, ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss: pss(pid) })
-    })
-    .collect()
+/// How many times longer all processes may take than one.
+const PARTS: u32 = 8;
+
+/// Returns the proportional set size of each of these processes, as far as it can be read within
+/// this time. To read it, the kernel locks the memory map of the process, so one process that is
+/// stuck must not keep the others from being read.
+async fn shares(pids: Vec<u32>, limit: Duration) -> HashMap<u32, u64> {
+    let shares = each(pids, (limit / PARTS, limit), pss).await;
+    shares.into_iter().filter_map(|(pid, share)| Some((pid, share?))).collect()
+}
+
+/// Returns the resource usage of these processes, with their proportional set size. What cannot be
+/// read within this time is not known.
+pub(crate) async fn usages(pids: Vec<u32>, limit: Duration) -> HashMap<u32, ProcessUsage> {
+    let wanted = pids.clone();
+    let used = blocking(limit, move || read(&wanted).unwrap_or_default()).await.unwrap_or_default();
+    let shares = shares(pids, limit).await;
+    used.into_iter()
+        .map(|(pid, Used { cpu, rss, .. })| {
+            let pss = shares.get(&pid).copied();
+            (pid, ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss })
+        })
+        .collect()
 }
 
 /// What the operating system reports about a process. Values that cannot be read are `None` or
@@ -98,38 +111,54 @@ impl ProcessInfo {
 /// Returns what the operating system reports about a process. If the process is gone, all values
 /// are `None` or empty.
 ///
-/// To compute the proportional set size, the kernel walks all pages of the process. This takes
-/// milliseconds for a large process, and the memory map of the process is locked during this time.
-pub(crate) fn inspect(pid: u32) -> ProcessInfo {
-    let used = read(&[pid]).ok().and_then(|used| used.get(&pid).copied());
-    let mut info = platform::inspect(pid);
-    (info.usage.cpu, info.usage.rss) = (used.map(|used| used.cpu), used.map(|used| used.rss));
-    info.state = used.and_then(|used| used.state);
+/// Each of two steps may take this time. To compute the proportional set size, the kernel walks all
+/// pages of the process. This takes milliseconds for a large process, and the memory map of the
+/// process is locked during this time.
+pub(crate) async fn inspect(pid: u32, limit: Duration) -> ProcessInfo {
+    let inspected = blocking(limit, move || {
+        let used = read(&[pid]).ok().and_then(|used| used.get(&pid).copied());
+        let mut info = platform::inspect(pid);
+        (info.usage.cpu, info.usage.rss) = (used.map(|used| used.cpu), used.map(|used| used.rss));
+        info.state = used.and_then(|used| used.state);
+        info
+    });
+    let mut info = inspected.await.unwrap_or_default();
+    info.usage.pss = each(vec![pid], (limit, limit), pss).await.remove(&pid).flatten();
     info
 }
 
 /// Returns whether each of these processes exists, and its resource usage. Its memory is the
-/// proportional set size with `by_share`, otherwise the resident set size.
+/// proportional set size with `by_share`, otherwise the resident set size. A memory that cannot be
+/// read within this time is not known.
 ///
 /// A process that is not in the table may be hidden, for example by mount options of proc(5). It
 /// counts as gone only if kill(2) with signal 0 does not find it.
 ///
 /// # Errors
 ///
-/// If the process table cannot be read at all.
-pub(crate) fn presences(
-    pids: &[u32],
+/// If the process table cannot be read at all. Returns `None` if it cannot be read within this time.
+pub(crate) async fn presences(
+    pids: Vec<u32>,
     by_share: bool,
-) -> Result<HashMap<u32, Presence>, sysinfo::Error> {
-    let used = read(pids)?;
+    limit: Duration,
+) -> Option<Result<HashMap<u32, Presence>, sysinfo::Error>> {
+    let wanted = pids.clone();
+    let used = match blocking(limit, move || read(&wanted)).await? {
+        Ok(used) => used,
+        Err(error) => return Some(Err(error)),
+    };
+    let shares = match by_share {
+        true => shares(used.keys().copied().collect(), limit).await,
+        false => HashMap::new(),
+    };
     let presence = |pid: u32| match used.get(&pid) {
         None => presence_of_unlisted(pid),
         Some(used) => Presence::Seen(ProcessSample {
             cpu: used.cpu,
-            memory: if by_share { pss(pid) } else { Some(used.rss) },
+            memory: if by_share { shares.get(&pid).copied() } else { Some(used.rss) },
         }),
     };
-    Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect())
+    Some(Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect()))
 }
 
 fn presence_of_unlisted(pid: u32) -> Presence {
@@ -138,40 +167,6 @@ fn presence_of_unlisted(pid: u32) -> Presence {
         Some(true) => Presence::Hidden,
         Some(false) | None => Presence::Gone,
     }
-}
-
-/// The maximum number of calls that have not returned. Further calls are not started.
-const MAX_THREADS: u32 = 8;
-
-static RUNNING: AtomicU32 = AtomicU32::new(0);
-
-/// Runs `call` on a new thread and returns its result. Reading `/proc/PID` can block for as long as
-/// the kernel is busy with that process. Such calls must not run in the blocking pool of a tokio
-/// runtime, because the runtime waits for the threads of the pool when it shuts down.
-///
-/// Returns `None` if `call` does not return
-/// within `limit`, if [`MAX_THREADS`] earlier calls have not returned, or if the thread cannot be
-/// started.
-pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    if RUNNING.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
-        return None;
-    }
-    let (sender, result) = oneshot::channel();
-    let thread = thread::Builder::new().name("blocking-call".to_owned()).spawn(move || {
-        // The caller may have timed out.
-        let _ = sender.send(call());
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
-    });
-    if thread.is_err() {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
-        return None;
-    }
-    timeout(limit, result).await.ok()?.ok()
 }
 
 #[cfg(target_os = "linux")]
@@ -192,8 +187,7 @@ mod platform {
             wchan: text(pid, "wchan").as_deref().and_then(waiting_in),
             syscall: text(pid, "syscall").as_deref().and_then(system_call),
             kernel_stack: text(pid, "stack").as_deref().map(stack_frames).unwrap_or_default(),
-            // Read last, because only this read waits for a lock that a stuck process may hold.
-            usage: ProcessUsage { pss: pss(pid), ..ProcessUsage::default() },
+            usage: ProcessUsage::default(),
             state: None,
         }
     }
@@ -324,15 +318,21 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
-    use std::sync::mpsc;
     use std::time::Instant;
 
     use super::*;
+    use crate::blocking::tests::run;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn inspect_now(pid: u32) -> ProcessInfo {
+        run(inspect(pid, LIMIT))
+    }
 
     #[test]
     fn the_usage_of_the_test_process_is_read_and_a_missing_process_is_left_out() {
         let (this, missing) = (std::process::id(), i32::MAX.cast_unsigned());
-        let usages = usages(&[this, missing]);
+        let usages = run(usages(vec![this, missing], LIMIT));
         assert!(usages[&this].rss.is_some_and(|bytes| bytes > 100_000));
         assert!(usages[&this].cpu.is_some());
         assert_eq!(usages.get(&missing), None);
@@ -345,10 +345,10 @@ mod tests {
         }
         let start = Instant::now();
         let spent = |cpu: Option<Duration>| cpu.is_some_and(|cpu| cpu >= Duration::from_millis(20));
-        let mut info = inspect(std::process::id());
+        let mut info = inspect_now(std::process::id());
         while !spent(info.usage.cpu) {
             assert!(start.elapsed() < Duration::from_secs(20), "{info:?}");
-            info = inspect(std::process::id());
+            info = inspect_now(std::process::id());
         }
         assert!(matches!(info.state, Some('R' | 'S')), "{info:?}");
         assert!(info.usage.rss.is_some_and(|rss| rss > 500_000), "{info:?}");
@@ -364,16 +364,16 @@ mod tests {
         let mut waiting =
             Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let start = Instant::now();
-        let mut info = inspect(waiting.id());
+        let mut info = inspect_now(waiting.id());
         while info.state != Some('S') {
             assert!(start.elapsed() < Duration::from_secs(10), "{info:?}");
-            info = inspect(waiting.id());
+            info = inspect_now(waiting.id());
         }
         assert_eq!(info.usage.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
         drop(waiting.stdin.take());
         assert!(waiting.wait().unwrap().success());
-        assert_eq!(inspect(waiting.id()), ProcessInfo::default());
-        assert_eq!(inspect(u32::MAX), ProcessInfo::default());
+        assert_eq!(inspect_now(waiting.id()), ProcessInfo::default());
+        assert_eq!(inspect_now(u32::MAX), ProcessInfo::default());
     }
 
     #[cfg(target_os = "linux")]
@@ -390,10 +390,10 @@ mod tests {
             let mut process =
                 Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
             let start = Instant::now();
-            let mut info = inspect(process.id());
+            let mut info = inspect_now(process.id());
             while info.state != Some('S') {
                 assert!(start.elapsed() < Duration::from_secs(10), "{name:?}: {info:?}");
-                info = inspect(process.id());
+                info = inspect_now(process.id());
             }
             assert!(info.usage.rss.is_some_and(|bytes| bytes > 100_000), "{name:?}: {info:?}");
             let table = read(&[process.id()]).unwrap();
@@ -410,7 +410,7 @@ mod tests {
         let (this, gone) = (std::process::id(), ended.id());
         ended.wait().expect("wait for the end of true");
         for by_share in [false, true] {
-            let presences = presences(&[this, gone], by_share).expect("read the process table");
+            let presences = run(presences(vec![this, gone], by_share, LIMIT)).unwrap().unwrap();
             let Presence::Seen(sample) = presences[&this] else {
                 panic!("this process is not seen: {presences:?}");
             };
@@ -419,21 +419,5 @@ mod tests {
         }
         // `presence_of_unlisted` assumes that its process is not in the table. Process 1 exists.
         assert_eq!(presence_of_unlisted(1), Presence::Hidden);
-    }
-
-    #[test]
-    fn a_stuck_call_times_out_and_the_number_of_stuck_calls_is_limited() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let (limit, calls) = (Duration::from_millis(5), MAX_THREADS + 3);
-        let mut senders = Vec::new();
-        runtime.expect("build a runtime").block_on(async {
-            assert_eq!(blocking(Duration::from_secs(60), || 7).await, Some(7));
-            for _call in 0..calls {
-                let (sender, receiver) = mpsc::channel::<()>();
-                senders.push(sender);
-                assert_eq!(blocking(limit, move || receiver.recv().is_ok()).await, None);
-            }
-        });
-        assert!(RUNNING.load(Ordering::Relaxed) <= MAX_THREADS);
     }
 }

@@ -1,60 +1,97 @@
-//! The default logger. It has the format of slog-term, and writes each record as one line with one
-//! write.
+//! The default logger. It has the format of slog-term, writes each record as one line with one
+//! write, and never waits for the output.
 //!
 //! slog-term writes a record in about twenty pieces. This crate collects the pieces, so that the
-//! lines of several processes do not mix in one `O_APPEND` file, however long the lines are.
+//! lines of several processes do not mix in one `O_APPEND` file, however long the lines are. The
+//! lines go to a [`Sink`], which keeps or drops what the output does not accept.
 //!
 //! # Examples
 //!
 //! ```
+//! use std::sync::Arc;
+//!
+//! use daemon_log::Sink;
 //! use slog::{Level, info};
 //!
-//! let log = daemon_log::logger(daemon_log::to_stderr, Level::Info);
+//! let sink = Arc::new(Sink::new(std::io::stderr()));
+//! let log = daemon_log::logger(Arc::clone(&sink), Level::Info);
 //! info!(log, "a request of {} bytes", 17; "peer" => "127.0.0.1");
+//! assert_eq!(sink.dropped(), 0);
 //! ```
+
+mod sink;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
+use slog::{Drain, Level, Logger, OwnedKVList, Record, b, o, record_static};
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 
-/// A function that writes a whole line.
-pub type WriteLine = fn(&[u8]) -> io::Result<()>;
-
-/// Writes a line to standard error with one write(2). Calls write(2) again only if the first call
-/// wrote less than the whole line.
-///
-/// # Errors
-///
-/// The error of write(2).
-pub fn to_stderr(line: &[u8]) -> io::Result<()> {
-    io::stderr().write_all(line)
-}
+pub use sink::{Flushed, SharedCounters, Sink, WAITING_MAX};
 
 /// Creates a logger for records of this level and more severe ones, with UTC timestamps. Each
-/// record is written with one call of `write`.
+/// record is one line of the sink.
 ///
-/// A record that cannot be written is lost, because there is no other output for it and because a
-/// failed write must not stop a daemon.
-pub fn logger(write: WriteLine, level: Level) -> Logger {
-    let lines =
-        FullFormat::new(SingleWrite(write)).use_utc_timestamp().use_original_order().build();
-    Logger::root(FormatDrain(lines).filter_level(level).ignore_res(), o!())
+/// A record that cannot be written is dropped, because there is no other output for it and because
+/// the log must not stop a daemon. The next record that can be written comes after a record `log
+/// records dropped`, whose key `count` is the number of dropped ones.
+pub fn logger<S, W>(sink: S, level: Level) -> Logger
+where
+    S: Deref<Target = Sink<W>> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static,
+    W: Write + Send + 'static,
+{
+    let lines = FullFormat::new(WholeRecord).use_utc_timestamp().use_original_order().build();
+    Logger::root(SinkDrain { lines, sink }.filter_level(level).ignore_res(), o!())
 }
 
-/// A drain with slog-term's format and without a lock. No lock is needed, because each record is
-/// one write even if several threads log.
-struct FormatDrain(FullFormat<SingleWrite>);
+/// A drain with slog-term's format.
+struct SinkDrain<S> {
+    lines: FullFormat<WholeRecord>,
+    sink: S,
+}
 
-impl Drain for FormatDrain {
+impl<S, W> Drain for SinkDrain<S>
+where
+    S: Deref<Target = Sink<W>>,
+    W: Write,
+{
     type Ok = ();
     type Err = io::Error;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
-        self.0.log(record, values)
+        self.lines.log(record, values)?;
+        let mut line = take_record();
+        let unreported = self.sink.take_unreported();
+        if unreported > 0 {
+            let position = record_static!(Level::Warning, "");
+            let message = format_args!("log records dropped");
+            let pairs = b!("count" => unreported);
+            self.lines.log(&Record::new(&position, &message, pairs), values)?;
+            let mut report = take_record();
+            report.append(&mut line);
+            line = report;
+        }
+        self.sink.write_report(&line, unreported);
+        keep_buffer(line);
+        Ok(())
     }
+}
+
+thread_local! {
+    /// The last record that was formatted, or the buffer for the next one.
+    static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_record() -> Vec<u8> {
+    RECORD.try_with(RefCell::take).unwrap_or_default()
+}
+
+fn keep_buffer(mut record: Vec<u8>) {
+    record.shrink_to(KEPT_MAX);
+    let _gone_at_thread_exit = RECORD.try_with(|kept| kept.replace(record));
 }
 
 /// Returns the record with its control characters escaped. They could otherwise forge records, or
@@ -87,14 +124,10 @@ fn is_control(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Collects the pieces of a record and writes them with one write.
-struct SingleWrite(WriteLine);
+/// Collects the pieces of a record. The record is then taken with [`take_record`].
+struct WholeRecord;
 
-thread_local! {
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Decorator for SingleWrite {
+impl Decorator for WholeRecord {
     fn with_record<F>(
         &self,
         _record: &Record<'_>,
@@ -104,14 +137,15 @@ impl Decorator for SingleWrite {
     where
         F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
     {
-        let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
-        line.clear();
-        let mut pieces = RecordBuffer { line, cut: 0 };
-        let written =
-            write(&mut pieces).and_then(|()| (self.0)(&printable(pieces.finish().as_slice())));
-        pieces.line.shrink_to(KEPT_MAX);
-        let _gone_at_thread_exit = LINE.try_with(|kept| kept.replace(pieces.line));
-        written
+        let mut pieces = RecordBuffer { line: take_record(), cut: 0 };
+        pieces.line.clear();
+        write(&mut pieces)?;
+        let mut record = pieces.finish();
+        if let Cow::Owned(escaped) = printable(&record) {
+            record = escaped;
+        }
+        let _gone_at_thread_exit = RECORD.try_with(|last| last.replace(record));
+        Ok(())
     }
 }
 
@@ -130,12 +164,12 @@ struct RecordBuffer {
 
 impl RecordBuffer {
     /// Returns the whole record. If it was too long, its end says by how much.
-    fn finish(&mut self) -> &mut Vec<u8> {
+    fn finish(mut self) -> Vec<u8> {
         if self.cut > 0 {
             let end = format!("... ({} more bytes)\n", self.cut - 1);
             self.line.extend_from_slice(end.as_bytes());
         }
-        &mut self.line
+        self.line
     }
 }
 

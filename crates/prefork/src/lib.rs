@@ -106,6 +106,7 @@
 
 mod error;
 mod hooks;
+mod log;
 mod manager;
 mod pool;
 mod prefork;

@@ -22,6 +22,7 @@ use slog::{Logger, debug, error, info, warn};
 
 use crate::error::{ConfigError, Error};
 use crate::hooks::{Hooks, Overview, Reaped};
+use crate::log;
 use crate::pool::{ExitKind, PoolAction, StopRequest, WorkerPool};
 use crate::rolling_signal::RollingSignal;
 use crate::settings::{Intervals, PreforkBuilder, Size};
@@ -260,6 +261,9 @@ impl PreforkManager {
         let due = self.rolling_signals.iter().filter_map(RollingSignal::due);
         let mut until = until.into_iter().chain(due).min();
         let start = now();
+        if log::has_waiting() {
+            until = until.into_iter().chain([start + log::RETRY]).min();
+        }
         if self.reports_matter() {
             if start < self.ignore_reports_until {
                 until = until.into_iter().chain([self.ignore_reports_until]).min();
@@ -586,6 +590,7 @@ impl PreforkManager {
         drop(children);
         drop(signals);
         manager_pid.transfer_to_worker();
+        log::become_worker();
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             die_with_parent(death_signal, manager)?;
             memory.make_read_only(HEADER_LINES)?;

@@ -11,6 +11,7 @@ use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
 
 use crate::error::{ConfigError, Error, InWorkerError};
+use crate::log;
 use crate::manager::{MaintainResult, ManagerPid, PreforkManager};
 use crate::settings::{Intervals, PreforkBuilder, Size, checked_traps};
 use crate::signal_forward::{SignalForward, Traps, more_severe};
@@ -175,6 +176,7 @@ impl Prefork {
             let left = manager.pool.workers();
             if left == 0 || deadline.is_some_and(|deadline| deadline <= now()) {
                 manager.update_phase();
+                log::flush_before_end();
                 return Ok(left);
             }
             let until = manager.kill_overdue().into_iter().chain(deadline).min();

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use daemon_core::{MAX_SLOTS, slots_for};
 use daemon_sys::{Pid, Signal};
-use slog::{Level, Logger};
+use slog::Logger;
 
 use crate::error::ConfigError;
 use crate::hooks::{Hooks, Overview, Reaped};
+use crate::log::default_logger;
 use crate::signal_forward::{SignalForward, Traps};
 
 /// The number of workers.
@@ -72,7 +73,7 @@ impl Default for PreforkBuilder {
             death_signal: None,
             grace: None,
             hooks: Hooks::default(),
-            log: daemon_log::logger(daemon_log::to_stderr, Level::Info),
+            log: default_logger(),
         }
     }
 }

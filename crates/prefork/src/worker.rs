@@ -18,6 +18,7 @@ use daemon_sys::wakeup::Waker;
 use slog::{Logger, crit, error, o};
 
 use crate::error::StatusError;
+use crate::log;
 
 /// The status of an idle worker, as in the original, `Parallel::Prefork::SpareWorkers`.
 pub const STATUS_IDLE: char = '_';
@@ -235,6 +236,7 @@ impl Worker {
         // The worker exits in any case, so an error does not matter.
         let _ = self.report(Status::Leaving);
         let _ = std::io::stdout().flush();
+        log::flush_before_end();
         flush_c_streams();
         exit_now(code)
     }

@@ -75,6 +75,11 @@ pub struct Report {
     /// read.
     #[serde(default)]
     pub processes: Vec<ProcessReport>,
+    /// The number of records of the default logger that all processes of the daemon have dropped,
+    /// because the log accepted nothing: its reader does not read, or the disk is full. It is 0 in a
+    /// child's report.
+    #[serde(default)]
+    pub log_dropped: u64,
 }
 
 /// The resource usage of the parent or the fork server, from the process table.
@@ -293,6 +298,7 @@ impl Report {
             children: Vec::new(),
             counters: None,
             processes: Vec::new(),
+            log_dropped: 0,
         }
     }
 

@@ -100,6 +100,7 @@ mod error;
 #[cfg(all(unix, any(test, feature = "fuzz")))]
 #[doc(hidden)]
 pub mod fuzz;
+mod log;
 mod messages;
 mod run;
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use slog::{Level, Logger};
+use slog::Logger;
 
 use crate::error::ServiceError;
+use crate::log::default_logger;
 use crate::messages::Callbacks;
 
 /// The default alias if the name of the program is unknown.
@@ -88,8 +89,7 @@ impl ServiceSettings {
     }
 
     pub(crate) fn log(&self) -> Logger {
-        let default = || daemon_log::logger(daemon_log::to_stderr, Level::Info);
-        self.logger.clone().unwrap_or_else(default)
+        self.logger.clone().unwrap_or_else(default_logger)
     }
 }
 

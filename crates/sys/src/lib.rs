@@ -66,6 +66,7 @@ pub mod limits;
 pub mod link;
 pub mod listen;
 pub mod memfd;
+pub mod output;
 pub mod ownfile;
 pub mod pidfd;
 pub mod pidfile;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -31,6 +32,8 @@ pub(crate) struct TestProgram {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
+    /// Standard error, if it is not a file.
+    stderr: Option<OwnedFd>,
     dir: TempDir,
 }
 
@@ -52,6 +55,7 @@ impl TestProgram {
             program,
             arguments: Vec::new(),
             environment: Vec::new(),
+            stderr: None,
             dir: tempfile::tempdir().expect("a directory for the test"),
         }
     }
@@ -140,6 +144,13 @@ impl TestProgram {
         self
     }
 
+    /// Makes this descriptor standard error, instead of a file in the test's directory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn errors_to(mut self, stderr: OwnedFd) -> Self {
+        self.stderr = Some(stderr);
+        self
+    }
+
     /// Runs the program as on a kernel without Landlock, see `programs/without_landlock.rs`.
     pub(crate) fn without_landlock(mut self) -> Self {
         let executor = PathBuf::from(env!("CARGO_BIN_EXE_without_landlock"));
@@ -166,6 +177,9 @@ impl TestProgram {
     fn spawn(self) -> DaemonProcess {
         let report = self.dir.path().join("warden");
         let error = self.dir.path().join("stderr");
+        let error = self.stderr.unwrap_or_else(|| {
+            std::fs::File::create(&error).expect("a file for standard error").into()
+        });
         let mut warden = Command::new(env!("CARGO_BIN_EXE_warden"))
             .arg(&report)
             .arg(&self.program)
@@ -173,7 +187,7 @@ impl TestProgram {
             .envs(self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&error).expect("a file for standard error"))
+            .stderr(error)
             .spawn()
             .expect("the warden starts");
         let mut lines =

@@ -3,14 +3,18 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Recipient;
 use daemon_forkserver::{SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 use daemon_protocol::{Evidence, Frame, Trace};
+use daemon_sys::output::NonblockingOutput;
 use daemon_sys::process::Pid;
 use daemon_sys::stdio::LogFile;
 use daemon_sys::trace::{BacktraceRequester, StackFrame};
@@ -225,28 +229,35 @@ fn to_frame(found: StackFrame) -> Frame {
 #[derive(Debug, Clone)]
 pub(crate) struct SlowLog {
     path: Option<PathBuf>,
+    /// Whether the file ends in the middle of a record, because the disk was full.
+    is_torn: Arc<AtomicBool>,
 }
 
 impl SlowLog {
     pub(crate) fn new(path: Option<PathBuf>) -> SlowLog {
-        SlowLog { path }
+        SlowLog { path, is_torn: Arc::default() }
     }
 
     /// Writes one record. The file is opened for each record, because records are rare and the file
-    /// can then be rotated at any time. If the file cannot be written, the evidence is written to
-    /// the daemon's log.
+    /// can then be rotated at any time. If the file cannot be written, or is a FIFO that accepts
+    /// nothing, the evidence is written to the daemon's log.
     fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
         let Some(path) = &self.path else {
             log_evidence(evidence, reason, log);
             return;
         };
-        let record = format!("{evidence}reason: {reason}\n\n");
-        let appended = LogFile::open(path)
-            .map_err(|error| error.to_string())
-            .and_then(|file| file.append(record.as_bytes()).map_err(|error| error.to_string()));
-        if let Err(error) = appended {
+        let was_torn = self.is_torn.load(Ordering::Relaxed);
+        let end_of_torn = if was_torn { "\n\n" } else { "" };
+        let record = format!("{end_of_torn}{evidence}reason: {reason}\n\n");
+        let opened = LogFile::open(path).map_err(io::Error::other);
+        let written = opened.and_then(|file| {
+            let written = NonblockingOutput::new(file).write_all(record.as_bytes());
+            self.is_torn.store(written.is_err(), Ordering::Relaxed);
+            written
+        });
+        if let Err(error) = written {
             let path = path.display().to_string();
-            warn!(log, "cannot append to the slow log"; "path" => path, "error" => error);
+            warn!(log, "cannot append to the slow log"; "path" => path, "error" => error.to_string());
             log_evidence(evidence, reason, log);
         }
     }

@@ -23,6 +23,7 @@ use crate::babysitter::NotReady;
 use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::events::DaemonEvent;
+use crate::log;
 use crate::messages::{ChildExited, DaemonReload, Detail, RogueChild, RogueStep};
 use crate::peek;
 use crate::service::counts;
@@ -341,6 +342,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let mut report = Report::new(alias, model, Reporter::Parent, self.context.parent);
         report.phase = self.supervisor.phase();
         report.up = now.saturating_since(self.started);
+        report.log_dropped = log::dropped_records();
         if let Some(fork_server) = &self.processes.fork_server {
             report.fork_server = Some(fork_server.pid().as_raw().unsigned_abs());
             let board = fork_server.board();

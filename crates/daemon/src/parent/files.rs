@@ -12,8 +12,8 @@ use daemon_sys::process::this_pid;
 use slog::{error, info};
 
 use super::DaemonActor;
+use crate::blocking::blocking;
 use crate::control::ControlServer;
-use crate::process_table::blocking;
 
 /// How long a check waits for the file system. A check that takes longer is skipped.
 const CHECK_MAX: Duration = Duration::from_secs(2);

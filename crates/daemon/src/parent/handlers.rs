@@ -1,11 +1,16 @@
 //! The handlers of the messages that the parent receives: from sessions, signals, the control
 //! socket, the babysitter, the dispatcher and services.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AsyncContext, Context, Handler, MessageResult, ResponseFuture, StreamHandler};
+use actix::fut::WrapFuture;
+use actix::{
+    ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture,
+    ResponseFuture, StreamHandler,
+};
 use daemon_core::{
     OperatorPause, ParentAction, Resize, StopMode, StopReason, Violation, parent_action,
 };
@@ -15,12 +20,14 @@ use daemon_service::{Register, SignalOwner};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::ready;
-use slog::{debug, info, o, warn};
+use slog::{debug, error, info, o, warn};
 
 use super::{DaemonActor, OpenStream, Panicked, SessionsAnswered, StatusUpdates};
 use crate::babysitter::BabysitterAction;
+use crate::blocking::blocking;
 use crate::error::DaemonError;
 use crate::events::{Broadcast, DaemonEvent};
+use crate::log;
 use crate::messages::{
     CommandError, Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver,
     HandOverError, HandedOver, Kill, Pause, PauseOutcome, Peek, RegisterWith, Reload,
@@ -29,7 +36,7 @@ use crate::messages::{
     UpdateStatus, Updated, WaitUntilStopped,
 };
 use crate::model::{KillRogue, SetQueueDepth};
-use crate::process_table::{self, blocking};
+use crate::process_table;
 use crate::service::{DaemonAddress, ServiceLink};
 use crate::settings::OnHup;
 use crate::supervisor::{Origin, PendingRequest, ProcessControl, Supervisor};
@@ -39,21 +46,40 @@ use crate::watch::Watch;
 /// the resource usage of the processes.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the parent waits until its log file is open again. After that, it logs an error.
+const REOPEN_MAX: Duration = Duration::from_secs(5);
+
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Reopens the log in the parent, in the fork server and in every child, restores files of the
-    /// parent that were removed, and notifies the sessions.
-    fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
+    /// parent that were removed, and notifies the sessions. The parent opens its log on another
+    /// thread, because a file system may not answer.
+    fn reopen(
+        &mut self,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<(), ReopenError>> {
         self.emit(DaemonEvent::Hup, ctx);
-        let reopened = self.context.reopen_log().map_err(|source| ReopenError { source });
-        let failures = self.restore_files();
-        self.log_failures(&failures);
         self.with_supervisor(ctx, |_supervisor, processes, _now| {
             processes.command(|fork_server| {
                 fork_server.reopen_logs()?;
                 fork_server.signal_all(daemon_sys::Signal::Hup)
             });
         });
-        reopened
+        let log_file = self.context.log_file.clone();
+        let reopened = async move {
+            let Some(file) = log_file else { return Ok(()) };
+            let path = file.path().to_owned();
+            let reopened = blocking(REOPEN_MAX, move || log::reopen(&file)).await;
+            let in_time = reopened.unwrap_or_else(|| {
+                let action = format!("open log file {}", path.display());
+                Err(daemon_sys::Error::os(action, io::ErrorKind::TimedOut))
+            });
+            in_time.map_err(|source| ReopenError { source })
+        };
+        Box::pin(reopened.into_actor(self).map(|reopened, daemon, _ctx| {
+            let failures = daemon.restore_files();
+            daemon.log_failures(&failures);
+            reopened
+        }))
     }
 
     fn on_hangup(&mut self, by: Origin, ctx: &mut Context<Self>) {
@@ -65,9 +91,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 let _no_pool = self.with_supervisor(ctx, Supervisor::reload);
             }
         }
-        if let Err(error) = self.reopen(ctx) {
-            slog::error!(self.log, "cannot reopen the log file"; "error" => error.to_string());
-        }
+        let reopened = self.reopen(ctx).map(|reopened, daemon, _ctx| {
+            if let Err(error) = reopened {
+                error!(daemon.log, "cannot reopen the log file"; "error" => error.to_string());
+            }
+        });
+        ctx.spawn(reopened);
     }
 
     fn pause(
@@ -238,9 +267,8 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
                 // Reading the usages is slow, because the kernel walks all pages of each process.
-                // A separate thread reads them, so that only this query waits.
-                let usages = blocking(TIMEOUT, move || process_table::usages(&pids)).await;
-                let usages = usages.unwrap_or_default();
+                // Other threads read them, so that only this query waits.
+                let usages = process_table::usages(pids, TIMEOUT).await;
                 report.add_usage(|pid| usages.get(&pid).copied());
                 report
             }),
@@ -273,7 +301,7 @@ impl<R: Transfer + Send> Handler<SetSize> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> Handler<Reopen> for DaemonActor<R> {
-    type Result = Result<(), ReopenError>;
+    type Result = ResponseActFuture<Self, Result<(), ReopenError>>;
 
     fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
         info!(self.log, "reopening logs"; "by" => %Origin::Message);

@@ -85,12 +85,14 @@ impl Report {
     }
 
     fn count(&self, registry: &mut Registry) {
-        let Some(counters) = &self.counters else { return };
         let counter = |value: u64| {
             let counter = Counter::<u64>::default();
             counter.inc_by(value);
             counter
         };
+        let dropped = "Log records dropped, because the log accepted nothing";
+        registry.register("log_records_dropped", dropped, counter(self.log_dropped));
+        let Some(counters) = &self.counters else { return };
         registry.register("requests", "Requests started", counter(counters.requests));
         registry.register("forks", "Children forked", counter(counters.forks));
         registry.register("fork_failures", "Forks that failed", counter(counters.failed_forks));

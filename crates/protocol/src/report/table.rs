@@ -93,6 +93,9 @@ fn header(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             writeln!(f, "scoreboard damaged and repaired: {}", counters.scoreboard_repairs)?;
         }
     }
+    if report.log_dropped > 0 {
+        writeln!(f, "log records dropped: {}", report.log_dropped)?;
+    }
     Ok(())
 }
 

@@ -133,6 +133,17 @@ fn full() -> Report {
 }
 
 #[test]
+fn dropped_log_records_are_shown_if_there_are_any() {
+    let mut report = full();
+    assert!(!report.table().to_string().contains("log records"));
+    report.log_dropped = 7;
+    let table = report.table().to_string();
+    assert!(table.contains("\nlog records dropped: 7\n"), "{table}");
+    let metrics = report.open_metrics();
+    assert!(metrics.contains("log_records_dropped_total{daemon=\"echo\"} 7\n"), "{metrics}");
+}
+
+#[test]
 fn the_table_is_aligned() {
     let lines = [
         "echo: pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests waiting",
@@ -280,6 +291,7 @@ mod any {
             children in vec(child(), 0..5),
             counters in option::of(counters()),
             memory in option::of(any::<u64>()),
+            log_dropped: u64,
         ) -> Report {
             let [parent, fork_server, slots, free, max_children, waiting] = numbers;
             let reporter = slot.map_or(Reporter::Parent, |slot| {
@@ -291,7 +303,7 @@ mod any {
             Report {
                 alias, model, reporter, parent, fork_server: Some(fork_server), phase, accepting, operator_pause, up, board,
                 slots, free, max_children, waiting, children, counters,
-                processes: vec![fork_server_process],
+                processes: vec![fork_server_process], log_dropped,
             }
         }
     }
