@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use actix_daemon::{Daemon, DaemonError, Shutdown, StopMode};
 use actix_dispatch::{Call, Dispatcher, NewRequest, RunTask, RunningDispatcher, Task};
-use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 /// A typed task: the compiler checks its parameters and its result.
@@ -80,9 +79,8 @@ fn main() -> Result<(), DaemonError> {
         })
 }
 
-async fn send_requests(
-    RunningDispatcher { dispatcher, .. }: RunningDispatcher,
-) -> Result<(), Box<dyn Error>> {
+async fn send_requests(running: RunningDispatcher) -> Result<(), Box<dyn Error>> {
+    let dispatcher = &running.dispatcher;
     let text = "a crash ends only one process";
     let counted = dispatcher.send(NewRequest::to("count").params(text)).await??;
     let (words, process): (usize, u32) = counted.value()?;
@@ -106,8 +104,8 @@ async fn send_requests(
     if let Err(rejected) = dispatcher.send(NewRequest::to("unheard of")).await? {
         println!("{rejected}");
     }
-    let thousand = (0..1000).map(|_| dispatcher.send(NewRequest::to("count").params(text)));
-    let values = join_all(thousand).await.into_iter().filter(|done| matches!(done, Ok(Ok(_))));
+    let thousand = (0..1000).map(|_| NewRequest::to("count").params(text));
+    let values = running.send_all(thousand).await?.into_iter().flatten();
     println!("1000 requests: {} values", values.count());
     Ok(())
 }

@@ -18,7 +18,7 @@ struct Bench {
 
 /// All benchmarks. Those that measure idle processes run before those that keep the processors
 /// busy.
-const BENCHES: [Bench; 17] = [
+const BENCHES: [Bench; 18] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
         name: "memory",
@@ -70,6 +70,11 @@ const BENCHES: [Bench; 17] = [
         name: "dispatch",
         about: "throughput of no-op tasks on 4 workers, and on Python's pools",
         run: dispatch::rate,
+    },
+    Bench {
+        name: "dispatch-many",
+        about: "throughput of 100,000 requests that are sent at once",
+        run: dispatch::many,
     },
     Bench {
         name: "dispatch-latency",

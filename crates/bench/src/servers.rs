@@ -43,6 +43,7 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["dispatch-kill", times] => kill(times.parse()?),
         ["dispatch-hard", times] => hard(times.parse()?),
         ["dispatch-queue", tasks] => queue(tasks.parse()?),
+        ["dispatch-many", tasks] => at_once(tasks.parse()?),
         ["ping-pong", bytes, trips] => ping_pong(bytes.parse()?, trips.parse()?, None),
         ["ping-pong", bytes, trips, placement] => {
             let placement = Placement::named(placement)?;
@@ -104,6 +105,23 @@ async fn many(
         }
     }
     Ok(begun.elapsed())
+}
+
+/// Sends this many no-op tasks at once. Prints the tasks per second of each of three rounds.
+fn at_once(tasks: usize) -> Measured<()> {
+    measure(async move |started| {
+        many(started, "nop", 64, WARM_UP, 1000).await?;
+        for _round in 0..3 {
+            let begun = Instant::now();
+            let payload = Bytes::from(vec![7; 64]);
+            let requests = (0..tasks).map(|_task| NewRequest::to("nop").params(&payload));
+            for result in started.send_all(requests).await? {
+                result?;
+            }
+            print("RATE", tasks as f64 / begun.elapsed().as_secs_f64())?;
+        }
+        print("RATE", "end")
+    })
 }
 
 /// Runs three rounds of `tasks` tasks with payloads of `bytes` bytes. At most `outstanding` tasks

@@ -44,8 +44,8 @@ pub struct PoolDecision {
     pub recheck_at: Option<MonotonicTime>,
 }
 
-/// A change of a pool's size. In a [`Pool`], the number of spare children changes, and in a
-/// [`DemandScaler`](crate::DemandScaler) the maximum number of children.
+/// A change of a pool's size. In a [`Pool`], the number of spare children changes, in a fixed pool
+/// the number of children, and in a [`DemandScaler`](crate::DemandScaler) the maximum number.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Resize {
     /// One child more.
@@ -116,8 +116,8 @@ impl Pool {
     ///   at once. Starting children count as idle, as in Apache's prefork
     ///   (`perform_idle_server_maintenance`), because children that start slowly must not cause
     ///   more and more forks. Children that are leaving count towards `max_children`, too.
-    /// - If no child is idle, starting or busy, at least one is forked, even if `min_spare` is 0,
-    ///   unless `max_children` leaves no room.
+    /// - If the pool has fewer than `start` children, those that are leaving not counted, the
+    ///   missing children are forked at once, too. A `max_spare` below `start` applies instead.
     /// - If more than `max_spare` children are idle throughout `retire_delay`, some are retired:
     ///   the smallest number of idle children in that time, minus `max_spare`. They are not retired
     ///   earlier, because a burst of requests is often followed by another burst.
@@ -128,11 +128,8 @@ impl Pool {
             return PoolDecision { fork: self.rules.start.min(room), ..PoolDecision::default() };
         }
         let spare = counts.idle() + counts.starting();
-        let needed = match spare + counts.busy() {
-            0 => self.rules.min_spare.max(1),
-            _some => self.rules.min_spare,
-        };
-        let fork = needed.saturating_sub(spare).min(room);
+        let missing = self.rules.kept().saturating_sub(spare + counts.busy());
+        let fork = self.rules.min_spare.saturating_sub(spare).max(missing).min(room);
         let retire = self.retire(counts.idle(), now);
         PoolDecision { fork, retire, recheck_at: self.surplus.map(|surplus| surplus.until) }
     }
@@ -154,18 +151,20 @@ impl Pool {
         retire
     }
 
-    /// Changes `min_spare` and `max_spare` together, and returns the new rules.
+    /// Changes the size of the pool, and returns the new rules: the number of children if the pool
+    /// is [fixed](PoolRules::fixed), otherwise `min_spare` and `max_spare` together.
     ///
-    /// `max_spare` is not raised above `max_children`, and `min_spare` is not lowered below 1. Only
+    /// A fixed pool has 1 to `slots` children. In another pool, `max_spare` is not raised above
+    /// `max_children`, and `min_spare` is not lowered below 1. Only
     /// [`set_rules`](Pool::set_rules) can set `min_spare` to 0. The signals TTIN and TTOU resize
     /// the pool by one child, as in unicorn and gunicorn.
     ///
     /// # Errors
     ///
-    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if the limits cannot change further, or
-    /// if the requested number is out of range. The rules are then unchanged.
-    pub fn resize(&mut self, resize: Resize) -> Result<PoolRules, PoolError> {
-        self.rules = self.rules.resized(resize)?;
+    /// [`PoolError`] if the limits cannot change further, or if the requested number is out of
+    /// range. The rules are then unchanged.
+    pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<PoolRules, PoolError> {
+        self.rules = self.rules.resized(resize, slots)?;
         self.surplus = None;
         Ok(self.rules)
     }

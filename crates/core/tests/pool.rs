@@ -130,6 +130,24 @@ fn event() -> impl Strategy<Value = PoolEvent> {
     ]
 }
 
+/// Checks what a pool does right after its start, while all its children are idle, and that the
+/// first request of a pool that cannot grow is no shortage. `may_stay` and `may_keep` tell whether
+/// the limits that were set permit the pool to stay at its initial size.
+fn check_an_idle_start(rules: PoolRules, may_stay: bool, may_keep: bool) {
+    let mut simulation = PoolSimulation::new(rules);
+    simulation.decide();
+    for status in &mut simulation.children {
+        *status = Status::Fresh;
+    }
+    let decision = simulation.decide();
+    assert_eq!(decision.fork == 0, may_stay, "{rules:?}");
+    assert_eq!(decision.recheck_at.is_none(), may_keep, "nothing is retired: {rules:?}");
+    if rules.is_fixed() {
+        simulation.nth(0, Status::is_idle, Status::Serving);
+        assert!(simulation.counts().idle() >= rules.min_spare, "{rules:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -147,6 +165,8 @@ proptest! {
         simulation.run_until_stable();
         let counts = simulation.counts();
         let full = counts.children() == rules.max_children;
+        let kept = rules.start.min(rules.max_spare);
+        prop_assert!(counts.children() >= kept, "{counts:?} {rules:?}");
         prop_assert!(counts.idle() >= rules.min_spare || full, "{counts:?} {rules:?}");
         prop_assert!(counts.idle() <= rules.max_spare, "{counts:?} {rules:?}");
         prop_assert!(counts.children() >= 1, "{counts:?} {rules:?}");
@@ -165,7 +185,9 @@ proptest! {
                 prop_assert!(min.is_none_or(|min| min == rules.min_spare));
                 prop_assert!(max.is_none_or(|max| max == rules.max_spare));
                 prop_assert!(children.is_none_or(|children| children == rules.max_children));
-                prop_assert!(rules.min_spare > 0 || min == Some(0));
+                prop_assert!(rules.min_spare > 0 || min == Some(0) || rules.is_fixed());
+                check_an_idle_start(rules, min.is_none_or(|min| min <= start),
+                    max.is_none_or(|max| max >= start));
             }
             Err(error) => {
                 // An error names only limits that were given.

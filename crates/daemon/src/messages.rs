@@ -319,8 +319,9 @@ pub struct ReloadStarted {
 
 /// Changes the number of children.
 ///
-/// In a pre-forking daemon this changes `min_spare` and `max_spare` by the same amount. In a
-/// post-forking daemon and in an on-demand pool it changes `max_children`.
+/// In a pre-forking daemon this changes `min_spare` and `max_spare` by the same amount. In a pool
+/// with a [fixed](crate::PreFork::fixed) number of children, in a post-forking daemon and in an
+/// on-demand pool it changes `max_children`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Resized, CommandError>")]
 pub struct SetSize(pub Resize);

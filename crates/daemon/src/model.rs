@@ -16,14 +16,19 @@ pub(crate) use on_demand::SharedRequestFactory;
 /// A model: a pool of children that are forked in advance. Each child serves many requests.
 ///
 /// The parent keeps the number of spare (idle) children between `min_spare` and `max_spare`, as
-/// Apache's prefork does. Sizes that are not set are computed from the others, as in the original
-/// (`POE::Component::Daemon`, manual, `spawn`):
+/// Apache's prefork does, and replaces children that end while there are fewer than
+/// `start_children` (or `max_spare`, if that is less). Sizes that are not set are computed from the
+/// others, like those of `POE::Component::Daemon` (manual, `spawn`):
 ///
 /// | | with `max_children` | without |
 /// | --- | --- | --- |
-/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`; at least 1 | half of `max_spare` if that is set, else `start_children`; at least 1 |
-/// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare`; at least 1 |
+/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`; 1 to `start_children` | half of `max_spare` if that is set, else `start_children`; 1 to `start_children` |
+/// | `max_spare` | 80 % of `max_children`, at least `min_spare` and `start_children` | twice `min_spare`, at least `start_children` |
 /// | `max_children` | | `start_children` + `max_spare` |
+///
+/// A computed size never causes a fork or a retirement right after the start: a pool whose
+/// `min_spare` and `max_spare` are not set stays at `start_children` while it is idle. If
+/// `start_children` equals `max_children`, the pool is [fixed](PreFork::fixed).
 ///
 /// # Examples
 ///
@@ -58,6 +63,25 @@ impl PreFork {
         }
     }
 
+    /// Creates a pool that always has this many children: it neither grows nor shrinks, and each
+    /// child that ends is replaced. The number must be at least 1.
+    ///
+    /// This is the same as [`new`](PreFork::new) with the same [`max_children`](
+    /// PreFork::max_children). That all children are busy is no event in such a pool, and an
+    /// operator who resizes it changes the number of children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_daemon::PreFork;
+    ///
+    /// let model = PreFork::fixed(4).requests(1000);
+    /// ```
+    #[must_use]
+    pub fn fixed(children: u32) -> Self {
+        PreFork::new(children).max_children(children)
+    }
+
     /// Sets the number of children to start with. It must be at least 1.
     #[must_use]
     pub fn start_children(mut self, children: u32) -> Self {
@@ -65,8 +89,8 @@ impl PreFork {
         self
     }
 
-    /// Sets the minimum number of spare children. With 0, no child is forked when all children are
-    /// busy.
+    /// Sets the minimum number of spare children. With 0, no child is forked when all of
+    /// [`start_children`](PreFork::start_children) are busy.
     #[must_use]
     pub fn min_spare(mut self, children: u32) -> Self {
         self.min_spare = Some(children);
@@ -293,7 +317,18 @@ mod tests {
         assert_eq!(pool(PreFork::new(10)), (10, 20, 30));
         assert_eq!(pool(PreFork::new(3).max_children(10)), (2, 8, 10));
         assert_eq!(pool(PreFork::new(1).max_children(4)).0, 1);
-        assert_eq!(pool(PreFork::new(1).max_spare(6).max_children(9)).0, 3);
+        assert_eq!(pool(PreFork::new(3).max_spare(6).max_children(9)).0, 3);
+    }
+
+    #[test]
+    fn a_fixed_pool_has_one_size() {
+        for model in [PreFork::fixed(4), PreFork::new(4).max_children(4)] {
+            let Rules::PreFork { pool, .. } = model.check().unwrap().0 else {
+                unreachable!("not a pool")
+            };
+            assert_eq!(pool, PoolRules::fixed(4));
+        }
+        assert!(refusal(PreFork::fixed(0)).contains("start_children"));
     }
 
     #[test]

@@ -33,12 +33,13 @@ pub struct Dispatcher;
 impl Dispatcher {
     /// Returns a builder with the default configuration.
     ///
-    /// Without [`max_forks`](DispatcherBuilder::max_forks) there are no workers, and methods run in
-    /// the parent process.
+    /// Where methods run has no default: call [`max_forks`](DispatcherBuilder::max_forks) or
+    /// [`in_place`](DispatcherBuilder::in_place).
     pub fn builder() -> DispatcherBuilder {
         DispatcherBuilder {
             daemon: Daemon::builder(),
-            max_forks: 0,
+            max_forks: None,
+            is_in_place: false,
             pre_fork: 0,
             max_requests: 0,
             jitter: Jitter::default(),
@@ -78,7 +79,8 @@ pub(crate) struct Recipients {
 #[must_use = "nothing happens before launch"]
 pub struct DispatcherBuilder {
     pub(crate) daemon: DaemonBuilder<Solo>,
-    pub(crate) max_forks: u32,
+    pub(crate) max_forks: Option<u32>,
+    pub(crate) is_in_place: bool,
     pub(crate) pre_fork: u32,
     pub(crate) max_requests: u32,
     pub(crate) jitter: Jitter,
@@ -109,12 +111,22 @@ impl fmt::Debug for DispatcherBuilder {
 }
 
 impl DispatcherBuilder {
-    /// Sets the maximum number of worker processes.
+    /// Sets the maximum number of worker processes, in which methods run. It must be at least 1.
     ///
-    /// With 0, the default, there are no workers, and methods run in the parent process. A
-    /// synchronous method blocks the parent's event loop while it runs.
+    /// Required, unless methods run [`in_place`](DispatcherBuilder::in_place).
     pub fn max_forks(mut self, workers: u32) -> Self {
-        self.max_forks = workers;
+        self.max_forks = Some(workers);
+        self
+    }
+
+    /// Runs methods in the dispatcher's own process, without workers: for tests, and for programs
+    /// whose methods are all quick and harmless.
+    ///
+    /// A synchronous method blocks the parent's event loop while it runs, and one that ends or
+    /// crashes its process ends the daemon. Settings of workers, such as
+    /// [`hard_limit`](DispatcherBuilder::hard_limit), are then errors.
+    pub fn in_place(mut self) -> Self {
+        self.is_in_place = true;
         self
     }
 
@@ -201,9 +213,9 @@ impl DispatcherBuilder {
 
     /// Sets how many requests can be queued; 10,000 by default, at least 1.
     ///
-    /// When the queue is full, further requests stay in the mailbox of the [`DispatcherActor`] and
-    /// their `send` waits. A request with
-    /// [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
+    /// When the queue is full, further requests wait in the mailbox of the [`DispatcherActor`],
+    /// which has no limit. A request with [`refuse_if_full`](crate::NewRequest::refuse_if_full) is
+    /// rejected instead.
     pub fn queue_capacity(mut self, requests: usize) -> Self {
         self.queue_capacity = requests;
         self
@@ -483,15 +495,58 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Checks the configuration before any process is forked.
-    pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
+    /// Returns the maximum number of workers, or `None` if methods run in this process.
+    fn workers(&self) -> Result<Option<u32>, ConfigError> {
+        let refuse =
+            |value: &dyn Display, reason| Err(ConfigError::value("max_forks", value, reason));
+        match (self.max_forks, self.is_in_place) {
+            (None, false) => refuse(
+                &"not set",
+                "set the maximum number of workers, or run methods in this process with in_place()",
+            ),
+            (Some(0), _) => {
+                refuse(&0, "must be greater than 0; in_place() runs methods in this process")
+            }
+            (Some(workers), true) => {
+                refuse(&workers, "in_place() runs methods in this process, without workers")
+            }
+            (workers, _) => Ok(workers),
+        }
+    }
+
+    /// Checks the settings that concern workers, and returns the maximum number of workers.
+    fn check_workers(&self) -> Result<Option<u32>, ConfigError> {
+        let workers = self.workers()?;
+        let Some(max_forks) = workers else {
+            let settings = [
+                ("pre_fork", self.pre_fork > 0),
+                ("max_requests", self.max_requests > 0),
+                ("fork_interval", self.fork_interval > Duration::ZERO),
+                ("hard_limit", self.defaults.hard.is_some()),
+                ("attempts", self.defaults.attempts > 1),
+            ];
+            return match settings.into_iter().find(|(_, is_set)| *is_set) {
+                Some((field, _)) => {
+                    let reason = "it concerns workers, and with in_place() there are none";
+                    Err(ConfigError::value(field, "set", reason))
+                }
+                None => Ok(None),
+            };
+        };
+        if self.pre_fork > max_forks {
+            let reason = format!("must not be greater than max_forks ({max_forks})");
+            return Err(ConfigError::value("pre_fork", self.pre_fork, reason));
+        }
+        Ok(workers)
+    }
+
+    /// Checks the configuration before any process is forked. Returns the maximum number of
+    /// workers, or `None` if methods run in this process.
+    pub(crate) fn check(&mut self) -> Result<Option<u32>, ConfigError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        if self.pre_fork > self.max_forks {
-            let reason = format!("must not be greater than max_forks ({})", self.max_forks);
-            return Err(ConfigError::value("pre_fork", self.pre_fork, reason));
-        }
+        let workers = self.check_workers()?;
         let greater_than_0 = "must be greater than 0";
         if self.queue_capacity == 0 {
             return Err(ConfigError::value("queue_capacity", 0, greater_than_0));
@@ -530,6 +585,6 @@ impl DispatcherBuilder {
                 ));
             }
         }
-        Ok(())
+        Ok(workers)
     }
 }

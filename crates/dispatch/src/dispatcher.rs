@@ -14,14 +14,11 @@ use crate::reply::ReplySender;
 use crate::request::NewRequest;
 use crate::scheduler::Stats;
 
-/// The capacity of the mailbox, in messages. When the queue and the mailbox are full, `send` waits
-/// and `try_send` fails.
-pub(crate) const MAILBOX: usize = 256;
-
 /// The dispatcher's actor, in the parent process.
 ///
 /// It accepts the messages [`NewRequest`], [`RunTask`](crate::RunTask), [`GetStats`] and
-/// [`GetDeadLetters`].
+/// [`GetDeadLetters`]. Its mailbox has no limit, so each message is on its way as soon as `send` has
+/// been called, also if the future is awaited later.
 #[derive(Debug)]
 pub struct DispatcherActor {
     pub(crate) engine: Box<Engine>,

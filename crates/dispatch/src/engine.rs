@@ -194,7 +194,8 @@ pub(crate) struct EngineConfig {
     pub(crate) idle_order: IdleOrder,
     pub(crate) defaults: RequestDefaults,
     pub(crate) is_verbose: bool,
-    pub(crate) max_forks: usize,
+    /// The maximum number of workers, or `None` if methods run in this process.
+    pub(crate) max_forks: Option<u32>,
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
     pub(crate) output_limit: u64,
@@ -271,8 +272,8 @@ impl Engine {
             inputs,
         } = setup;
         let execution = match max_forks {
-            0 => ExecutionMode::InProcess,
-            max => ExecutionMode::Workers { max, pre_fork, interval, daemon },
+            None => ExecutionMode::InProcess,
+            Some(max) => ExecutionMode::Workers { max: max as usize, pre_fork, interval, daemon },
         };
         let events = EventLog { log: actix_daemon::logger(), recipient: None, is_verbose };
         let slots = claims.slots();

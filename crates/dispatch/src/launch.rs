@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use actix::{Actor, Addr, AsyncContext, Recipient, System};
+use actix::{Actor, Addr, AsyncContext, MailboxError, Recipient, System};
 use actix_daemon::dispatching::{self, OnDemand, RequestFactory};
 use actix_daemon::{
     ChildActor, ChildHandle, ChildId, DaemonActor, DaemonChild, DaemonError,
@@ -14,14 +14,16 @@ use daemon_core::slots_for;
 use daemon_sys::stdio::output_pipe;
 use daemon_sys::{limits, link};
 
+use crate::answer::TaskResult;
 use crate::body;
 use crate::builder::{DispatcherBuilder, Recipients};
 use crate::claims::SharedClaims;
 use crate::control_actor::{Cancel, ControlActor};
-use crate::dispatcher::{DispatcherActor, MAILBOX};
+use crate::dispatcher::DispatcherActor;
 use crate::engine::{self, Engine, EngineConfig, Input, InputSender};
 use crate::link::{NewLink, ParentEnds};
 use crate::methods::{self, Methods};
+use crate::request::NewRequest;
 use crate::talkback::{TalkbackSender, report};
 use crate::worker::{self, WorkerFds};
 
@@ -38,10 +40,11 @@ impl DispatcherBuilder {
     /// forked in this case. Otherwise returns the errors of
     /// [`actix_daemon::DaemonBuilder::launch`].
     pub fn launch(mut self) -> Result<LaunchedDispatcher, DaemonError> {
-        self.check()?;
+        let workers = self.check()?;
         let DispatcherBuilder {
             daemon,
-            max_forks,
+            max_forks: _checked,
+            is_in_place: _checked_too,
             pre_fork,
             max_requests,
             jitter,
@@ -56,7 +59,7 @@ impl DispatcherBuilder {
             defaults,
             output_limit,
             mut methods,
-            error: _checked,
+            error: _none,
             recipients,
         } = self;
         // Ignore an error: with a lower limit of open files, fewer memory files are used.
@@ -76,18 +79,19 @@ impl DispatcherBuilder {
         let methods = Rc::new(methods);
         let (sender, inputs) = engine::channel();
         // The claims need as many slots as the daemon's scoreboard has.
-        let claims = SharedClaims::new(slots_for(max_forks) as usize)?;
+        let claims = SharedClaims::new(slots_for(workers.unwrap_or(0)) as usize)?;
         let program = WorkerProgram { methods: Rc::clone(&methods), claims };
-        let daemon = if max_forks == 0 {
-            daemon.model(Solo).launch(program)?
-        } else {
-            let linker = LinkFactory::new(Rc::clone(&methods), sender.clone());
-            let model = OnDemand::new(max_forks, linker)
-                .start_children(pre_fork)
-                .interval(fork_interval)
-                .requests(max_requests)
-                .jitter(jitter);
-            daemon.model(model).launch(program)?
+        let daemon = match workers {
+            None => daemon.model(Solo).launch(program)?,
+            Some(max_forks) => {
+                let linker = LinkFactory::new(Rc::clone(&methods), sender.clone());
+                let model = OnDemand::new(max_forks, linker)
+                    .start_children(pre_fork)
+                    .interval(fork_interval)
+                    .requests(max_requests)
+                    .jitter(jitter);
+                daemon.model(model).launch(program)?
+            }
         };
         let setup = EngineConfig {
             methods,
@@ -97,7 +101,7 @@ impl DispatcherBuilder {
             idle_order,
             defaults,
             is_verbose,
-            max_forks: max_forks as usize,
+            max_forks: workers,
             pre_fork,
             fork_interval,
             output_limit,
@@ -163,6 +167,46 @@ pub struct RunningDispatcher {
     pub daemon: Addr<WorkerDaemon>,
 }
 
+impl RunningDispatcher {
+    /// Sends many requests at once, and returns their results in the order of the requests.
+    ///
+    /// The requests are sent by this call, before the future is polled. Dropping the future cancels
+    /// those that have not started. This is the fastest way to run many requests whose results are
+    /// all needed: `join_all` is several times slower for 100,000 requests, because tokio's
+    /// cooperative budget makes it poll all of them again and again.
+    ///
+    /// # Errors
+    ///
+    /// [`MailboxError::Closed`] if the dispatcher has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix::MailboxError;
+    /// use actix_dispatch::{NewRequest, RunningDispatcher};
+    ///
+    /// async fn lengths(running: &RunningDispatcher, words: &[String]) -> Result<u64, MailboxError> {
+    ///     let requests = words.iter().map(|word| NewRequest::to("length").params(word));
+    ///     let results = running.send_all(requests).await?;
+    ///     Ok(results.into_iter().flatten().flat_map(|reply| reply.value::<u64>()).sum())
+    /// }
+    /// ```
+    pub fn send_all<I: IntoIterator<Item = NewRequest>>(
+        &self,
+        requests: I,
+    ) -> impl Future<Output = Result<Vec<TaskResult>, MailboxError>> + use<I> {
+        let sent: Vec<_> =
+            requests.into_iter().map(|request| self.dispatcher.send(request)).collect();
+        async move {
+            let mut results = Vec::with_capacity(sent.len());
+            for result in sent {
+                results.push(result.await?);
+            }
+            Ok(results)
+        }
+    }
+}
+
 impl LaunchedDispatcher {
     /// Starts the actors of the dispatcher and the daemon in the current thread's System.
     ///
@@ -172,7 +216,7 @@ impl LaunchedDispatcher {
     pub fn start(self) -> Result<RunningDispatcher, DaemonError> {
         let LaunchedDispatcher { daemon, setup, recipients } = self;
         let daemon = daemon.start()?;
-        if setup.max_forks == 0 {
+        if setup.max_forks.is_none() {
             // Methods run in this process.
             methods::install_panic_hook();
         }
@@ -180,8 +224,10 @@ impl LaunchedDispatcher {
         let inputs = setup.sender.clone();
         let mut engine = Engine::new(setup, daemon.clone());
         let dispatcher = DispatcherActor::create(|ctx| {
-            // The capacity of the mailbox is set before the first message arrives.
-            ctx.set_mailbox_capacity(MAILBOX);
+            // Without a limit: a request for which the mailbox has no room is sent only when its
+            // future is polled, so requests would run one by one if their futures are awaited one
+            // by one. The queue has a limit of its own.
+            ctx.set_mailbox_capacity(0);
             let dispatcher = ctx.address();
             let Recipients { upon_result, fallback, talkback } = recipients;
             engine.upon_result = upon_result.and_then(|make| make_with(make, &dispatcher, &daemon));

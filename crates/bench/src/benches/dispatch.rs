@@ -82,6 +82,21 @@ pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
+/// Measures the throughput of requests that are all sent at once, and compares it with that of 1000
+/// outstanding requests.
+pub(crate) fn many(bench: &'static str) -> Measured<Vec<Row>> {
+    let (mut at_once, mut few) = (Vec::new(), Vec::new());
+    for _round in 0..3 {
+        at_once.extend(read_values(&["dispatch-many", "100000"], "RATE")?);
+        few.extend(read_values(&["dispatch-rate", "nop", "64", "100000", "1000"], "RATE")?);
+    }
+    Ok(vec![
+        Row::median(bench, "no-op tasks of 64 bytes, 100,000 sent at once", "/s", &at_once)
+            .against("1000 outstanding", median(&few))
+            .bar(Bar::RatioAtLeast(0.8)),
+    ])
+}
+
 /// Measures the time from SIGKILL of a worker until the task's caller is notified.
 pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
     let notified = read_values(&["dispatch-kill", "40"], "NOTIFIED")?;

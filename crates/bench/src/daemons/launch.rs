@@ -22,8 +22,7 @@ fn main() -> ExitCode {
 /// children were ready.
 fn until_up(children: u32) -> Measured<()> {
     let listener = listen()?;
-    let model =
-        PreFork::new(children).min_spare(children).max_spare(children).max_children(children);
+    let model = PreFork::fixed(children);
     let begun = Instant::now();
     let launched =
         Daemon::builder().model(model).alias("bench").launch(Timed { begun, listener })?;

@@ -22,8 +22,7 @@ fn main() -> ExitCode {
 
 fn serve(children: u32, board: Option<&str>) -> Measured<()> {
     let listener = listen()?;
-    let model =
-        PreFork::new(children).min_spare(children).max_spare(children).max_children(children);
+    let model = PreFork::fixed(children);
     let mut builder = Daemon::builder().model(model).alias("bench");
     if let Some(board) = board {
         builder = builder.board_file(board);

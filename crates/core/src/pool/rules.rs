@@ -10,7 +10,8 @@ use crate::line::MAX_SLOTS;
 /// The limits of a pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PoolRules {
-    /// How many children are forked at the start.
+    /// How many children are forked at the start. If children end, the pool forks others until it
+    /// has this number again, or `max_spare` if that is less.
     pub start: u32,
     /// The minimum number of idle children.
     pub min_spare: u32,
@@ -87,9 +88,13 @@ impl PoolRules {
     ///
     /// | | with `max_children` | without |
     /// | --- | --- | --- |
-    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; at least 1, at most `max_children` | half of `max_spare` if given, else `start`; at least 1 |
-    /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare`, at least 1 |
+    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; 1 to `start` | half of `max_spare` if given, else `start`; 1 to `start` |
+    /// | `max_spare` | 80 % of `max_children`, at least `min_spare` and `start` | twice `min_spare`, at least `start` |
     /// | `max_children` | | `start` + `max_spare` |
+    ///
+    /// The defaults never forbid what is given: if only `start` and `max_children` are given, an
+    /// idle pool stays at `start` children. If these two are equal, `min_spare` is 0 and the pool
+    /// is [fixed](PoolRules::fixed).
     ///
     /// With a `min_spare` of 0, no child is forked when the last idle child becomes busy. Therefore
     /// the default of `min_spare` is at least 1, whereas `POE::Component::Daemon` rounds 20 % of 4
@@ -116,23 +121,27 @@ impl PoolRules {
         max_spare: Option<u32>,
         max_children: Option<u32>,
     ) -> Result<PoolRules, PoolError> {
+        let is_fixed = max_children == Some(start) && max_spare.is_none_or(|max| max >= start);
+        if is_fixed && min_spare.is_none() {
+            let max_spare = max_spare.unwrap_or(start);
+            return PoolRules { max_spare, ..PoolRules::fixed(start) }.check();
+        }
         // The defaults of `min_spare` and `max_spare` are clamped to the given limits, so that an
         // error names only limits that were given, or the default of `max_children`.
-        let most = max_children.unwrap_or(u32::MAX);
         let min = min_spare.unwrap_or_else(|| {
             let min = match (max_spare, max_children) {
                 (Some(max_spare), _) => max_spare / 2,
                 (None, Some(max_children)) => percent(max_children, 20),
                 (None, None) => start,
             };
-            min.max(1).min(most)
+            min.min(start).max(1)
         });
         let max = max_spare.unwrap_or_else(|| {
             let max = match max_children {
                 Some(max_children) => percent(max_children, 80),
                 None => min.saturating_mul(2),
             };
-            max.max(min).max(1)
+            max.max(min).max(start)
         });
         PoolRules {
             start,
@@ -142,6 +151,31 @@ impl PoolRules {
             retire_delay: PoolRules::DEFAULT_RETIRE_DELAY,
         }
         .check()
+    }
+
+    /// Creates the rules of a pool that always has this many children: it neither grows nor
+    /// shrinks, and replaces children that end.
+    #[must_use]
+    pub const fn fixed(children: u32) -> PoolRules {
+        PoolRules {
+            start: children,
+            min_spare: 0,
+            max_spare: children,
+            max_children: children,
+            retire_delay: PoolRules::DEFAULT_RETIRE_DELAY,
+        }
+    }
+
+    /// Returns whether the pool has one size, which it has from the start.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        let PoolRules { start, min_spare, max_spare, max_children, retire_delay: _ } = *self;
+        min_spare == 0 && start == max_children && max_spare >= max_children
+    }
+
+    /// Returns the number of children that the pool keeps, idle and busy ones together.
+    pub(super) fn kept(&self) -> u32 {
+        self.start.min(self.max_spare)
     }
 
     /// Checks whether the limits are consistent, and returns them.
@@ -167,7 +201,15 @@ impl PoolRules {
         }
     }
 
-    pub(super) fn resized(self, resize: Resize) -> Result<PoolRules, PoolError> {
+    pub(super) fn resized(self, resize: Resize, slots: u32) -> Result<PoolRules, PoolError> {
+        if self.is_fixed() {
+            let PoolRules { retire_delay, .. } = self;
+            return match resize.apply(self.max_children) {
+                0 => Err(PoolError::Zero { field: "max_children" }),
+                children if children > slots => Err(PoolError::ScoreboardFull { slots }),
+                children => Ok(PoolRules { retire_delay, ..PoolRules::fixed(children) }),
+            };
+        }
         let PoolRules { min_spare, max_spare, max_children, .. } = self;
         let least = min_spare.min(1);
         let at_most = PoolError::AtMaximum { max_children };
@@ -181,7 +223,11 @@ impl PoolRules {
         let min = min.clamp(least, max_children);
         // A `max_spare` above `max_children` is allowed, but is not raised further.
         let max = max.clamp(min.max(1), max_children.max(max_spare));
-        let resized = PoolRules { min_spare: min, max_spare: max, ..self };
+        let start = match resize {
+            Resize::More | Resize::Fewer => self.start,
+            Resize::To(children) => children,
+        };
+        let resized = PoolRules { start, min_spare: min, max_spare: max, ..self };
         match resize {
             Resize::More if resized == self => Err(at_most),
             Resize::Fewer if resized == self => Err(PoolError::AtMinimum),
@@ -212,14 +258,21 @@ mod tests {
             ((10, None, None, None), (10, 20, 30)),
             ((3, None, None, Some(10)), (2, 8, 10)),
             ((1, None, None, Some(4)), (1, 3, 4)),
-            ((1, None, None, Some(1)), (1, 1, 1)),
-            ((2, None, Some(8), Some(20)), (4, 8, 20)),
-            ((2, None, Some(8), None), (4, 8, 10)),
+            ((1, None, None, Some(1)), (0, 1, 1)),
+            ((4, None, None, Some(4)), (0, 4, 4)),
+            ((4, None, Some(9), Some(4)), (0, 9, 4)),
+            ((4, None, None, Some(5)), (1, 4, 5)),
+            ((9, None, None, Some(10)), (2, 9, 10)),
+            ((4, None, None, Some(32)), (4, 25, 32)),
+            ((4, None, Some(2), Some(4)), (1, 2, 4)),
+            ((10, Some(2), None, None), (2, 10, 20)),
+            ((5, None, Some(8), Some(20)), (4, 8, 20)),
+            ((2, None, Some(8), None), (2, 8, 10)),
             ((1, None, Some(1), None), (1, 1, 2)),
-            ((2, None, Some(9), Some(3)), (3, 9, 3)),
+            ((2, None, Some(9), Some(3)), (2, 9, 3)),
             ((2, Some(9), None, Some(10)), (9, 9, 10)),
             ((2, Some(3), None, None), (3, 6, 8)),
-            ((2, Some(0), None, None), (0, 1, 3)),
+            ((2, Some(0), None, None), (0, 2, 4)),
             ((1, Some(0), Some(1), Some(2)), (0, 1, 2)),
         ];
         for (parts, expected) in table {
@@ -260,21 +313,42 @@ mod tests {
     fn resizing_changes_both_spare_limits_within_bounds() {
         let rules = PoolRules::from_parts(1, Some(2), Some(4), Some(6)).unwrap();
         let spares = |rules: PoolRules| (rules.min_spare, rules.max_spare);
-        let more = rules.resized(Resize::More).unwrap();
+        let resized = |rules: PoolRules, resize| rules.resized(resize, 12);
+        let more = resized(rules, Resize::More).unwrap();
         assert_eq!(spares(more), (3, 5));
-        assert_eq!(more.resized(Resize::Fewer), Ok(rules));
-        assert_eq!(rules.resized(Resize::To(5)).map(spares), Ok((5, 6)));
-        assert_eq!(rules.resized(Resize::To(7)), Err(PoolError::AtMaximum { max_children: 6 }));
-        assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtMinimum));
+        assert_eq!(resized(more, Resize::Fewer), Ok(rules));
+        assert_eq!(resized(rules, Resize::To(5)).map(spares), Ok((5, 6)));
+        assert_eq!(resized(rules, Resize::To(7)), Err(PoolError::AtMaximum { max_children: 6 }));
+        assert_eq!(resized(rules, Resize::To(0)), Err(PoolError::AtMinimum));
 
         let top = PoolRules { min_spare: 6, max_spare: 6, ..rules };
-        assert_eq!(top.resized(Resize::More), Err(PoolError::AtMaximum { max_children: 6 }));
+        assert_eq!(resized(top, Resize::More), Err(PoolError::AtMaximum { max_children: 6 }));
         let one = PoolRules { min_spare: 1, max_spare: 2, ..rules };
-        assert_eq!(one.resized(Resize::Fewer).map(spares), Ok((1, 1)));
+        assert_eq!(resized(one, Resize::Fewer).map(spares), Ok((1, 1)));
         let bottom = PoolRules { min_spare: 1, max_spare: 1, ..rules };
-        assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtMinimum));
+        assert_eq!(resized(bottom, Resize::Fewer), Err(PoolError::AtMinimum));
         let lax = PoolRules { min_spare: 0, max_spare: 9, ..rules };
-        assert_eq!(lax.resized(Resize::Fewer).map(spares), Ok((0, 8)));
-        assert_eq!(lax.resized(Resize::More).map(spares), Ok((1, 9)));
+        assert_eq!(resized(lax, Resize::Fewer).map(spares), Ok((0, 8)));
+        assert_eq!(resized(lax, Resize::More).map(spares), Ok((1, 9)));
+    }
+
+    #[test]
+    fn resizing_a_fixed_pool_changes_its_number_of_children_up_to_the_slots() {
+        let fixed = PoolRules::from_parts(4, None, None, Some(4)).unwrap();
+        assert_eq!(fixed, PoolRules::fixed(4));
+        let table = [
+            (Resize::More, Ok(5)),
+            (Resize::Fewer, Ok(3)),
+            (Resize::To(1), Ok(1)),
+            (Resize::To(8), Ok(8)),
+            (Resize::To(9), Err(PoolError::ScoreboardFull { slots: 8 })),
+            (Resize::To(0), Err(PoolError::Zero { field: "max_children" })),
+        ];
+        for (resize, expected) in table {
+            assert_eq!(fixed.resized(resize, 8), expected.map(PoolRules::fixed), "{resize:?}");
+        }
+        assert!(PoolRules::fixed(0).check().is_err());
+        let limited = PoolRules { max_spare: 3, ..fixed };
+        assert!(!limited.is_fixed(), "this pool shrinks");
     }
 }

@@ -60,12 +60,32 @@ fn missing_spare_children_are_forked_at_once() {
 }
 
 #[test]
-fn a_pool_with_a_min_spare_of_zero_forks_one_child_if_all_its_children_are_leaving() {
-    let mut pool = running(1, 0, 2, 3);
-    assert_eq!(forks(&mut pool, "r"), 0);
-    assert_eq!(forks(&mut pool, ""), 1);
-    assert_eq!(forks(&mut pool, "ee"), 1);
-    assert_eq!(forks(&mut pool, "eee"), 0);
+fn a_pool_keeps_its_start_children_whatever_min_spare_is() {
+    let mut pool = running(2, 0, 2, 3);
+    for (letters, missing) in
+        [("rr", 0), ("r", 1), ("", 2), ("F", 1), ("re", 1), ("ee", 1), ("eee", 0), ("rrr", 0)]
+    {
+        assert_eq!(forks(&mut pool, letters), missing, "[{letters}]");
+    }
+}
+
+#[test]
+fn a_max_spare_below_the_start_lets_the_pool_shrink() {
+    let mut pool = running(4, 1, 2, 6);
+    assert_eq!(forks(&mut pool, ".."), 0);
+    assert_eq!(forks(&mut pool, "."), 1);
+    assert_eq!(forks(&mut pool, "rr"), 1, "min_spare");
+}
+
+#[test]
+fn a_fixed_pool_keeps_its_number_of_children() {
+    let mut pool = Pool::new(PoolRules::fixed(4));
+    assert_eq!(forks(&mut pool, ""), 4);
+    for (letters, missing) in
+        [("....", 0), ("rrrr", 0), ("rr..", 0), ("rre", 1), ("...", 1), ("rrre", 0), ("rrr", 1)]
+    {
+        assert_eq!(forks(&mut pool, letters), missing, "[{letters}]");
+    }
 }
 
 #[test]
@@ -103,7 +123,7 @@ fn a_pool_without_surplus_children_needs_no_timer() {
 fn changed_pool_rules_apply_from_the_next_decision() {
     let mut pool = running(1, 1, 2, 10);
     assert_eq!(forks(&mut pool, "."), 0);
-    assert_eq!(pool.resize(Resize::More).map(|rules| rules.min_spare), Ok(2));
+    assert_eq!(pool.resize(Resize::More, 16).map(|rules| rules.min_spare), Ok(2));
     assert_eq!(forks(&mut pool, "."), 1);
     let rules = PoolRules::from_parts(1, Some(5), Some(6), Some(10)).unwrap();
     assert_eq!(pool.set_rules(rules), Ok(()));

@@ -52,15 +52,19 @@ impl Sizing {
         }
     }
 
-    /// Changes the limits for spare children, or `max_children` of a pool that is sized by demand,
-    /// which can be at most the number of slots.
+    /// Changes the limits for spare children, or the number of children of a fixed pool, or
+    /// `max_children` of a pool that is sized by demand. The last two can be at most the number of
+    /// slots.
     fn resize(&mut self, resize: Resize, slots: u32) -> Result<Resized, CommandError> {
         let (wanted, resized) = match self {
             Sizing::Spares(pool) => {
-                let resized = pool.resize(resize).map(|rules| Resized {
-                    min_spare: rules.min_spare,
-                    max_spare: rules.max_spare,
-                    max_children: rules.max_children,
+                let resized = pool.resize(resize, slots).map(|rules| match rules.is_fixed() {
+                    true => only(rules.max_children),
+                    false => Resized {
+                        min_spare: rules.min_spare,
+                        max_spare: rules.max_spare,
+                        max_children: rules.max_children,
+                    },
                 });
                 (resize.apply(pool.rules().max_spare), resized)
             }

@@ -21,11 +21,14 @@ use crate::scenarios::eventually;
 /// The longest time that a test waits for a condition before it fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Returns a builder with the methods that most scenarios need.
+/// Returns a builder for this number of workers, with the methods that most scenarios need.
 pub(crate) fn builder(workers: u32) -> DispatcherBuilder {
+    with_methods().max_forks(workers).pre_fork(workers)
+}
+
+/// Returns a builder with the methods that most scenarios need.
+pub(crate) fn with_methods() -> DispatcherBuilder {
     Dispatcher::builder()
-        .max_forks(workers)
-        .pre_fork(workers)
         .method("echo", |_call, word: String| Ok::<_, String>(word))
         .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
         .method("fail", |_call, message: String| Err::<(), _>(message))

@@ -8,7 +8,7 @@ use actix::Actor;
 use actix_dispatch::{Call, Class, Failure, NewRequest, Rejection, RunTask, Task};
 use serde::{Deserialize, Serialize};
 
-use super::fixture::{Collector, TestFallback, builder, with_dispatcher};
+use super::fixture::{Collector, TestFallback, builder, with_dispatcher, with_methods};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -62,7 +62,7 @@ impl<'de> serde::Deserialize<'de> for PanicsOnDecode {
 }
 
 fn refusals() {
-    let builder = builder(0)
+    let builder = with_methods()
         .max_forks(1)
         .method("explode", |_call, _params: PanicsOnDecode| Ok::<(), String>(()));
     with_dispatcher(builder, async |test| {
@@ -237,8 +237,9 @@ fn recipients() {
 }
 
 fn in_place() {
-    let builder =
-        builder(0).async_method("later", async |_call, (): ()| Ok::<_, String>(std::process::id()));
+    let builder = with_methods()
+        .in_place()
+        .async_method("later", async |_call, (): ()| Ok::<_, String>(std::process::id()));
     with_dispatcher(builder, async |test| {
         assert_eq!(test.call::<u32>("pid", ()).await.unwrap(), std::process::id());
         assert_eq!(test.call::<u32>("later", ()).await.unwrap(), std::process::id());

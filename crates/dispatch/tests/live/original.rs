@@ -9,7 +9,9 @@ use actix_daemon::{Daemon, GetStatus, Jitter};
 use actix_dispatch::{DispatcherBuilder, Failure, NewRequest, RequestDone};
 use serde::{Deserialize, Serialize};
 
-use super::fixture::{Collector, builder, program_name, touch, wait_until, with_dispatcher};
+use super::fixture::{
+    Collector, builder, program_name, touch, wait_until, with_dispatcher, with_methods,
+};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -32,12 +34,12 @@ struct Info {
     words: Vec<String>,
 }
 
-fn tasks(workers: u32) {
+fn tasks(builder: DispatcherBuilder, has_workers: bool) {
     let received: Rc<RefCell<Vec<RequestDone>>> = Rc::default();
     let results = Rc::clone(&received);
-    let builder = builder(workers)
-        .upon_result(move |_| Collector::into(results).recipient())
-        .method("square", |call, (number, words): (u32, Vec<String>)| {
+    let builder = builder.upon_result(move |_| Collector::into(results).recipient()).method(
+        "square",
+        |call, (number, words): (u32, Vec<String>)| {
             if number == 13 {
                 panic!("unlucky")
             }
@@ -45,7 +47,8 @@ fn tasks(workers: u32) {
                 return Err("wrong sender".to_owned());
             }
             Ok(Info { number, squared: u64::from(number).pow(2), words })
-        });
+        },
+    );
     with_dispatcher(builder, async move |test| {
         for number in 0..30_u32 {
             let words = vec!["w".to_owned(); number as usize];
@@ -61,7 +64,7 @@ fn tasks(workers: u32) {
                 Ok(reply) => {
                     let squared = u64::from(number).pow(2);
                     assert_eq!(reply.value::<Info>().unwrap(), Info { number, squared, words });
-                    assert_eq!(request.pid().is_some(), workers > 0);
+                    assert_eq!(request.pid().is_some(), has_workers);
                 }
                 Err(Failure::Panicked { message, .. }) => {
                     assert_eq!((number, message.starts_with("unlucky")), (13, true));
@@ -75,11 +78,11 @@ fn tasks(workers: u32) {
 }
 
 fn with_workers() {
-    tasks(3);
+    tasks(builder(3), true);
 }
 
 fn without_workers() {
-    tasks(0);
+    tasks(with_methods().in_place(), false);
 }
 
 fn plain_results() {
@@ -215,7 +218,7 @@ fn talkback_of_workers() {
 fn talkback_of_delay() {
     let received: Rc<RefCell<Vec<String>>> = Rc::default();
     let results = Rc::clone(&received);
-    let builder = builder(0)
+    let builder = with_methods()
         .max_forks(2)
         .fork_interval(Duration::from_secs(3600))
         .verbose()

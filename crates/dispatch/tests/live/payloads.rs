@@ -151,7 +151,7 @@ fn killed_in_a_large_answer() {
 }
 
 fn unfit() {
-    with_dispatcher(with_reverse(0).max_forks(1), async |test| {
+    with_dispatcher(with_reverse(1).pre_fork(0), async |test| {
         let params = (7_u8, Bytes::from(vec![1; 100_000]));
         let refused = test.send(NewRequest::to("reverse").params(params)).await.unwrap_err();
         let is_unfit = matches!(&refused, Failure::Rejected(Rejection::InvalidParams { .. }));

@@ -10,13 +10,15 @@ use actix_dispatch::{
     RequestState,
 };
 
-use super::fixture::{TestDispatcher, builder, touch, wait_until, with_dispatcher};
+use super::fixture::{TestDispatcher, builder, touch, wait_until, with_dispatcher, with_methods};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("requests_start_in_order_of_priority_and_then_of_arrival", order),
     ("a_lane_with_max_running_1_runs_one_task_at_a_time", lanes),
-    ("send_waits_if_the_queue_is_full_and_try_send_fails_if_the_mailbox_is_full_too", full),
+    ("requests_wait_in_the_mailbox_if_the_queue_is_full", full),
+    ("requests_run_before_their_futures_are_awaited", sent_before_awaited),
+    ("send_all_returns_the_results_in_the_order_of_the_requests", all_at_once),
     ("cancel_does_not_wait_behind_a_full_queue", cancelled_when_full),
     ("workers_are_started_up_to_the_maximum_while_requests_wait", on_demand),
     ("workers_are_started_one_by_one_if_fork_interval_is_set", interval),
@@ -96,6 +98,39 @@ fn lanes() {
     });
 }
 
+/// More requests than actix's mailboxes hold by default, and more than the queue holds.
+const MANY: usize = 1000;
+
+fn sent_before_awaited() {
+    with_dispatcher(builder(2).queue_capacity(100), async |test| {
+        let send =
+            |nth: usize| test.0.dispatcher.send(NewRequest::to("echo").params(nth.to_string()));
+        let sent: Vec<_> = (0..MANY).map(send).collect();
+        let answered = async || test.stats().await.answered == MANY as u64;
+        wait_until("all requests are answered, although no future was polled", answered).await;
+        drop(sent);
+    });
+}
+
+fn all_at_once() {
+    with_dispatcher(builder(2).queue_capacity(100), async |test| {
+        let requests = (0..MANY).map(|nth| match nth {
+            500 => NewRequest::to("fail").params("on purpose"),
+            nth => NewRequest::to("echo").params(nth.to_string()),
+        });
+        let results = test.0.send_all(requests).await.unwrap();
+        assert_eq!(results.len(), MANY);
+        for (nth, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(reply) => assert_eq!(reply.value::<String>().unwrap(), nth.to_string()),
+                Err(failure) => {
+                    assert_eq!((nth, failure.to_string().as_str()), (500, "on purpose"))
+                }
+            }
+        }
+    });
+}
+
 fn full() {
     with_dispatcher(builder(1).queue_capacity(3), async |test| {
         let go = temp_path("full");
@@ -107,12 +142,10 @@ fn full() {
         let refused = NewRequest::to("pid").refuse_if_full();
         let refused = test.send(refused).await.unwrap_err();
         assert_eq!(refused, Failure::Rejected(Rejection::QueueFull { limit: 3 }));
-        // Further requests wait in the mailbox, until the mailbox is full too.
-        let mut tried = 0;
-        while dispatcher.try_send(NewRequest::to("until").params(&go)).is_ok() {
-            tried += 1;
-            assert!(tried < 10_000, "try_send never fails");
-            tokio::task::yield_now().await;
+        // Further requests wait in the mailbox, however many they are.
+        let further = 1000;
+        for _nth in 0..further {
+            assert!(dispatcher.try_send(NewRequest::to("until").params(&go)).is_ok());
         }
         let last = dispatcher.send(NewRequest::to("pid"));
         touch(&go);
@@ -121,7 +154,7 @@ fn full() {
         }
         last.await.unwrap().unwrap();
         let stats = test.stats().await;
-        assert_eq!(stats.answered, 4 + tried + 1, "{stats:?}");
+        assert_eq!(stats.answered, 4 + further + 1, "{stats:?}");
         std::fs::remove_file(go).unwrap();
     });
 }
@@ -200,7 +233,7 @@ fn on_demand() {
 }
 
 fn interval() {
-    let builder = builder(0).max_forks(3).fork_interval(Duration::from_millis(400));
+    let builder = with_methods().max_forks(3).fork_interval(Duration::from_millis(400));
     with_dispatcher(builder, async |test| {
         let go = temp_path("interval");
         let started = std::time::Instant::now();

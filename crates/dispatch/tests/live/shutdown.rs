@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::fixture::{
-    Collector, TestDispatcher, builder, program_name, wait_until, with_dispatcher,
+    Collector, TestDispatcher, builder, program_name, wait_until, with_dispatcher, with_methods,
 };
 use crate::scenarios::Scenario;
 
@@ -256,6 +256,32 @@ fn invalid_config() {
         error_of(builder(2).pre_fork(3)),
         "pre_fork is 3: must not be greater than max_forks (2)"
     );
+    assert_eq!(
+        error_of(with_methods()),
+        "max_forks is not set: set the maximum number of workers, or run methods in this process \
+        with in_place()"
+    );
+    assert_eq!(
+        error_of(builder(0)),
+        "max_forks is 0: must be greater than 0; in_place() runs methods in this process"
+    );
+    assert_eq!(
+        error_of(builder(2).in_place()),
+        "max_forks is 2: in_place() runs methods in this process, without workers"
+    );
+    let in_place = || with_methods().in_place();
+    let second = std::time::Duration::from_secs(1);
+    for (setting, builder) in [
+        ("pre_fork", in_place().pre_fork(1)),
+        ("max_requests", in_place().max_requests(1)),
+        ("fork_interval", in_place().fork_interval(second)),
+        ("hard_limit", in_place().hard_limit(second)),
+        ("attempts", in_place().attempts(2)),
+    ] {
+        let expected =
+            format!("{setting} is set: it concerns workers, and with in_place() there are none");
+        assert_eq!(error_of(builder), expected);
+    }
     assert_eq!(
         error_of(builder(1).queue_capacity(0)),
         "queue_capacity is 0: must be greater than 0"

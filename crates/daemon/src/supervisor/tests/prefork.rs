@@ -91,13 +91,13 @@ fn a_pool_keeps_min_spare_and_grows_up_to_max_children() {
 }
 
 #[test]
-fn a_killed_child_is_replaced_immediately_if_too_few_idle_children_are_left() {
+fn a_killed_child_is_replaced_immediately_if_fewer_than_the_initial_children_are_left() {
     let mut sim = running();
     let children: Vec<_> = sim.processes.alive.keys().copied().collect();
     sim.kill(children[0]);
-    assert_eq!(sim.processes.pending_forks.len(), 0, "two idle children are enough");
+    assert_eq!(sim.processes.pending_forks.len(), 1, "two idle children are min_spare");
     sim.kill(children[1]);
-    assert_eq!(sim.processes.pending_forks.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 2);
     let causes = sim.take_effects_of(|event| match event {
         Effect::Event(DaemonEvent::Exited(exited)) => Some(exited.cause),
         _ => None,
@@ -239,6 +239,58 @@ fn the_start_fails_if_the_initial_children_are_not_ready_in_time() {
         sim.take_effects_of(start_failures),
         ["the initial children did not become ready in time: 1 of 3 are ready"]
     );
+}
+
+/// Returns how often the pool was reported as full.
+fn full(sim: &mut Simulator<()>) -> usize {
+    let full = |event: &Effect| match event {
+        Effect::MaxChildrenReached { .. } => Some(()),
+        _ => None,
+    };
+    sim.take_effects_of(full).len()
+}
+
+#[test]
+fn a_fixed_pool_stays_at_its_size_and_is_not_reported_as_full() {
+    for model in [PreFork::fixed(3), PreFork::new(3).max_children(3)] {
+        let mut sim = Simulator::of(model);
+        sim.reconcile();
+        let children = sim.all_ready();
+        assert_eq!((children.len(), sim.supervisor.next_wake()), (3, None), "no timer");
+        for child in &children {
+            sim.report_status(*child, Status::Serving);
+        }
+        assert_eq!((sim.processes.pending_forks.len(), full(&mut sim)), (0, 0));
+        sim.die(children[0], Exit::Code(7));
+        assert_eq!(sim.processes.pending_forks.len(), 1);
+        sim.all_ready();
+        let resize = |sim: &mut Simulator<()>, to| {
+            sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(to), processes, now))
+        };
+        assert_eq!(resize(&mut sim, 5).unwrap().max_children, 5);
+        assert_eq!(sim.all_ready().len(), 2);
+        assert_eq!(
+            resize(&mut sim, 17).unwrap_err().to_string(),
+            "cannot resize to 17: the scoreboard has 16 slots"
+        );
+    }
+}
+
+#[test]
+fn a_pool_without_limits_for_spare_children_keeps_its_initial_children_while_it_is_idle() {
+    for model in [
+        PreFork::new(4),
+        PreFork::new(4).max_children(5),
+        PreFork::new(4).max_children(32),
+        PreFork::new(9).max_children(10),
+        PreFork::new(1).max_children(1),
+    ] {
+        let mut sim = Simulator::of(model.clone());
+        sim.reconcile();
+        sim.all_ready();
+        let idle = (sim.processes.pending_forks.len(), sim.supervisor.next_wake(), full(&mut sim));
+        assert_eq!(idle, (0, None, 0), "{model:?}");
+    }
 }
 
 #[test]
