@@ -17,17 +17,20 @@
 //!
 //! Clients that were connected before HUP still get "Good morning". If the new configuration cannot
 //! be read, the server prints the error and keeps the old configuration. INT and TERM stop the
-//! server when the clients have closed their connections, at the latest after ten seconds.
+//! server when all clients that have connected before are served and have closed their connections,
+//! at the latest after ten seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::ToAll;
-use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
-use socket2::SockRef;
+use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Worker};
+
+/// How long a client may take for a line. Each client occupies a worker.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +74,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = PathBuf::from(arguments.next().unwrap_or_else(|| "greeting.conf".into()));
     let mut config = Config::read(&path)?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
-    // Several workers try to accept the same connection, and those that fail must not block.
-    listener.set_nonblocking(true)?;
     let stop = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
         .max_workers(config.workers)
@@ -91,35 +92,25 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    // The workers have the listener too, and a worker may serve its client for a long time. Without
-    // `shutdown`, new connections would wait in the listener's backlog until the last worker exits.
-    // With `shutdown`, Linux refuses new connections, although the workers still have the listener.
-    // On other systems, new connections may wait nevertheless.
-    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
-    drop(listener);
-    pm.wait_all_children()?;
+    // Serves the clients that wait in the listener's queue, and refuses new ones.
+    pm.close_and_wait(listener)?;
     Ok(())
 }
 
 fn serve(worker: &Worker, listener: &TcpListener, config: &Config) -> Result<(), Box<dyn Error>> {
-    while worker.wait_for(listener)? == WaitResult::Ready {
-        match listener.accept() {
-            Ok((connection, _peer)) => {
-                worker.set_status('G')?;
-                // An error means that the client has closed the connection.
-                let _ = greet(&connection, &config.greeting);
-                worker.set_status(STATUS_IDLE)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
+    while let Some(connection) = worker.accept(listener)? {
+        worker.set_status('G')?;
+        // An error means that the client has closed the connection, or is silent.
+        let _ = greet(&connection, &config.greeting);
+        worker.set_status(STATUS_IDLE)?;
     }
     Ok(())
 }
 
 /// Reads a name from each line, and writes a greeting for it.
 fn greet(mut connection: &TcpStream, greeting: &str) -> io::Result<()> {
-    connection.set_nonblocking(false)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
     for name in BufReader::new(connection).lines() {
         writeln!(connection, "{greeting}, {}", name?)?;
     }

@@ -30,6 +30,24 @@ fn a_pool_keeps_a_spare_child_up_to_max_children_and_retires_surplus_spares() {
 }
 
 #[test]
+fn a_pool_of_equal_sizes_keeps_its_children_and_is_not_reported_as_full() {
+    let daemon = TestProgram::pool().logged().options("start=4 max=4 retire_delay=10").start();
+    daemon.wait_for_children(4);
+    let mut clients: Vec<LineClient> = (0..4).map(|_| daemon.client()).collect();
+    let pids: HashSet<_> = clients.iter_mut().map(LineClient::pid).collect();
+    assert_eq!(pids.len(), 4, "each child serves a client");
+    for mut client in clients {
+        assert_eq!(client.ask("done"), "ok");
+    }
+    during(Duration::from_millis(200), || {
+        assert_eq!(daemon.report()["children"].as_array().map(Vec::len), Some(4));
+    });
+    assert!(!daemon.log().contains("max_children reached"), "{}", daemon.log());
+    daemon.parent().signal(Signal::SIGTTIN);
+    daemon.wait_for_children(5);
+}
+
+#[test]
 fn ttin_and_ttou_resize_the_pool() {
     let daemon = TestProgram::pool()
         .logged()

@@ -14,7 +14,6 @@ use socket2::{SockAddr, SockRef};
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    listener.set_nonblocking(true)?;
     let address = SockAddr::from(listener.local_addr()?);
     let stop = ToAll(Signal::Term);
     let mut manager = Prefork::builder()
@@ -36,15 +35,15 @@ fn serve(
     listener: &TcpListener,
     address: &SockAddr,
 ) -> Result<(), Box<dyn Error>> {
-    while worker.wait_for(listener)? == WaitResult::Ready {
-        match listener.accept() {
-            Ok((connection, _peer)) => {
+    loop {
+        match worker.accept(listener) {
+            Ok(Some(connection)) => {
                 worker.set_status('B')?;
                 // The client may have disconnected.
                 let _ = answer(worker, connection);
                 worker.set_status(STATUS_IDLE)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(None) => return Ok(()),
             // Another worker has shut the listener down.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 listen_again(listener, address)?;
@@ -52,7 +51,6 @@ fn serve(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
 }
 
 /// Makes a listener that was shut down listen again on its address.
@@ -64,7 +62,6 @@ fn listen_again(listener: &TcpListener, address: &SockAddr) -> io::Result<()> {
 }
 
 fn answer(worker: &Worker, connection: TcpStream) -> Result<(), Box<dyn Error>> {
-    connection.set_nonblocking(false)?;
     let mut reader = BufReader::new(&connection);
     let mut line = String::new();
     while worker.wait_for(&connection)? == WaitResult::Ready {

@@ -61,22 +61,23 @@
 //!     let mut greeting = b"hello\n".to_vec();
 //!     while pm.signal_received() != Some(Signal::Term) {
 //!         greeting = std::fs::read("greeting.txt").unwrap_or(greeting);
-//!         pm.start(|_worker| -> std::io::Result<()> {
-//!             loop {
-//!                 let (mut connection, _peer) = listener.accept()?;
+//!         pm.start(|worker| -> std::io::Result<()> {
+//!             while let Some(mut connection) = worker.accept(&listener)? {
 //!                 // An error means that the client has closed the connection.
 //!                 let _ = connection.write_all(&greeting);
 //!             }
+//!             Ok(())
 //!         })?;
 //!     }
-//!     pm.wait_all_children()?;
+//!     pm.close_and_wait(listener)?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! TERM terminates these workers at any point. The workers of `examples/prefork_reload.rs` finish
-//! their connection first. `examples/gearman_worker` runs a Gearman worker in ten processes; only
-//! its `main` uses this crate.
+//! A worker that is asked to stop finishes its connection, and helps to empty the queue of the
+//! listener, so no client is lost. `examples/prefork_reload.rs` is a longer program of this kind.
+//! `examples/gearman_worker` runs a Gearman worker in ten processes; only its `main` uses this
+//! crate.
 //!
 //! # Map
 //!
@@ -84,7 +85,7 @@
 //! | --- | --- |
 //! | the manager | [`Prefork`], [`PreforkBuilder`], [`StartResult`] |
 //! | signals | [`Signal`], [`SignalForward`] |
-//! | a worker, in its own process | [`Worker`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
+//! | a worker, in its own process | [`Worker`], [`Listener`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
 //! | arguments of hooks | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`ScoreboardReader`], [`SlotNumber`] |
 //! | errors | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
@@ -106,6 +107,7 @@
 
 mod error;
 mod hooks;
+mod listener;
 mod log;
 mod manager;
 mod pool;
@@ -119,6 +121,7 @@ mod worker;
 
 pub use error::{ConfigError, Error, InWorkerError, StatusError};
 pub use hooks::{Overview, Reaped};
+pub use listener::Listener;
 pub use prefork::{Prefork, StartResult};
 pub use settings::PreforkBuilder;
 pub use signal_forward::SignalForward;

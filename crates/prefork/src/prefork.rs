@@ -6,16 +6,22 @@ use std::time::Duration;
 use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
+use daemon_sys::listen::shrink_backlog;
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
 
 use crate::error::{ConfigError, Error, InWorkerError};
+use crate::listener::{Listener, has_waiting};
 use crate::log;
 use crate::manager::{MaintainResult, ManagerPid, PreforkManager};
 use crate::settings::{Intervals, PreforkBuilder, Size, checked_traps};
 use crate::signal_forward::{SignalForward, Traps, more_severe};
 use crate::worker::{STATUS_NEXIST, Worker, WorkerResult, status_of};
+
+/// How often a manager that stops looks whether the queue of its listener is empty. Nothing else
+/// tells it.
+const QUEUE_CHECK: Duration = Duration::from_millis(10);
 
 /// The manager of workers: forks them, replaces those that exit, and forwards signals.
 ///
@@ -161,6 +167,35 @@ impl Prefork {
     /// If this process is a worker, or if a system call fails permanently.
     pub fn wait_all_children_for(&mut self, time: Duration) -> Result<u32, Error> {
         self.wait_until(Some(time))
+    }
+
+    /// Closes the listener without losing a client, and waits for the workers like
+    /// [`wait_all_children`](Prefork::wait_all_children). Workers that take their connections with
+    /// [`accept`](crate::Worker::accept) empty the queue meanwhile.
+    ///
+    /// First the queue of the listener is reduced to its minimum, so clients that come now try
+    /// again later instead of waiting for nobody. When the queue is empty, the listener is shut
+    /// down, so further clients are refused even while a worker serves a long connection (on
+    /// Linux). Both affect all processes that have the listener: if another program shares it, for
+    /// example the one that a service manager starts next, drop the listener and call
+    /// `wait_all_children`.
+    ///
+    /// # Errors
+    ///
+    /// If this process is a worker, or if a system call fails permanently.
+    pub fn close_and_wait(&mut self, listener: impl Listener) -> Result<u32, Error> {
+        self.role.manager("wait for workers")?;
+        // If this fails, the descriptor does not listen any more, and there is nothing to close.
+        let _ = shrink_backlog(listener.as_fd());
+        while has_waiting(listener.as_fd()) {
+            if self.wait_until(Some(QUEUE_CHECK))? == 0 {
+                break;
+            }
+        }
+        // Systems other than Linux refuse this. The last process to exit closes the listener.
+        let _ = listener.refuse();
+        drop(listener);
+        self.wait_until(None)
     }
 
     fn wait_until(&mut self, time: Option<Duration>) -> Result<u32, Error> {

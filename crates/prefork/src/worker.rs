@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use daemon_core::{
     Label, Pid, Seat, Signal, SlotEntry, SlotNumber, Status, StatusKind, Transition,
 };
+use daemon_sys::backlog;
 use daemon_sys::clock::now;
 use daemon_sys::fork::flush_c_streams;
+use daemon_sys::listen::accept;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::SignalListener;
@@ -18,6 +20,7 @@ use daemon_sys::wakeup::Waker;
 use slog::{Logger, crit, error, o};
 
 use crate::error::StatusError;
+use crate::listener::{AcceptProgress, Listener};
 use crate::log;
 
 /// The status of an idle worker, as in the original, `Parallel::Prefork::SpareWorkers`.
@@ -40,8 +43,8 @@ const EXIT_PANIC: i32 = 101;
 ///
 /// The manager asks a worker to stop by a *stop signal*, for example TERM. By default the stop
 /// signal terminates the worker at once, as in the original. After the first call of
-/// [`should_stop`](Worker::should_stop), [`wait_for`](Worker::wait_for) or
-/// [`as_fd`](Worker::as_fd), the worker handles the stop signal instead, and can finish its current
+/// [`accept`](Worker::accept), [`should_stop`](Worker::should_stop),
+/// [`wait_for`](Worker::wait_for) or [`as_fd`](Worker::as_fd), the worker handles the stop signal instead, and can finish its current
 /// work before it exits. The same applies to signals that the manager traps and forwards as a stop
 /// signal, because workers can receive them directly: Ctrl-C in a terminal sends INT to all workers
 /// too.
@@ -68,6 +71,7 @@ pub struct Worker {
     signals: SignalListener,
     /// Whether the worker handles stop signals.
     is_listening: Cell<bool>,
+    accepting: AcceptProgress,
     log: Logger,
 }
 
@@ -98,8 +102,18 @@ impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Worker {
         let WorkerParts { seat, generation, manager, death_signal, stop_signals, signals, log } =
             parts;
-        let is_listening = Cell::new(false);
-        Worker { seat, generation, manager, death_signal, stop_signals, signals, is_listening, log }
+        let log = log.new(o!("slot" => seat.slot().get()));
+        Worker {
+            seat,
+            generation,
+            manager,
+            death_signal,
+            stop_signals,
+            signals,
+            is_listening: Cell::new(false),
+            accepting: AcceptProgress::default(),
+            log,
+        }
     }
 
     /// Returns the worker's scoreboard slot, counted from 0. No other running worker has the same
@@ -154,11 +168,82 @@ impl Worker {
         }
     }
 
+    /// Accepts a connection, and waits for one if there is none. Returns `None` when the worker was
+    /// asked to stop and the queue of the listener is empty: the worker should then return.
+    ///
+    /// From the first call on, stop signals no longer terminate the worker, see
+    /// [Stopping](Worker#stopping). So a worker that serves one connection after the other loses no
+    /// client when it is asked to stop: it finishes its current connection, and helps the other
+    /// workers to empty the queue. It takes at most as many connections as the queue had when the
+    /// worker looked at it first after it was asked to stop (at most 4096 if the system does not
+    /// report this, for Unix sockets and on systems other than Linux), so it also stops while
+    /// clients continue to connect.
+    ///
+    /// All workers may accept from the same listener, which is made nonblocking. The connection is
+    /// blocking, and close-on-exec.
+    ///
+    /// **`std`'s `accept` does not return when a signal arrives**, so a loop
+    /// `while !worker.should_stop() { listener.accept() }` never ends; and a loop over
+    /// [`wait_for`](Worker::wait_for) leaves the queue to nobody when all workers stop.
+    ///
+    /// # Errors
+    ///
+    /// If the listener is broken, for example shut down by another process. While the process or
+    /// the system is out of descriptors or memory, the worker logs a warning, leaves the queue to
+    /// the other workers and tries again 10 times a second; it returns the error after 10 s, or
+    /// after 1 s if it was asked to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, Write};
+    /// use std::net::TcpListener;
+    /// use daemon_prefork::Worker;
+    ///
+    /// fn serve(worker: &Worker, listener: &TcpListener) -> io::Result<()> {
+    ///     while let Some(mut connection) = worker.accept(listener)? {
+    ///         // An error means that the client has closed the connection.
+    ///         let _ = connection.write_all(b"hello\n");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn accept<L: Listener>(&self, listener: &L) -> io::Result<Option<L::Stream>> {
+        let fd = listener.as_fd();
+        loop {
+            let should_stop = self.should_stop();
+            if should_stop && self.accepting.left(fd) == 0 {
+                return Ok(None);
+            }
+            match accept(fd) {
+                Ok(Some(connection)) => {
+                    self.accepting.accepted();
+                    return L::stream(connection).map(Some);
+                }
+                Ok(None) if should_stop => return Ok(None),
+                // A request to stop ends the wait, too.
+                Ok(None) => {
+                    let (WaitResult::Ready | WaitResult::Stop) =
+                        self.wait_for(listener).map_err(io::Error::other)?;
+                }
+                Err(error) if backlog::is_shortage(&error) => {
+                    let stop = (!should_stop).then(|| self.as_fd());
+                    self.accepting.sit_out(error, stop, &self.log)?;
+                }
+                // The manager has shut the listener down.
+                Err(error) if should_stop && error.kind() == io::ErrorKind::InvalidInput => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Waits until this descriptor is readable or the worker is asked to stop. Returns
     /// [`Stop`](WaitResult::Stop) if both are true.
     ///
-    /// A connection wakes all workers that wait for the same listener, and one of them accepts it.
-    /// The listener must be non-blocking, so that the others can wait again.
+    /// To take connections from a listener, use [`accept`](Worker::accept), which loses no client
+    /// that waits in the queue when the worker is asked to stop.
     ///
     /// # Errors
     ///
@@ -167,16 +252,15 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// use std::io;
-    /// use std::net::TcpListener;
+    /// use std::io::Read;
+    /// use std::net::TcpStream;
     /// use daemon_prefork::{WaitResult, Worker};
     ///
-    /// fn serve(worker: &Worker, listener: &TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-    ///     while worker.wait_for(listener)? == WaitResult::Ready {
-    ///         match listener.accept() {
-    ///             Ok((connection, _peer)) => println!("from {}", connection.peer_addr()?),
-    ///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-    ///             Err(error) => return Err(error.into()),
+    /// fn read(worker: &Worker, mut connection: TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut bytes = [0; 1024];
+    ///     while worker.wait_for(&connection)? == WaitResult::Ready {
+    ///         if connection.read(&mut bytes)? == 0 {
+    ///             break;
     ///         }
     ///     }
     ///     Ok(())
@@ -244,9 +328,9 @@ impl Worker {
     /// Runs the closure, and exits with its result.
     pub(crate) fn run<O: WorkerResult>(self, work: impl FnOnce(&Worker) -> O) -> ! {
         let code = match catch_unwind(AssertUnwindSafe(|| work(&self))) {
-            Ok(outcome) => outcome.exit_code(&self.log.new(o!("slot" => self.slot().get()))),
+            Ok(outcome) => outcome.exit_code(&self.log),
             Err(_printed_on_stderr) => {
-                crit!(self.log, "worker panicked"; "slot" => self.slot().get());
+                crit!(self.log, "worker panicked");
                 EXIT_PANIC
             }
         };

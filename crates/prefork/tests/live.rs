@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test program that prints its results")]
 
 mod live {
+    pub(crate) mod accepting;
     pub(crate) mod failures;
     #[cfg(target_vendor = "apple")]
     #[path = "limit/apple.rs"]
@@ -23,12 +24,13 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{failures, originals, rolling, shutdown, signals, statuses, workers};
+use live::{accepting, failures, originals, rolling, shutdown, signals, statuses, workers};
 
 fn main() -> ExitCode {
     scenarios::run(&[
         originals::SCENARIOS,
         workers::SCENARIOS,
+        accepting::SCENARIOS,
         signals::SCENARIOS,
         rolling::SCENARIOS,
         statuses::SCENARIOS,

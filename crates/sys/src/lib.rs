@@ -49,9 +49,10 @@
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
 //! | [`ownfile`] | whether a path still leads to a file that this process has made |
 //! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
-//! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
+//! | [`listen`], [`backlog`], [`socketfile`], [`fds`] | listening sockets, their backlogs, Unix socket files, open and inherited descriptors |
 //! | [`error`] | the error type |
 
+pub mod backlog;
 pub mod capabilities;
 pub mod clock;
 pub mod detach;

@@ -124,7 +124,7 @@ fn all_at_once() {
             match result {
                 Ok(reply) => assert_eq!(reply.value::<String>().unwrap(), nth.to_string()),
                 Err(failure) => {
-                    assert_eq!((nth, failure.to_string().as_str()), (500, "on purpose"))
+                    assert_eq!((nth, failure.to_string().as_str()), (500, "on purpose"));
                 }
             }
         }
