@@ -105,6 +105,49 @@ fn a_daemon_whose_standard_error_nobody_reads_works_and_stops() {
     }
 }
 
+#[test]
+fn a_dispatcher_whose_standard_error_nobody_reads_works_and_stops() {
+    let BlockedOutput { output, reader, .. } = BlockedOutput::pipe();
+    let program = TestProgram::dispatcher().options("start=2 max=2 grace=5000");
+    let mut daemon = program.errors_to(output).start();
+    let mut client = daemon.client();
+    let before = daemon.wait_for_children(2);
+    for worker in &before {
+        assert!(worker.signal(Signal::SIGKILL));
+    }
+    until("the killed workers are replaced", || {
+        let now = daemon.children();
+        (now.len() == 2 && !now.iter().any(|worker| before.contains(worker))).then_some(())
+    });
+    until("a task is run", || (client.ask("echo on") == "on").then_some(()));
+    daemon.stop();
+    drop(reader);
+}
+
+#[test]
+fn a_manager_of_workers_whose_standard_error_nobody_reads_works_and_stops() {
+    let BlockedOutput { output, mut reader, filled } = BlockedOutput::pipe();
+    let program = TestProgram::workers().options("start=2 grace=5000");
+    let mut daemon = program.errors_to(output).start();
+    let manager = daemon.parent();
+    let workers = || {
+        until("there are two workers", || {
+            let workers = manager.children();
+            (workers.len() == 2).then_some(workers)
+        })
+    };
+    for _ in 0..3 {
+        let before = workers();
+        assert!(before[0].signal(Signal::SIGKILL));
+        until("the killed worker is replaced", || (!workers().contains(&before[0])).then_some(()));
+    }
+    assert_eq!(daemon.client().ask("echo on"), "on");
+    // The manager logs nothing more, so it must try again by itself.
+    let log = read_until(&mut reader, filled, "worker exited");
+    assert!(log.iter().all(|line| is_record(line)), "{log:?}");
+    daemon.stop();
+}
+
 /// Reads what the daemon logs, until a line contains `last`. Returns the whole lines.
 fn read_until(reader: &mut impl Read, mut skip: usize, last: &str) -> Vec<String> {
     let (mut log, mut buffer) = (Vec::new(), [0; 64 * 1024]);
@@ -222,8 +265,14 @@ fn a_full_disk_costs_only_the_records_meanwhile_and_no_record_is_glued_to_a_torn
         assert_eq!(client.ask("log after"), "ok");
         assert_eq!(client.ask("done"), "ok");
     }
+    let dropped = daemon.report()["log_dropped"].as_u64().unwrap();
     daemon.stop();
     let log = fs::read_to_string(log).unwrap();
+    let count_of = |line: &str| {
+        line.rsplit_once("log records dropped, ")?.1.rsplit_once("count: ")?.1.parse::<u64>().ok()
+    };
+    assert_eq!(log.lines().filter_map(count_of).sum::<u64>(), dropped, "{log}");
+    assert!(dropped >= 16, "{log}");
     let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!((count(" INFO before"), count(" INFO after")), (1, 2), "{log}");
     assert_eq!(count("log records dropped, role: child"), 2, "{log}");
@@ -233,6 +282,26 @@ fn a_full_disk_costs_only_the_records_meanwhile_and_no_record_is_glued_to_a_torn
         assert!(torn || is_record(line), "{line:?} in {log}");
         assert!(line.matches(" INFO ").count() + line.matches(" WARN ").count() <= 1, "{line:?}");
     }
+}
+
+#[test]
+fn a_log_of_the_maximum_file_size_costs_only_the_records_until_it_is_truncated() {
+    let shell = "trap '' XFSZ; ulimit -f 64";
+    let program = TestProgram::pool().logged().options(OPTIONS).after_shell_command(shell);
+    let mut daemon = program.start();
+    let mut client = daemon.client();
+    flood(&mut client);
+    let report = until("records are dropped", || {
+        let report = daemon.report();
+        (report["log_dropped"].as_u64() > Some(30)).then_some(report)
+    });
+    File::options().write(true).open(daemon.logfile()).unwrap().set_len(0).unwrap();
+    assert_eq!(client.ask("log after"), "ok");
+    assert_eq!(client.ask("done"), "ok");
+    let line = daemon.wait_for_log("log records dropped");
+    assert!(line.ends_with(&format!("count: {}", report["log_dropped"])), "{line} {report}");
+    daemon.wait_for_log(" INFO after");
+    daemon.stop();
 }
 
 #[test]
