@@ -1,17 +1,15 @@
 //! The state of a daemon, from its control socket or from its scoreboard file, which needs no
 //! connection to the daemon; and this state as text.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_core::{
-    AcceptState, ExitCause, MonotonicTime, OperatorPause, Phase, ScoreboardReader, SlotNumber,
-    Status, format,
+    AcceptState, ExitCause, MAX_SLOTS, MonotonicTime, OperatorPause, Phase, ScoreboardLine,
+    ScoreboardReader, SlotNumber, Status, format, lines_for,
 };
 use daemon_protocol::{ChildReport, Counters, ModelKind, Report};
-use daemon_sys::shared;
+use daemon_sys::shared::FileCopy;
 use serde::{Serialize, Serializer};
 
 use crate::error::CtlError;
@@ -239,20 +237,18 @@ fn aligned([slot, pid, letter, word, since, age, requests, label]: [&str; 8]) ->
     format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>6}  {age:>6}  {requests:>7}  {label}")
 }
 
-/// A scoreboard file. If a restarted daemon replaces the file, the next read opens the new file.
+/// A scoreboard file. Each read copies the whole file, because the processes of the daemon's user can
+/// truncate it at any time, which would end a process that has mapped it.
 #[derive(Debug)]
 pub(crate) struct BoardFile {
     path: PathBuf,
-    open: Option<(FileId, ScoreboardReader)>,
+    copy: FileCopy<ScoreboardLine>,
 }
-
-/// Identifies a file by its device and inode.
-type FileId = (u64, u64);
 
 impl BoardFile {
     /// Returns the scoreboard file at this path, without opening it.
     pub(crate) fn new(path: &Path) -> BoardFile {
-        BoardFile { path: path.to_owned(), open: None }
+        BoardFile { path: path.to_owned(), copy: FileCopy::default() }
     }
 
     /// Reads the scoreboard.
@@ -262,29 +258,11 @@ impl BoardFile {
     /// Returns an error if the file does not exist, cannot be read, or does not contain a
     /// scoreboard in the format version that this daemonctl reads.
     pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
-        let board = self.board()?;
+        let most = lines_for(MAX_SLOTS).unwrap_or(usize::MAX);
+        let lines = self.copy.read(&self.path, most)?;
+        let board = ScoreboardReader::open(lines)
+            .map_err(|source| CtlError::InvalidBoard { board: self.path.clone(), source })?;
         Ok(Snapshot::of_board(&board, now))
-    }
-
-    fn board(&mut self) -> Result<ScoreboardReader, CtlError> {
-        let id =
-            fs::metadata(&self.path).map(|data| (data.dev(), data.ino())).map_err(|error| {
-                daemon_sys::Error::os(
-                    format!("open scoreboard file {}", self.path.display()),
-                    error,
-                )
-            })?;
-        match &self.open {
-            Some((open, board)) if *open == id => Ok(*board),
-            Some(_) | None => {
-                let lines = shared::open_file(&self.path)?;
-                let board = ScoreboardReader::open(lines).map_err(|source| {
-                    CtlError::InvalidBoard { board: self.path.clone(), source }
-                })?;
-                self.open = Some((id, board));
-                Ok(board)
-            }
-        }
     }
 }
 

@@ -14,6 +14,7 @@ mod view;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -39,8 +40,17 @@ use crate::snapshot::{BoardFile, Snapshot};
 /// The screen is redrawn after this time without an event, to update the durations on the screen.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The signals that end the live screen.
-const END_SIGNALS: [Signal; 4] = [Signal::Term, Signal::Hup, Signal::Int, Signal::Quit];
+/// The signals that end the live screen: those that would end the process without restoring the
+/// terminal.
+const END_SIGNALS: [Signal; 7] = [
+    Signal::Term,
+    Signal::Hup,
+    Signal::Int,
+    Signal::Quit,
+    Signal::Usr1,
+    Signal::Usr2,
+    Signal::Alarm,
+];
 
 /// An event for the screen.
 enum ScreenEvent {
@@ -54,6 +64,8 @@ enum ScreenEvent {
     Signal(Signal),
     /// The terminal cannot be read.
     InputFailed(io::Error),
+    /// A thread has panicked. The panic hook has restored the terminal.
+    ThreadPanicked,
 }
 
 /// The first data, read before the screen is shown.
@@ -103,20 +115,33 @@ pub(crate) fn run(
     let restore = Restore;
     if let Some(socket) = source.socket() {
         let (socket, sender) = (socket.to_owned(), sender.clone());
-        thread::spawn(move || poll_daemon(&socket, timeout, interval, &commands, &sender));
+        spawn(&sender.clone(), move || {
+            poll_daemon(&socket, timeout, interval, &commands, &sender);
+        });
     }
     if let Some(board) = source.board() {
         let (board, sender) = (BoardFile::new(board), sender.clone());
-        thread::spawn(move || poll_board(board, interval, source_kind, &sender));
+        spawn(&sender.clone(), move || poll_board(board, interval, source_kind, &sender));
     }
-    thread::spawn({
+    spawn(&sender, {
         let sender = sender.clone();
         move || read_signals(&signals, &sender)
     });
-    thread::spawn(move || read_keys(&sender));
+    spawn(&sender.clone(), move || read_keys(&sender));
     let code = run_screen(&mut terminal, screen, &events, &command_sender);
     drop(restore);
     code
+}
+
+/// Starts a thread. If it panics, the screen ends, because the panic hook has restored the terminal.
+fn spawn(sender: &Sender<ScreenEvent>, run: impl FnOnce() + Send + 'static) {
+    let sender = sender.clone();
+    thread::spawn(move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            // The screen may have ended already.
+            let _ = sender.send(ScreenEvent::ThreadPanicked);
+        }
+    });
 }
 
 impl Source {
@@ -199,6 +224,10 @@ fn run_screen(
                 return Ok(ExitCode::from(u8::try_from(128 + number_of(signal)).unwrap_or(128)));
             }
             ScreenEvent::InputFailed(source) => return Err(CtlError::Terminal { source }),
+            ScreenEvent::ThreadPanicked => {
+                let source = io::Error::other("a thread of the screen panicked");
+                return Err(CtlError::Terminal { source });
+            }
             ScreenEvent::Key(key) => match screen.on_key(key, now) {
                 Some(ScreenRequest::Quit) => return Ok(ExitCode::from(ExitStatus::Success as u8)),
                 // If there is no socket, no thread receives commands. In this case the screen does

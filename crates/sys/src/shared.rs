@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -134,6 +134,9 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
             None => unsafe { libc::mprotect(start, length, libc::PROT_READ) == 0 },
         };
         if protected {
+            if self.file.is_some() {
+                truncation::set_read_only(start, length);
+            }
             return Ok(());
         }
         let action = format!("make {length} bytes of shared memory read-only");
@@ -189,7 +192,9 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 ///
 /// `T` must meet the conditions of [`anonymous`]. Every process of the file's owner can truncate
 /// the file. This process and those that it forks survive that: a handler of `SIGBUS` extends the
-/// file again, and the values are then zero. The file stays open for this purpose.
+/// file again, or replaces its pages if the disk is full, and the values are then zero. The file
+/// stays open for this purpose. Code that installs another handler of `SIGBUS`, or blocks the
+/// signal, gives this up for its process.
 ///
 /// # Errors
 ///
@@ -207,7 +212,8 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
 /// The mapping is private, so stores to it are not visible to other processes. It is writable,
 /// because on read-only pages Rust allows only relaxed atomic loads (module [`std::sync::atomic`]).
 /// On Linux the changes of the other process are visible on every page that this process has not
-/// written to. POSIX does not specify whether they are visible.
+/// written to. POSIX does not specify whether they are visible. If the file is truncated, an access
+/// to the values ends this process; [`FileCopy`] can read the file of a process that may do that.
 ///
 /// # Errors
 ///
@@ -233,6 +239,88 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
         .map_err(|error| map_error(&object, length, error))?;
     // SAFETY: `start` is a new mapping of that length, that is never unmapped.
     Ok(unsafe { values(start, count) })
+}
+
+/// A copy of the values of a file that another process has created with [`in_file`]. Unlike a
+/// mapping of the file, the copy can be read whatever happens to the file.
+#[derive(Debug, Default)]
+pub struct FileCopy<T: 'static> {
+    values: &'static [T],
+}
+
+impl<T: FromBytes + Sync + 'static> FileCopy<T> {
+    /// Copies the file, and returns the values. A file that contains more than `most` values is
+    /// refused. Values that change during the copy may be partly old and partly new.
+    ///
+    /// `T` must meet the conditions of [`anonymous`]: the next call changes the returned values. If
+    /// the length of the file differs from that of the last call, the values get new memory, and
+    /// the old memory is not freed, because it may still be in use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the path does not lead to a regular file that can be read.
+    /// [`Error::Layout`] if the length of the file is zero, not a multiple of the size of `T` or too
+    /// large, or if the file has become shorter.
+    pub fn read(&mut self, path: impl AsRef<Path>, most: usize) -> Result<&'static [T]> {
+        let object = path.as_ref().display().to_string();
+        let failed = |error| Error::os(format!("read shared file {object}"), error);
+        let layout = |reason: String| Error::Layout { object: object.clone(), reason };
+        let mut options = File::options();
+        // Opening a FIFO would wait otherwise.
+        options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let file = options.open(&path).map_err(failed)?;
+        let entry = Entry::of(&file).map_err(failed)?;
+        if entry.kind != FileKind::Regular {
+            return Err(failed(io::Error::other(format!("it is {entry}"))));
+        }
+        let length = file.metadata().map_err(failed)?.size();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let count = length / size_of::<T>().max(1);
+        if count == 0 || count * size_of::<T>() != length {
+            let size = size_of::<T>();
+            let reason = format!("its length of {length} bytes is not a multiple of {size}");
+            return Err(layout(reason));
+        }
+        if count > most {
+            return Err(layout(format!("it has {length} bytes, more than {most} values")));
+        }
+        if self.values.len() != count {
+            self.values = anonymous(count)?;
+        }
+        if read_into(&file, self.values).map_err(failed)? != length {
+            return Err(layout("it has just been truncated".to_owned()));
+        }
+        Ok(self.values)
+    }
+}
+
+/// Reads the start of a file into memory that only [`anonymous`] has returned. Returns the number of
+/// bytes.
+fn read_into<T: FromBytes + Sync + 'static>(
+    file: &File,
+    values: &'static [T],
+) -> io::Result<usize> {
+    let (start, length) = (values.as_ptr().cast::<u8>().cast_mut(), size_of_val(values));
+    let mut read = 0;
+    while read < length {
+        // SAFETY: `read` is less than the length of the memory.
+        let next = unsafe { start.add(read) };
+        let offset = libc::off_t::try_from(read).map_err(io::Error::other)?;
+        // SAFETY: the rest of the memory is writable shared memory, whose values may change at any
+        // time, and any bytes are valid values.
+        let count = unsafe { libc::pread(file.as_raw_fd(), next.cast(), length - read, offset) };
+        match usize::try_from(count) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(read)
 }
 
 /// Creates the file. Returns it opened for writing, once more for reading only, and its path.
@@ -453,6 +541,33 @@ mod tests {
         let theirs = open_file::<AtomicU64>(&path).expect("mapped");
         ours[4095].store(8, SeqCst);
         assert_eq!(theirs[4095].load(SeqCst), 8);
+    }
+
+    #[test]
+    fn a_copy_of_a_file_is_refreshed_and_survives_what_happens_to_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("counters");
+        let ours = in_file::<AtomicU64>(&path, 1000).expect("mapped");
+        let mut copy = FileCopy::<AtomicU64>::default();
+        ours[999].store(7, SeqCst);
+        let values = copy.read(&path, 1000).expect("copied");
+        assert_eq!((values.len(), values[999].load(SeqCst)), (1000, 7));
+        ours[999].store(8, SeqCst);
+        assert_eq!(copy.read(&path, 1000).expect("copied")[999].load(SeqCst), 8);
+        let refused = |copy: &mut FileCopy<AtomicU64>, most: usize| {
+            copy.read(&path, most).expect_err("refused").to_string()
+        };
+        assert!(refused(&mut copy, 999).ends_with("it has 8000 bytes, more than 999 values"));
+        let file = OpenOptions::new().write(true).open(&path).expect("opened");
+        file.set_len(0).expect("truncated");
+        assert!(refused(&mut copy, 1000).ends_with("0 bytes is not a multiple of 8"));
+        assert_eq!(values[999].load(SeqCst), 8);
+        file.set_len(4000).expect("extended");
+        assert_eq!(copy.read(&path, 1000).expect("copied").len(), 500);
+        fs::remove_file(&path).expect("removed");
+        assert!(refused(&mut copy, 1000).contains("no such file"));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("created");
+        assert!(refused(&mut copy, 1000).contains("it is a FIFO of uid"));
     }
 
     #[test]

@@ -157,14 +157,29 @@ impl Drop for SignalBlockGuard {
     }
 }
 
-/// Blocks every signal that can be blocked, for example around a fork.
+/// Blocks every signal that can be blocked, for example around a fork, except those that an
+/// instruction of this process itself causes, such as `SIGBUS`: the system ends a process that
+/// blocks them, even if it has a handler.
 ///
 /// # Errors
 ///
 /// pthread_sigmask(3) documents no error for this call.
 pub fn block_all() -> Result<SignalBlockGuard> {
-    SignalBlockGuard::add(SigSet::all())
+    let mut signals = SigSet::all();
+    for caused_by_instruction in CAUSED_BY_INSTRUCTIONS {
+        signals.remove(caused_by_instruction);
+    }
+    SignalBlockGuard::add(signals)
 }
+
+/// The signals that an instruction of the process causes.
+const CAUSED_BY_INSTRUCTIONS: [nix::sys::signal::Signal; 5] = [
+    nix::sys::signal::Signal::SIGBUS,
+    nix::sys::signal::Signal::SIGFPE,
+    nix::sys::signal::Signal::SIGILL,
+    nix::sys::signal::Signal::SIGSEGV,
+    nix::sys::signal::Signal::SIGTRAP,
+];
 
 /// Unblocks these signals in the calling thread. Pending signals are delivered immediately.
 ///

@@ -118,7 +118,7 @@ fn an_unusable_scoreboard_file_is_rejected_with_the_reason() {
     let path = directory.path().join("board");
     let output = status(&["status"], &path);
     assert_eq!(
-        (output.code, output.err.contains("cannot open scoreboard file")),
+        (output.code, output.err.contains("cannot read shared file")),
         (4, true),
         "{output:?}"
     );

@@ -184,13 +184,22 @@ fn the_screen_shows_children_and_runs_commands_and_restores_the_terminal() {
 
 #[test]
 fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
+    use daemon_sys::Signal;
     let (_behaviour, fake) = daemon();
-    let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
-    terminal.wait_for("GET /");
-    let pid = daemon_sys::Pid::from_raw(terminal.pid()).expect("a process");
-    let sent = daemon_sys::process::signal(pid, daemon_sys::Signal::Term);
-    assert_eq!(sent.expect("the signal is sent"), daemon_sys::process::SignalOutcome::Delivered);
-    terminal.assert_restored(128 + 15);
+    let signals =
+        [Signal::Term, Signal::Hup, Signal::Int, Signal::Usr1, Signal::Usr2, Signal::Alarm];
+    for signal in signals {
+        let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
+        terminal.wait_for("GET /");
+        let pid = daemon_sys::Pid::from_raw(terminal.pid()).expect("a process");
+        let sent = daemon_sys::process::signal(pid, signal);
+        assert_eq!(
+            sent.expect("the signal is sent"),
+            daemon_sys::process::SignalOutcome::Delivered
+        );
+        let number = daemon_sys::process::number_of(signal);
+        terminal.assert_restored(128 + u8::try_from(number).expect("a small number"));
+    }
 }
 
 #[test]
@@ -212,6 +221,58 @@ fn the_screen_shows_the_scoreboard_file_only_while_the_daemon_hangs() {
         (shown.contains("4712") && !shown.contains("NO ANSWER")).then_some(())
     });
     terminal.press(&["C-c"]);
+    terminal.assert_restored(0);
+}
+
+#[test]
+fn whatever_happens_to_the_scoreboard_file_the_screen_goes_on_and_restores_the_terminal() {
+    use std::fs::{self, File};
+    let test_board = TestBoard::new();
+    let path = test_board.path();
+    let program = env!("CARGO_BIN_EXE_daemonctl");
+    let line = format!("{program} --board {} top --interval 0.05", path.display());
+    let Some(terminal) = Terminal::running(&line) else { return };
+    let kept = fs::read(&path).expect("readable");
+    let set_length = |length: usize| {
+        let file = File::options().write(true).open(&path).expect("opened");
+        file.set_len(length as u64).expect("truncated");
+    };
+    let replace = |bytes: &[u8]| {
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, bytes).expect("written");
+    };
+    let put_fifo = || {
+        fs::remove_file(&path).expect("removed");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success());
+    };
+    let steps: [(&str, &dyn Fn()); 6] = [
+        ("not a multiple of 128", &|| set_length(0)),
+        ("too small for a scoreboard", &|| set_length(kept.len() / 256 * 128)),
+        ("not a scoreboard", &|| replace(&vec![b'x'; kept.len()])),
+        ("no such file", &|| fs::remove_file(&path).expect("removed")),
+        ("it is a FIFO", &|| {
+            fs::write(&path, "").expect("written");
+            put_fifo();
+        }),
+        ("more than", &|| {
+            replace(b"");
+            set_length(1 << 40);
+        }),
+    ];
+    for (reason, damage) in steps {
+        terminal.wait_for("GET /slow");
+        damage();
+        terminal.resize("200", "24");
+        terminal.wait_for(reason);
+        let _missing = fs::remove_file(&path);
+        fs::write(&path, &kept).expect("written");
+        until("the file is read again", || {
+            let shown = terminal.screen();
+            (shown.contains("GET /slow") && !shown.contains(reason)).then_some(())
+        });
+    }
+    terminal.press(&["q"]);
     terminal.assert_restored(0);
 }
 

@@ -4,8 +4,10 @@
 //! the end of the file raises `SIGBUS`, which kills the process. The handler of this module extends
 //! the file again instead. The pages are then zeroed, as any values that another process writes.
 //!
-//! If the file cannot be extended, the handler replaces the mapping by anonymous memory. The
-//! process then no longer shares the values with the processes that exist already.
+//! If the file cannot be extended, for example because the disk is full, the handler replaces the
+//! page by one of a reserve: memory without a file that was created with the file. All processes
+//! have the same reserve, so they still share the values. On systems other than Linux the new page
+//! belongs to one process and those that it forks.
 //!
 //! The handler makes only system calls and uses atomics (signal-safety(7)).
 
@@ -17,15 +19,22 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use libc::{c_int, siginfo_t};
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{SysconfVar, sysconf};
 
 /// A mapped file. It is never freed, because the handler may be reading it.
 struct MappedFile {
     start: usize,
     length: usize,
+    page: usize,
+    /// The start of the reserve, which has the same length.
+    reserve: usize,
+    /// The length of the start of the mapping that is read-only.
+    read_only: AtomicUsize,
     fd: RawFd,
     /// The device and the inode, which show whether the descriptor still belongs to the file.
     identity: (u64, u64),
@@ -42,9 +51,13 @@ static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 /// at `start`. The file stays open.
 pub(super) fn survive(file: File, start: NonNull<c_void>, length: usize) -> io::Result<()> {
     let metadata = file.metadata()?;
+    let reserve = platform::reserve(length)?;
     let mapped = Box::leak(Box::new(MappedFile {
         start: start.as_ptr() as usize,
         length,
+        page: sysconf(SysconfVar::PAGE_SIZE)?.and_then(|page| page.try_into().ok()).unwrap_or(4096),
+        reserve,
+        read_only: AtomicUsize::new(0),
         fd: file.into_raw_fd(),
         identity: (metadata.dev(), metadata.ino()),
         next: ptr::null(),
@@ -57,7 +70,24 @@ pub(super) fn survive(file: File, start: NonNull<c_void>, length: usize) -> io::
             Err(newer) => last = newer,
         }
     }
+    // A process that blocks the signal is ended by it.
+    let mut bus = SigSet::empty();
+    bus.add(Signal::SIGBUS);
+    bus.thread_unblock()?;
     install()
+}
+
+/// Records that the start of a mapping is read-only from now on, in this process and in those that
+/// it forks. Pages that replace it are then read-only too.
+pub(super) fn set_read_only(start: *const c_void, length: usize) {
+    let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
+    // SAFETY: the list consists of leaked values that no code changes.
+    while let Some(file) = unsafe { mapped.as_ref() } {
+        if file.start == start as usize {
+            file.read_only.store(length, Ordering::Release);
+        }
+        mapped = file.next;
+    }
 }
 
 fn install() -> io::Result<()> {
@@ -90,7 +120,7 @@ extern "C" fn on_bus_error(number: c_int, info: *mut siginfo_t, context: *mut c_
     let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
     // SAFETY: the list consists of leaked values that no code changes.
     while let Some(file) = unsafe { mapped.as_ref() } {
-        if (file.start..file.start + file.length).contains(&address) && file.restore() {
+        if (file.start..file.start + file.length).contains(&address) && file.restore(address) {
             Errno::set_raw(errno);
             return;
         }
@@ -119,9 +149,9 @@ fn previous_action(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
 }
 
 impl MappedFile {
-    /// Makes the pages accessible again. Returns whether this was possible.
-    fn restore(&self) -> bool {
-        self.extend() || self.replace()
+    /// Makes the page at this address accessible again. Returns whether this was possible.
+    fn restore(&self, address: usize) -> bool {
+        self.extend() || self.replace(address)
     }
 
     /// Extends the file to its original length. Returns false if this is not possible, or if the
@@ -140,20 +170,47 @@ impl MappedFile {
             && platform::extend(self.fd, self.length)
     }
 
-    fn replace(&self) -> bool {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_ANON | libc::MAP_FIXED;
-        let start = self.start as *mut c_void;
-        // SAFETY: the range is the whole mapping of the file, which is never unmapped, and whose
-        // values may change at any time.
-        unsafe { libc::mmap(start, self.length, access, flags, -1, 0) != libc::MAP_FAILED }
+    /// Replaces the page at this address by that of the reserve.
+    fn replace(&self, address: usize) -> bool {
+        let offset = (address - self.start) / self.page * self.page;
+        let page = self.start + offset;
+        if !platform::replace(page, self.reserve + offset, self.page) {
+            return false;
+        }
+        if offset >= self.read_only.load(Ordering::Acquire) {
+            return true;
+        }
+        // SAFETY: the page belongs to the mapping of the file, which is only read there.
+        unsafe { libc::mprotect(page as *mut c_void, self.page, libc::PROT_READ) == 0 }
     }
 }
 
-/// Extends a file and allocates its blocks, so that a full disk does not raise `SIGBUS` again.
+/// Extends a file and allocates its blocks, so that a full disk does not raise `SIGBUS` again. The
+/// pages of the reserve are mapped a second time.
 #[cfg(target_os = "linux")]
 mod platform {
+    use std::ffi::c_void;
+    use std::io;
     use std::os::fd::RawFd;
+
+    use crate::shared::map;
+
+    /// Maps the reserve. It takes no memory until a page of it is used.
+    pub(super) fn reserve(length: usize) -> io::Result<usize> {
+        let start = map(length, libc::MAP_SHARED | libc::MAP_ANON | libc::MAP_NORESERVE, -1)?;
+        Ok(start.as_ptr() as usize)
+    }
+
+    /// Maps a page of the reserve at another address too.
+    pub(super) fn replace(page: usize, reserve: usize, length: usize) -> bool {
+        let (from, to) = (reserve as *mut c_void, page as *mut c_void);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: both pages belong to mappings of this module. With a length of 0 a shared page
+        // stays where it is and is mapped once more (mremap(2)). The values at the new address may
+        // change at any time.
+        let mapped = unsafe { libc::mremap(from, 0, length, flags, to) };
+        mapped != libc::MAP_FAILED
+    }
 
     pub(super) fn identity(found: &libc::stat) -> (u64, u64) {
         (found.st_dev, found.st_ino)
@@ -168,10 +225,27 @@ mod platform {
     }
 }
 
-/// Extends a file.
+/// Extends a file. There is no reserve.
 #[cfg(not(target_os = "linux"))]
 mod platform {
+    use std::ffi::c_void;
+    use std::io;
     use std::os::fd::RawFd;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
+    pub(super) fn reserve(_length: usize) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    /// Maps a new page at this address.
+    pub(super) fn replace(page: usize, _reserve: usize, length: usize) -> bool {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANON | libc::MAP_FIXED;
+        // SAFETY: the page belongs to a mapping of this module, which is never unmapped, and whose
+        // values may change at any time.
+        let mapped = unsafe { libc::mmap(page as *mut c_void, length, access, flags, -1, 0) };
+        mapped != libc::MAP_FAILED
+    }
 
     #[expect(
         clippy::useless_conversion,

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 use std::env;
 use std::fs;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use daemon_sys::Pid;
@@ -15,7 +18,8 @@ use daemon_sys::memfd::{memfd_with, read_all};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::this_pid;
 use daemon_sys::reap::{Exit, wait_for};
-use daemon_sys::shared;
+use daemon_sys::shared::{self, SharedMemory};
+use daemon_sys::signals::block_all;
 use daemon_sys::title::Title;
 
 use super::helpers::child;
@@ -25,6 +29,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     (
         "changes_to_shared_memory_by_children_are_visible_in_the_parent",
         stores_of_children_are_visible,
+    ),
+    (
+        "values_in_a_file_are_still_shared_after_it_was_truncated_on_a_full_disk",
+        values_on_a_full_disk_are_shared,
+    ),
+    (
+        "a_truncation_is_survived_while_all_signals_are_blocked",
+        a_truncation_is_survived_with_blocked_signals,
     ),
     ("a_link_carries_memory_files_in_both_directions", a_memory_file_is_sent_over_a_link),
     ("a_link_ends_when_the_process_at_its_other_end_exits", a_dead_peer_ends_the_link),
@@ -60,6 +72,77 @@ fn stores_of_children_are_visible() {
         assert_eq!(wait_for(pid).expect("reaped"), Exit::Code(0));
     }
     assert!(counters.iter().all(|counter| counter.load(SeqCst) == 4));
+}
+
+/// A file system of 64 KiB, which is unmounted at the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir.path());
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then_some(SmallDisk(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn values_on_a_full_disk_are_shared() {
+    let Some(disk) = SmallDisk::mount() else {
+        return println!("skipped: only root can mount a file system");
+    };
+    let path = disk.0.path().join("counters");
+    let memory = SharedMemory::<AtomicU64>::in_file(&path, 4096).expect("mapped");
+    memory.make_read_only(512).expect("changed");
+    let values = memory.values();
+    values[4095].store(7, SeqCst);
+    let fill = || {
+        let file = fs::File::options().write(true).open(&path).expect("opened");
+        file.set_len(0).expect("truncated");
+        let mut other = fs::File::create(disk.0.path().join("other")).expect("created");
+        let filled = io::copy(&mut io::repeat(1), &mut other).expect_err("the disk is full");
+        assert_eq!(filled.kind(), io::ErrorKind::StorageFull);
+    };
+    fill();
+    // Each process finds the page missing, and replaces it by the same page of the reserve.
+    let first = child(|| {
+        values[4095].store(8, SeqCst);
+        i32::from(values[0].load(Relaxed) != 0)
+    });
+    assert_eq!(wait_for(first).expect("reaped"), Exit::Code(0));
+    assert_eq!((values[4095].load(SeqCst), values[0].load(Relaxed)), (8, 0));
+    let second = child(|| i32::from(values[4095].fetch_add(1, SeqCst) != 8));
+    assert_eq!(wait_for(second).expect("reaped"), Exit::Code(0));
+    assert_eq!(values[4095].load(SeqCst), 9);
+    // The start stays read-only.
+    let writer = child(|| {
+        values[0].store(1, SeqCst);
+        0
+    });
+    assert!(matches!(wait_for(writer).expect("reaped"), Exit::Signal { .. }));
+    assert_eq!(values[0].load(Relaxed), 0);
+}
+
+fn a_truncation_is_survived_with_blocked_signals() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("counters");
+    let values = shared::in_file::<AtomicU64>(&path, 4096).expect("mapped");
+    let blocked = block_all().expect("blocked");
+    let file = fs::File::options().write(true).open(&path).expect("opened");
+    file.set_len(0).expect("truncated");
+    let forked = child(|| {
+        values[4095].store(8, SeqCst);
+        0
+    });
+    assert_eq!(wait_for(forked).expect("reaped"), Exit::Code(0));
+    assert_eq!(values[4095].load(SeqCst), 8);
+    drop(blocked);
 }
 
 fn a_memory_file_is_sent_over_a_link() {
