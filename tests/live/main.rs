@@ -9,6 +9,8 @@ mod babysitting;
 mod births;
 #[cfg(target_os = "linux")]
 mod blocked_log;
+#[cfg(target_os = "linux")]
+mod board_file;
 mod control;
 mod default_log;
 mod detaching;

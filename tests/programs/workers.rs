@@ -16,7 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = options.listen()?;
     let address = SockAddr::from(listener.local_addr()?);
     let stop = ToAll(Signal::Term);
-    let mut manager = Prefork::builder()
+    let builder = Prefork::builder();
+    let builder = match options.get("board_file") {
+        Some(path) => builder.scoreboard_file(path),
+        None => builder,
+    };
+    let mut manager = builder
         .max_workers(options.number("start").unwrap_or(3))
         .trap_signals([(Signal::Term, stop), (Signal::Hup, ToAll(Signal::Hup))])
         .err_respawn_interval(Duration::ZERO)
