@@ -22,6 +22,10 @@ mod gearman;
 mod handover;
 mod harness;
 mod invalid_config;
+#[cfg(target_os = "linux")]
+mod launcher;
+#[cfg(target_os = "linux")]
+mod limits;
 mod logs;
 mod other_threads;
 #[cfg(target_os = "linux")]
@@ -38,5 +42,7 @@ mod sandbox;
 mod serve;
 #[cfg(target_os = "linux")]
 mod service;
+#[cfg(target_os = "linux")]
+mod starting;
 mod status;
 mod stopping;

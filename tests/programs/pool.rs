@@ -2,7 +2,10 @@
 //! the commands of `src/commands.rs`.
 
 use std::error::Error;
+use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program};
@@ -11,11 +14,14 @@ use live_tests::{LineSession, Options, hang_at_start, lend, open_command_socket,
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options
-        .builder()
-        .model(options.pre_fork_model())
-        .launch(PoolProgram { listener, options })?
-        .run()?;
+    let model = options.pre_fork_model();
+    let program = PoolProgram { listener, options: options.clone() };
+    let launched = options.builder().model(model).launch(program)?;
+    match options.get("instead_of_run") {
+        None => launched.run()?,
+        Some("drop") => drop(launched),
+        Some(_start) => drop(launched.start()?),
+    }
     Ok(())
 }
 
@@ -28,6 +34,18 @@ impl Program for PoolProgram {
     type Request = ();
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
+        if let Some(file) = self.options.get("preload_waits_for") {
+            fs::write(format!("{file}.begun"), "")?;
+            while !Path::new(file).exists() {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+        if self.options.has("preload_panics") {
+            panic!("preload panics");
+        }
+        if self.options.has("preload_exits") {
+            std::process::exit(3);
+        }
         match self.options.get("preload_fails") {
             None => Ok(()),
             Some(reason) => Err(reason.into()),
@@ -50,7 +68,7 @@ impl Program for PoolProgram {
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
         if let Some(file) = self.options.get("exit_at_start_while")
-            && std::path::Path::new(file).exists()
+            && Path::new(file).exists()
         {
             std::process::exit(7);
         }

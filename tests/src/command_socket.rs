@@ -15,6 +15,7 @@ use actix_daemon::{
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::commands::variables;
 use crate::misbehave::exhaust_descriptors;
 
 /// A test program's own commands. The command socket calls this function for each command that is
@@ -87,6 +88,7 @@ async fn answer<R: Transfer + Send>(
             let detail = Detail::Verbose;
             reply(daemon.send(Peek { detail }).await, |peek| peek)
         }
+        "variables" => variables(),
         "reload" => reply(daemon.send(Reload).await, debug_reply),
         "resize" => {
             let resize = match rest {

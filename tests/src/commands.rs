@@ -73,15 +73,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             let (action, argument) = rest.split_once(' ').unwrap_or((rest, ""));
             attempt(action, argument)
         }
-        "variables" => {
-            let mut names: Vec<String> = std::env::vars_os()
-                .map(|(name, value)| {
-                    format!("{}={}", name.to_string_lossy(), value.to_string_lossy())
-                })
-                .collect();
-            names.sort();
-            names.join(" ")
-        }
+        "variables" => variables(),
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
         "attack" => crate::attack(rest),
         "panic" => panic!("panic on request"),
@@ -106,6 +98,15 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         }
         _ => misbehave(word, rest, child).await.unwrap_or_else(|| "???".to_owned()),
     }
+}
+
+/// Returns the environment of this process.
+pub(crate) fn variables() -> String {
+    let mut variables: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    variables.sort();
+    variables.join(" ")
 }
 
 async fn wait_for_file(file: &str) {

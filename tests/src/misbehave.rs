@@ -73,6 +73,11 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
             child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
             child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
         }
+        // Runs a program, and returns its output in one line.
+        "run" => {
+            let output = Command::new("sh").args(["-c", rest]).output().ok()?;
+            return Some(String::from_utf8_lossy(&output.stdout).trim_end().replace('\n', "|"));
+        }
         // Starts a grandchild that inherits the listener, as happens when a program forgets
         // close-on-exec.
         "grandchild" => {

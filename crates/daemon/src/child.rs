@@ -30,6 +30,7 @@ use tokio::sync::{Notify, watch};
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
 use crate::panics;
+use crate::system::new_system;
 use actor::ChildMessage;
 use state::ChildState;
 
@@ -113,7 +114,13 @@ pub(crate) fn run_child<R: Send + 'static>(
     let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, start_index);
     let mut state = ChildState::new(seat, context.child_kind, quota, title);
-    let system = System::new();
+    let system = match new_system() {
+        Ok(system) => system,
+        Err(error) => {
+            crit!(log, "cannot create the System of the child"; "error" => %error);
+            return EXIT_SOFTWARE;
+        }
+    };
     // Leak one handle of the System. If the program calls exit(3), the C library destroys this
     // thread's thread-locals, including the current System. If that thread-local held the last
     // handle, dropping it would wake the System's arbiter, whose waker has been destroyed by then.

@@ -84,9 +84,23 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
+    /// Watches the socket. If this fails, removes it.
     pub(crate) fn open(socket: SocketFile) -> io::Result<Self> {
         let (listener, file) = socket.into_parts();
-        Ok(ControlSocket { file, listener: UnixListener::from_std(listener.into())? })
+        match UnixListener::from_std(listener.into()) {
+            Ok(listener) => Ok(ControlSocket { file, listener }),
+            Err(error) => {
+                // The next launch replaces a socket that cannot be removed.
+                let _ = file.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes and removes the socket, because the daemon does not start.
+    pub(crate) fn discard(self) {
+        // The next launch replaces a socket that cannot be removed.
+        let _ = self.file.remove();
     }
 
     /// Starts to serve clients, in the System of this thread.

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::fd::RawFd;
 
+use daemon_service::systemd;
 use daemon_sys::privileges::Privileges;
 use daemon_sys::{environment, fds};
 
@@ -30,28 +31,47 @@ const DEFAULT_VARIABLES: [&str; 17] = [
     "SYSTEMD_EXEC_PID",
 ];
 
-/// The variables through which the parent and its service manager communicate. The parent always
-/// keeps them. Children do not need them.
-const SERVICE_VARIABLES: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
+/// The variables through which a supervisor and the process that it starts communicate, besides those
+/// that [`systemd`] reads. A process that inherits them could speak for the daemon or take
+/// descriptors that it does not have.
+const SUPERVISOR_VARIABLES: [&str; 15] = [
+    // systemd.exec(5)
+    "LISTEN_PIDFDID",
+    "FDSTORE",
+    "MAINPID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "MONITOR_SERVICE_RESULT",
+    "MONITOR_EXIT_CODE",
+    "MONITOR_EXIT_STATUS",
+    "MONITOR_INVOCATION_ID",
+    "MONITOR_UNIT",
+    // Server::Starter
+    "SERVER_STARTER_PORT",
+    "SERVER_STARTER_GENERATION",
+    // Einhorn
+    "EINHORN_MASTER_PID",
+    "EINHORN_SOCK_PATH",
+    "EINHORN_FDS",
 ];
 
 /// The environment variables that the daemon takes over from the process that launches it.
+///
+/// The variables through which a supervisor communicates with the process that it starts are removed
+/// at the launch, unless [`Only`](Environment::Only) names them without a `*`: those of sd_notify(3)
+/// (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`, `FDSTORE`, `MAINPID`, `MANAGERPID`, `MONITOR_*`), of
+/// Server::Starter (`SERVER_STARTER_*`) and of Einhorn (`EINHORN_*`). The parent remembers those that
+/// `daemon_service` needs. So no process of the daemon, and nothing that it starts, can speak for the
+/// daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Environment {
-    /// All variables.
+    /// All variables, except those of the supervisor.
     Keep,
     /// Only these variables. A name that ends with `*` stands for all names that start with the
     /// rest, for example `LC_*`.
     ///
-    /// The parent also keeps the variables of its service manager (`NOTIFY_SOCKET`, `WATCHDOG_*`,
-    /// `LISTEN_*`), which children do not inherit. If the daemon changes its
-    /// [`user`](crate::DaemonBuilder::user), `HOME`, `USER` and `LOGNAME` are set to this user's.
+    /// If the daemon changes its [`user`](crate::DaemonBuilder::user), `HOME`, `USER` and `LOGNAME`
+    /// are set to this user's.
     Only(Vec<String>),
 }
 
@@ -78,25 +98,29 @@ impl Environment {
         names.iter().find(|name| !is_valid(name)).map(String::as_str)
     }
 
-    /// Returns whether the parent keeps the variable.
+    /// Returns whether the daemon keeps the variable.
     fn keeps(&self, name: &OsStr) -> bool {
         match self {
-            Environment::Keep => true,
+            Environment::Keep => !is_of_supervisor(name),
             Environment::Only(names) => {
-                let is_named = |pattern: &String| match pattern.strip_suffix('*') {
-                    Some(start) => name.as_encoded_bytes().starts_with(start.as_bytes()),
+                names.iter().any(|pattern| match pattern.strip_suffix('*') {
+                    Some(start) => {
+                        name.as_encoded_bytes().starts_with(start.as_bytes())
+                            && !is_of_supervisor(name)
+                    }
                     None => name == OsStr::new(pattern),
-                };
-                is_service_variable(name) || names.iter().any(is_named)
+                })
             }
         }
     }
 
     /// Changes the environment of this process, which becomes the parent.
     pub(crate) fn apply(&self, user: Option<&Privileges>) -> Result<(), daemon_sys::Error> {
+        systemd::remember_environment();
+        environment::retain(|name| self.keeps(name))?;
         match self {
             Environment::Keep => return Ok(()),
-            Environment::Only(_) => environment::retain(|name| self.keeps(name))?,
+            Environment::Only(_) => {}
         }
         let Some(Privileges { user, .. }) = user else { return Ok(()) };
         environment::retain(|name| !["HOME", "USER", "LOGNAME"].iter().any(|own| name == *own))?;
@@ -105,18 +129,10 @@ impl Environment {
         environment::set("USER", &user.name)?;
         environment::set("LOGNAME", &user.name)
     }
-
-    /// Changes the environment of the fork server, from which children inherit it.
-    pub(crate) fn apply_to_children(&self) -> Result<(), daemon_sys::Error> {
-        match self {
-            Environment::Keep => Ok(()),
-            Environment::Only(_) => environment::retain(|name| !is_service_variable(name)),
-        }
-    }
 }
 
-fn is_service_variable(name: &OsStr) -> bool {
-    SERVICE_VARIABLES.iter().any(|known| name == *known)
+fn is_of_supervisor(name: &OsStr) -> bool {
+    systemd::VARIABLES.iter().chain(&SUPERVISOR_VARIABLES).any(|known| name == *known)
 }
 
 /// The descriptors that the daemon takes over from the process that launches it, besides standard
@@ -152,21 +168,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_named_variables_and_those_of_the_service_manager_are_kept() {
+    fn only_the_named_variables_are_kept() {
         let kept = |environment: &Environment, name: &str| environment.keeps(OsStr::new(name));
         let reduced = Environment::reduced();
-        for name in ["PATH", "LC_ALL", "LC_", "RUST_LOG", "NOTIFY_SOCKET", "LISTEN_FDS"] {
+        for name in ["PATH", "LC_ALL", "LC_", "RUST_LOG", "INVOCATION_ID"] {
             assert!(kept(&reduced, name), "{name}");
             assert!(kept(&Environment::Keep, name), "{name}");
         }
         for name in ["AWS_SECRET_ACCESS_KEY", "PATHS", "LC", "LD_PRELOAD", "HOME", "SSH_AUTH_SOCK"]
         {
             assert!(!kept(&reduced, name), "{name}");
+            assert!(kept(&Environment::Keep, name), "{name}");
         }
         let some = Environment::only(["APP_*", "HOME"]);
-        assert!(kept(&some, "APP_MODE") && kept(&some, "HOME") && kept(&some, "WATCHDOG_USEC"));
+        assert!(kept(&some, "APP_MODE") && kept(&some, "HOME"));
         assert!(!kept(&some, "PATH") && !kept(&some, "APP"));
         assert!(kept(&Environment::only(["*"]), "ANYTHING"));
+    }
+
+    #[test]
+    fn a_variable_of_the_supervisor_is_kept_only_if_it_is_named() {
+        for name in systemd::VARIABLES.iter().chain(&SUPERVISOR_VARIABLES) {
+            let kept = |environment: Environment| environment.keeps(OsStr::new(name));
+            assert!(!kept(Environment::Keep), "{name}");
+            assert!(!kept(Environment::reduced()), "{name}");
+            assert!(!kept(Environment::only(["*"])), "{name}");
+            assert!(kept(Environment::only([*name])), "{name}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! All functions here run before a runtime is started, except [`Launched::run`] and
 //! [`Launched::start`].
 
+mod kept_signals;
+
 use std::cell::RefCell;
 use std::error::Error;
 use std::ops::Range;
@@ -37,7 +39,6 @@ use crate::control::ControlSocket;
 #[cfg(feature = "sandbox")]
 use crate::error::ConfigError;
 use crate::error::DaemonError;
-use crate::inheritance::Environment;
 use crate::log;
 use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
@@ -45,7 +46,10 @@ use crate::panics;
 use crate::parent::{DaemonActor, Panicked, Parent, Processes, end_on_panic};
 use crate::service;
 use crate::settings::DaemonSettings;
+use crate::start_files::StartFiles;
 use crate::supervisor::{Supervisor, SupervisorTimeouts};
+use crate::system::catch_shortage;
+use kept_signals::KeptSignals;
 
 /// A program that runs as a daemon.
 ///
@@ -96,8 +100,9 @@ pub trait Program: Sized + 'static {
 /// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
 /// [`start`](Launched::start) starts the daemon's actor.
 ///
-/// If this value is dropped instead, the fork server exits and the lock on the pid file is
-/// released.
+/// If this value is dropped instead, the fork server exits, and the files that the launch has made are
+/// removed. Until the daemon is started, the signals that it handles are blocked, so they are handled
+/// when it has started.
 #[derive(Debug)]
 #[must_use = "the daemon runs only after `run` or `start` is called"]
 pub struct Launched<P: Program> {
@@ -106,23 +111,40 @@ pub struct Launched<P: Program> {
     settings: DaemonSettings,
     context: ProcessContext,
     log: Logger,
-    parents: Rc<RefCell<ParentResources>>,
+    parents: Rc<RefCell<Option<ParentResources>>>,
     fork_server: Option<ForkServer<P::Request>>,
+    kept_signals: KeptSignals,
     /// Requests backtraces from children.
     backtraces: Option<BacktraceRequester>,
     slowlog: SlowLog,
 }
 
 /// Resources that only the parent needs. The fork server drops its copies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ParentResources {
     readiness: Option<ReadinessNotifier>,
-    pidfile: Option<PidFile>,
-    /// Only the parent serves the control socket.
-    control: Option<SocketFile>,
-    /// The former standard error. It is restored if the launch fails after standard error was
+    /// Only the parent has the lock of the pid file, and serves the control socket.
+    files: StartFiles,
+    /// The former standard error. It is restored if the start fails after standard error was
     /// redirected to the log, so that the error reaches the terminal.
     terminal: Option<SavedStderr>,
+}
+
+impl ParentResources {
+    /// Removes the files of a start that has failed, and then reports the error to the launching
+    /// process, so that it does not end before they are gone.
+    fn fail(self, error: &DaemonError) {
+        let ParentResources { readiness, files, terminal } = self;
+        drop(files);
+        if let Some(readiness) = readiness {
+            readiness.notify_failure(&error.to_string());
+        }
+        if let Some(terminal) = terminal {
+            // The error of the launch is returned even if standard error cannot be restored.
+            let _ = terminal.restore();
+            log::examine_target();
+        }
+    }
 }
 
 /// The program, and the data about the daemon that a child needs.
@@ -130,10 +152,9 @@ struct DaemonChildProgram<P> {
     program: P,
     context: ProcessContext,
     process_title: ProcessTitle,
-    parents: Rc<RefCell<ParentResources>>,
+    parents: Rc<RefCell<Option<ParentResources>>>,
     backtrace_channel: Option<BacktraceChannel>,
     confinement: Confinement,
-    environment: Environment,
     /// Whether the fork server and the children give up the launcher's controlling terminal. Another
     /// user's process could otherwise insert input into it.
     leaves_terminal: bool,
@@ -144,18 +165,13 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         log::become_fork_server();
-        let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
-        drop((readiness, control, terminal));
-        // An open copy in the fork server would keep the pid file locked after the parent has
-        // exited.
-        if let Some(pidfile) = pidfile {
-            pidfile.close();
-        }
+        // An open copy in the fork server would, for example, keep the pid file locked after the
+        // parent has exited.
+        drop(self.parents.take());
         if let Some(backtrace_channel) = self.backtrace_channel.take() {
             // Children inherit this handler, which answers requests for a backtrace.
             backtrace_channel.install_handler()?;
         }
-        self.environment.apply_to_children()?;
         if self.leaves_terminal {
             leave_terminal()?;
         }
@@ -202,32 +218,27 @@ pub(crate) fn launch<P: Program>(
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
     let confinement = confine_children(&settings, rules.kind(), privileges.as_ref())?;
-    let mut files = OpenFiles::open(&settings, privileges.as_ref())?;
-    let mut own = ParentResources { pidfile: files.pidfile.take(), ..ParentResources::default() };
-    if settings.detach {
-        own.readiness = Some(detach()?);
-    }
-    let own = Rc::new(RefCell::new(own));
+    let kept_signals = KeptSignals::new()?;
+    require_resources()?;
+    let mut start_files = StartFiles::new(privileges.as_ref());
+    let files = OpenFiles::open(&settings, privileges.as_ref(), &mut start_files)?;
+    let detached = settings.detach.then(detach).transpose();
+    start_files.own();
+    let own = ParentResources { readiness: detached?, files: start_files, terminal: None };
+    let own = Rc::new(RefCell::new(Some(own)));
     let title = Rc::new(Title::claim());
-    let done = set_up_process(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
+    let done = set_up_process(&settings, &files, privileges.as_ref(), own.borrow_mut().as_mut());
     let launched = done
         .and_then(|()| spawn(rules, settings, files, title, confinement, program, Rc::clone(&own)));
-    if let Err(error) = &launched {
-        let ParentResources { readiness, control, terminal, .. } = own.take();
-        if let Some(control) = control {
-            // If the socket cannot be removed, the next launch replaces it.
-            let _ = control.release();
-        }
-        if let Some(readiness) = readiness {
-            readiness.notify_failure(&error.to_string());
-        }
-        if let Some(terminal) = terminal {
-            // The error of the launch is returned even if standard error cannot be restored.
-            let _ = terminal.restore();
-            log::examine_target();
+    match launched {
+        Ok(launched) => Ok(launched(kept_signals)),
+        Err(error) => {
+            if let Some(own) = own.take() {
+                own.fail(&error);
+            }
+            Err(error)
         }
     }
-    launched
 }
 
 /// Prepares the restrictions of children, before anything is changed or forked.
@@ -270,9 +281,7 @@ fn confine_children(
 /// still reach the terminal.
 struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
-    pidfile: Option<PidFile>,
     board_file: Option<PathBuf>,
-    control: Option<PathBuf>,
     slowlog: Option<LogFile>,
     /// The descriptors that the service manager passes.
     service_fds: Range<RawFd>,
@@ -281,32 +290,61 @@ struct OpenFiles {
 impl OpenFiles {
     /// Opens files with the permissions of the daemon's user where possible, see
     /// [`LogFile::open_for`].
+    ///
+    /// The pid file and the control socket come first: if a daemon has them, the start fails before
+    /// it has touched the log of that daemon.
     fn open(
         settings: &DaemonSettings,
         privileges: Option<&Privileges>,
+        start_files: &mut StartFiles,
     ) -> Result<Self, DaemonError> {
-        let log_at = |path: &PathBuf| match privileges {
-            Some(user) => LogFile::open_for(path, user),
-            None => LogFile::open(path),
-        };
-        let claim = |path: &PathBuf| match privileges {
-            Some(user) => PidFile::claim_for(path, user),
-            None => PidFile::claim(path),
-        };
         let absolute = |path: &Option<PathBuf>, action| {
             let path = path.as_ref().map(std::path::absolute).transpose();
             path.map_err(|source| DaemonError::Runtime { action, source })
         };
-        Ok(OpenFiles {
-            log_file: settings.logfile.as_ref().map(log_at).transpose()?.map(Arc::new),
-            slowlog: settings.babysit.slowlog.as_ref().map(log_at).transpose()?,
-            pidfile: settings.pidfile.as_ref().map(claim).transpose()?,
-            service_fds: daemon_service::systemd::inherited_fd_numbers()?,
-            board_file: absolute(&settings.board_file, "find the directory of the board file")?,
-            control: absolute(&settings.control, "find the directory of the control socket")?,
-        })
+        let service_fds = daemon_service::systemd::inherited_fd_numbers()?;
+        let board_file = absolute(&settings.board_file, "find the directory of the board file")?;
+        let control = absolute(&settings.control, "find the directory of the control socket")?;
+        if let Some(path) = &settings.pidfile {
+            start_files.add_pidfile(match privileges {
+                Some(user) => PidFile::claim_for(path, user)?,
+                None => PidFile::claim(path)?,
+            });
+        }
+        if let Some(path) = &control {
+            start_files.add_control(SocketFile::claim(path, privileges)?);
+        }
+        let mut log_at = |path: &PathBuf| {
+            start_files.add_log(path);
+            match privileges {
+                Some(user) => LogFile::open_for(path, user),
+                None => LogFile::open(path),
+            }
+        };
+        let log_file = settings.logfile.as_ref().map(&mut log_at).transpose()?.map(Arc::new);
+        let slowlog = settings.babysit.slowlog.as_ref().map(&mut log_at).transpose()?;
+        if let Some(path) = &board_file {
+            start_files.add_board(path);
+        }
+        Ok(OpenFiles { log_file, board_file, slowlog, service_fds })
     }
 }
+
+/// How many descriptors the parent opens until the daemon is ready, with its log, control socket and
+/// board file.
+const DESCRIPTORS_MIN: u32 = 24;
+
+/// The smallest stack, in bytes, that is sufficient for the launch and for a child without a program.
+const STACK_MIN: u64 = 128 << 10;
+
+/// Refuses limits with which the daemon cannot start.
+fn require_resources() -> Result<(), daemon_sys::Error> {
+    limits::require_descriptors(DESCRIPTORS_MIN)?;
+    limits::require_stack(STACK_MIN)
+}
+
+/// The signals that end a start before the daemon can handle them.
+const STOP_SIGNALS: [Signal; 3] = [Signal::Term, Signal::Int, Signal::Quit];
 
 /// How many of the closed descriptors are listed in the log.
 const LISTED_MAX: usize = 20;
@@ -316,11 +354,11 @@ fn set_up_process(
     settings: &DaemonSettings,
     files: &OpenFiles,
     privileges: Option<&Privileges>,
-    own: &mut ParentResources,
+    mut own: Option<&mut ParentResources>,
 ) -> Result<(), DaemonError> {
     settings.environment().apply(privileges)?;
     let closed = settings.inherited_descriptors().apply(&files.service_fds)?;
-    if let Some(pidfile) = &mut own.pidfile {
+    if let Some(pidfile) = own.as_mut().and_then(|own| own.files.pidfile_mut()) {
         pidfile.write(this_pid())?;
     }
     if let Some(mode) = settings.umask {
@@ -329,6 +367,7 @@ fn set_up_process(
     for (resource, most) in &settings.limits {
         limits::set_limit(*resource, *most, *most)?;
     }
+    require_resources()?;
     match settings.core_dumps {
         None => {}
         Some(true) => limits::raise_limit(Resource::Core)?,
@@ -342,7 +381,7 @@ fn set_up_process(
     }
     match &files.log_file {
         Some(log_file) => {
-            if !settings.detach {
+            if let (false, Some(own)) = (settings.detach, own) {
                 own.terminal = SavedStderr::save().ok();
             }
             log_file.redirect()?;
@@ -357,9 +396,6 @@ fn set_up_process(
             Some(user) => limits::change_dir_for(workdir, user)?,
             None => limits::change_dir(workdir)?,
         }
-    }
-    if let Some(control) = &files.control {
-        own.control = Some(SocketFile::claim(control, privileges)?);
     }
     if settings.no_new_privs() {
         privileges::set_no_new_privs()?;
@@ -389,8 +425,8 @@ fn spawn<P: Program>(
     title: Rc<Title>,
     confinement: Confinement,
     program: P,
-    parents: Rc<RefCell<ParentResources>>,
-) -> Result<Launched<P>, DaemonError> {
+    parents: Rc<RefCell<Option<ParentResources>>>,
+) -> Result<impl FnOnce(KeptSignals) -> Launched<P>, DaemonError> {
     let OpenFiles { log_file, board_file, slowlog, .. } = files;
     let slowlog = SlowLog::new(slowlog.map(|file| file.path().to_owned()));
     let logger = settings.log();
@@ -420,6 +456,7 @@ fn spawn<P: Program>(
         ModelKind::PostFork | ModelKind::PreFork => {
             let mut builder = ForkServerBuilder::new(rules.slots())
                 .grace(settings.grace)
+                .stop_signals(&STOP_SIGNALS)
                 .title(Rc::clone(&title), format!("{name}: fork server"));
             if let Some(path) = board_file {
                 builder = builder.board_file(path);
@@ -437,7 +474,6 @@ fn spawn<P: Program>(
                 parents,
                 backtrace_channel,
                 confinement,
-                environment: settings.environment(),
                 leaves_terminal: settings.user.is_some(),
             };
             let (fork_server, child_program) = builder.spawn(child_program)?;
@@ -450,7 +486,7 @@ fn spawn<P: Program>(
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched {
+    Ok(move |kept_signals| Launched {
         program,
         rules,
         settings,
@@ -458,6 +494,7 @@ fn spawn<P: Program>(
         log,
         parents,
         fork_server,
+        kept_signals,
         backtraces,
         slowlog,
     })
@@ -485,13 +522,14 @@ impl<P: Program> Launched<P> {
     ///   [`panics`](crate::panics). The daemon has stopped gracefully.
     /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            catch_shortage(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
         let runtime = match runtime.map(Arc::new) {
             Ok(runtime) => runtime,
             Err(source) => {
                 let error = DaemonError::Runtime { action: "start the runtime", source };
-                if let Some(readiness) = self.parents.take().readiness {
-                    readiness.notify_failure(&error.to_string());
+                if let Some(own) = self.parents.take() {
+                    own.fail(&error);
                 }
                 return Err(error);
             }
@@ -510,7 +548,8 @@ impl<P: Program> Launched<P> {
         result
     }
 
-    /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
+    /// Starts the daemon's actor in the System of this thread, and the program's parent sessions. If
+    /// this fails, the files that the launch has made are removed.
     ///
     /// From now on the daemon handles the signals of the process. The System continues to run after
     /// the daemon has stopped. The message [`WaitUntilStopped`] waits until the daemon has stopped.
@@ -522,6 +561,15 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::Service`] if the daemon is [supervised](crate::DaemonBuilder::supervised)
     ///   and the service manager has set an environment variable to an invalid value.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
+        let parents = Rc::clone(&self.parents);
+        self.start_actor().inspect_err(|error| {
+            if let Some(own) = parents.take() {
+                own.fail(error);
+            }
+        })
+    }
+
+    fn start_actor(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched {
             program,
             rules,
@@ -530,36 +578,43 @@ impl<P: Program> Launched<P> {
             log,
             parents,
             fork_server,
+            kept_signals,
             backtraces,
             slowlog,
         } = self;
-        let ParentResources { readiness, pidfile, control, terminal } = parents.take();
-        drop(terminal);
         if !System::is_registered() {
-            let error = DaemonError::NoSystem;
-            if let Some(readiness) = readiness {
-                readiness.notify_failure(&error.to_string());
-            }
-            return Err(error);
+            return Err(DaemonError::NoSystem);
         }
         let signals = SignalListener::open(&Signal::PARENT_SIGNALS)
             .map_err(|source| DaemonError::Runtime { action: "listen for signals", source })?;
+        let control = parents.borrow_mut().as_mut().and_then(|own| own.files.take_control());
         let control = control
             .map(ControlSocket::open)
             .transpose()
             .map_err(|source| DaemonError::Runtime { action: "open the control socket", source })?;
-        let service = match settings.supervised {
-            true => Some(service::spawn(&context.alias, &log)?),
-            false => None,
+        let service = settings.supervised.then(|| service::spawn(&context.alias, &log)).transpose();
+        let service = match service {
+            Ok(service) => service,
+            Err(error) => {
+                if let Some(control) = control {
+                    control.discard();
+                }
+                return Err(error.into());
+            }
         };
         let times =
             SupervisorTimeouts { grace: settings.grace, boot_timeout: settings.boot_timeout };
         let (stopped_sender, stopped) = oneshot::channel();
+        let (readiness, files, terminal) = match parents.take() {
+            Some(own) => (own.readiness, Some(own.files), own.terminal),
+            None => (None, None, None),
+        };
         let daemon = DaemonActor::start(Parent {
             context,
             on_hup: settings.on_hup,
             readiness,
-            pidfile,
+            files,
+            terminal,
             supervisor: Supervisor::new(rules, times, now()),
             processes: Processes::new(fork_server, log.clone()),
             babysit: BabysitterConfig { babysit: settings.babysit, backtraces, slowlog },
@@ -567,6 +622,7 @@ impl<P: Program> Launched<P> {
             stopped: stopped_sender,
             log: log.clone(),
         });
+        kept_signals.deliver();
         end_on_panic(daemon.clone(), stopped, log);
         signals.forward(&daemon.clone().recipient());
         if let Some(service) = service {

@@ -229,9 +229,22 @@ pub mod dispatching {
 
     use crate::builder::DaemonBuilder;
     pub use crate::child::RequestReporter;
+    use crate::error::DaemonError;
     pub use crate::model::{KillRogue, OnDemand, RequestFactory, SetQueueDepth};
     use crate::panics::Panic;
     use crate::parent::{DaemonActor, Panicked};
+    use crate::system::new_system as new_system_io;
+
+    /// Creates the actix System of the parent in this thread, as [`Launched::run`] does.
+    ///
+    /// [`Launched::run`]: crate::Launched::run
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Runtime`] if the process is out of descriptors or memory.
+    pub fn new_system() -> Result<actix_rt::SystemRunner, DaemonError> {
+        new_system_io().map_err(|source| DaemonError::Runtime { action: "create a System", source })
+    }
 
     /// Stops the daemon gracefully with [`DaemonError::Panicked`](crate::DaemonError::Panicked),
     /// because a function has panicked whose work nothing else does.
@@ -283,7 +296,9 @@ mod sentences;
 mod serve;
 pub mod service;
 mod settings;
+mod start_files;
 mod supervisor;
+mod system;
 mod watch;
 
 pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};

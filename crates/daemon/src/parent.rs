@@ -17,7 +17,7 @@ use daemon_core::{ArmResult, LogThrottle, MonotonicTime, StopMode};
 use daemon_forkserver::{Transfer, now};
 use daemon_service::ServiceActor;
 use daemon_sys::detach::ReadinessNotifier;
-use daemon_sys::pidfile::PidFile;
+use daemon_sys::stdio::SavedStderr;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use slog::{Logger, crit};
@@ -30,6 +30,7 @@ use crate::error::DaemonError;
 use crate::events::{EventStream, Events};
 use crate::panics::{self, Panic};
 use crate::settings::OnHup;
+use crate::start_files::StartFiles;
 use crate::supervisor::Supervisor;
 use crate::watch::Watch;
 use operator::Operator;
@@ -44,7 +45,8 @@ pub(crate) struct Parent<R> {
     pub(crate) log: Logger,
     pub(crate) on_hup: OnHup,
     pub(crate) readiness: Option<ReadinessNotifier>,
-    pub(crate) pidfile: Option<PidFile>,
+    pub(crate) files: Option<StartFiles>,
+    pub(crate) terminal: Option<SavedStderr>,
     pub(crate) supervisor: Supervisor<R>,
     pub(crate) processes: Processes<R>,
     pub(crate) babysit: BabysitterConfig,
@@ -73,8 +75,13 @@ pub struct DaemonActor<R: Transfer> {
     context: ProcessContext,
     log: Logger,
     on_hup: OnHup,
+    /// Present until the daemon is ready.
     readiness: Option<ReadinessNotifier>,
-    pidfile: Option<PidFile>,
+    /// Why the daemon does not become ready.
+    not_ready: Option<String>,
+    files: Option<StartFiles>,
+    /// The former standard error. It is restored if the daemon does not become ready.
+    terminal: Option<SavedStderr>,
     /// Limits the records about files that were removed.
     files_log: LogThrottle,
     supervisor: Supervisor<R>,
@@ -111,7 +118,9 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 context: parent.context,
                 on_hup: parent.on_hup,
                 readiness: parent.readiness,
-                pidfile: parent.pidfile,
+                not_ready: None,
+                files: parent.files,
+                terminal: parent.terminal,
                 files_log: LogThrottle::default(),
                 supervisor: parent.supervisor,
                 processes: parent.processes,

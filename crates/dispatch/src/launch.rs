@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use actix::{Actor, Addr, AsyncContext, MailboxError, Recipient, System};
+use actix::{Actor, Addr, AsyncContext, MailboxError, Recipient};
 use actix_daemon::dispatching::{self, OnDemand, RequestFactory};
 use actix_daemon::{
     ChildActor, ChildHandle, ChildId, DaemonActor, DaemonChild, DaemonError,
@@ -123,7 +123,7 @@ impl DispatcherBuilder {
     /// [`actix_daemon::Launched::run`].
     pub fn run(self, start: impl FnOnce(RunningDispatcher)) -> Result<(), DaemonError> {
         let launched = self.launch()?;
-        System::new().block_on(async move {
+        dispatching::new_system()?.block_on(async move {
             let started = launched.start()?;
             let daemon = started.daemon.clone();
             if let Err(panic) = panics::catch(|| start(started)) {

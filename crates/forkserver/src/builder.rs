@@ -14,7 +14,9 @@ use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::link;
 use daemon_sys::process::{self, Signal, this_pid};
 use daemon_sys::shared::SharedMemory;
-use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
+use daemon_sys::signals::{
+    SignalBlockGuard, SignalQueue, block_all, disregard, ignore, keep_exits, restore_default,
+};
 use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
 
@@ -36,6 +38,7 @@ pub struct ForkServerBuilder {
     slots: u32,
     board_file: Option<PathBuf>,
     request_limit: usize,
+    stop_signals: Vec<Signal>,
     settings: ServerSettings,
 }
 
@@ -47,6 +50,7 @@ impl ForkServerBuilder {
             slots,
             board_file: None,
             request_limit: 64 * 1024 * 1024,
+            stop_signals: Vec::new(),
             settings: ServerSettings {
                 grace: Duration::from_secs(30),
                 title: None,
@@ -78,6 +82,15 @@ impl ForkServerBuilder {
         self
     }
 
+    /// Sets the signals that end the wait for the preload step. They must be blocked in this process.
+    /// The fork server and the processes of its group are then killed, and
+    /// [`spawn`](Self::spawn) fails with [`ForkServerError::Interrupted`]. Default: none.
+    #[must_use]
+    pub fn stop_signals(mut self, signals: &[Signal]) -> Self {
+        self.stop_signals = signals.to_vec();
+        self
+    }
+
     /// Sets the process title that ps(1) shows for the fork server.
     #[must_use]
     pub fn title(mut self, title: Rc<Title>, text: impl Into<String>) -> Self {
@@ -88,6 +101,9 @@ impl ForkServerBuilder {
     /// Forks the fork server, and returns its handle and the parent's copy of the program.
     ///
     /// The call returns in the parent only: the fork server and its children exit inside the call.
+    /// The fork server blocks all signals. In a child no signal is blocked after
+    /// [`BlockedSignals::release`](crate::BlockedSignals::release). If this process ignores
+    /// `SIGCHLD`, its default action is restored.
     ///
     /// # Errors
     ///
@@ -97,6 +113,8 @@ impl ForkServerBuilder {
     /// - [`ForkServerError::PreloadFailed`] if the program's preload step failed.
     /// - [`ForkServerError::Lost`] if the fork server ended before it was ready, for example
     ///   because the preload step panicked.
+    /// - [`ForkServerError::Interrupted`] if one of the
+    ///   [stop signals](ForkServerBuilder::stop_signals) arrived before the preload step had ended.
     /// - [`ForkServerError::Board`] if the number of slots is zero or too large.
     pub fn spawn<B: ChildProgram>(
         mut self,
@@ -111,17 +129,19 @@ impl ForkServerBuilder {
         let wakeup = Wakeup::new()?;
         let (near, far) = link::pair()?;
         flush_streams();
-        let mask = block_all()?;
+        keep_exits();
+        let mut mask = block_all()?;
         match fork()? {
             ForkResult::Parent(pid) => {
                 drop((far, mask));
                 let channel = Channel::new(near, PARENT_LIMITS);
                 ForkServer::new(pid, channel, scoreboard, memory, wakeup, self.request_limit)
-                    .wait_until_ready()
+                    .wait_until_ready(&self.stop_signals)
                     .map(|fork_server| (fork_server, program))
             }
             ForkResult::Child => {
                 drop(near);
+                mask.unblock_all_on_drop();
                 self.settings.fork_server = this_pid();
                 let wakeup = ParentWakeup { waker: wakeup.into_waker() };
                 let resources = SlotResources { board: scoreboard.reader(), wakeup };
@@ -140,12 +160,14 @@ impl ForkServerBuilder {
 }
 
 /// Makes this process the leader of a new process group, and ignores TTIN and TTOU. The terminal
-/// sends these signals to stop a background process that reads from it or writes to it. Children
-/// inherit the group and the ignored signals.
+/// sends these signals to stop a background process that reads from it or writes to it. A handler
+/// would not do, because the call would be repeated without end. TSTP has no effect. Children
+/// inherit the group and the actions of the signals.
 fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;
     ignore(Signal::Ttin)?;
-    ignore(Signal::Ttou)
+    ignore(Signal::Ttou)?;
+    disregard(Signal::Tstp)
 }
 
 /// Flushes the output buffers, so that parent and child do not both write the buffered bytes.

@@ -15,6 +15,7 @@ use daemon_sys::ownfile::OwnFile;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::shared::SharedMemory;
+use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
@@ -79,6 +80,12 @@ pub enum ForkServerError {
     PreloadFailed {
         /// The error that the preload step returned.
         error: String,
+    },
+    /// A stop signal arrived before the preload step had ended.
+    #[error("the start was stopped by {signal} before the preload step had ended")]
+    Interrupted {
+        /// The signal.
+        signal: Signal,
     },
     /// All slots are taken.
     #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
@@ -158,25 +165,57 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    /// Waits for the fork server's first report.
-    pub(crate) fn wait_until_ready(mut self) -> Result<Self, ForkServerError> {
+    /// Waits for the fork server's first report, or for one of the stop signals. They are blocked,
+    /// and stay blocked.
+    pub(crate) fn wait_until_ready(self, stop_signals: &[Signal]) -> Result<Self, ForkServerError> {
+        let blocked = SignalBlockGuard::block(stop_signals)?;
+        let stops = SignalQueue::new(stop_signals)?;
+        let ready = self.wait_for_report(&stops);
+        // On systems without signalfd, the queue has unblocked the signals.
+        blocked.restore_without_queue(stop_signals);
+        ready
+    }
+
+    fn wait_for_report(mut self, stops: &SignalQueue) -> Result<Self, ForkServerError> {
         loop {
-            wait(&[(self.channel.as_fd(), Interest::Read)], None)?;
+            let link = (self.channel.as_fd(), Interest::Read);
+            let [_link, stop] = wait(&[link, (stops.as_fd(), Interest::Read)], None)?;
+            if !stop.is_empty()
+                && let Some(signal) = stops.drain()?.first()
+            {
+                self.kill();
+                return Err(ForkServerError::Interrupted { signal: *signal });
+            }
             let received = self.receive();
             match self.next_report()? {
                 Some(Report::Ready) => return Ok(self),
                 Some(Report::PreloadFailed { error }) => {
-                    reap::wait_for(self.pid)?;
+                    self.wait_for_exit();
                     return Err(ForkServerError::PreloadFailed { error });
                 }
                 Some(other) => return Err(self.lost(format!("its first report is {other:?}"))),
                 None if received? == Received::Closed => {
-                    let exit = reap::wait_for(self.pid)?;
+                    let exit = self.wait_for_exit();
                     return Err(self.lost(format!("it ended before it was ready: {exit}")));
                 }
                 None => {}
             }
         }
+    }
+
+    /// Waits until the fork server has exited, and reaps it.
+    fn wait_for_exit(&self) -> Exit {
+        // Only other code that has reaped it can make this fail.
+        reap::wait_for(self.pid).unwrap_or(Exit::Unknown)
+    }
+
+    /// Kills the fork server and the processes that the preload step has started in its group.
+    fn kill(&self) {
+        // The fork server may not lead its group yet. Neither call fails for a child of the same
+        // user that is not reaped.
+        let _ = process::signal_group(self.pid, Signal::Kill);
+        let _ = process::signal(self.pid, Signal::Kill);
+        self.wait_for_exit();
     }
 
     /// Asks the fork server to fork a child with this request into the lowest free slot.

@@ -79,7 +79,7 @@ pub(crate) enum Report {
 #[non_exhaustive]
 pub enum ForkRefusal {
     /// fork(2) failed with this errno: usually EAGAIN (a process limit) or ENOMEM.
-    #[error("{}{}", refused(*.0), hint(*.0))]
+    #[error("{}", refused(*.0))]
     System(i32),
     /// The fork server has other threads, started by a preload step or a C library.
     #[error("{0}")]
@@ -107,14 +107,5 @@ impl From<daemon_sys::Error> for ForkRefusal {
 }
 
 fn refused(errno: i32) -> daemon_sys::Error {
-    daemon_sys::Error::os("fork", std::io::Error::from_raw_os_error(errno))
-}
-
-/// Returns a hint if the system is short of processes or memory, otherwise an empty string.
-fn hint(errno: i32) -> &'static str {
-    if refused(errno).is_resource_shortage() {
-        "; check the process limit (ulimit -u, pids.max of the cgroup) and free memory"
-    } else {
-        ""
-    }
+    daemon_sys::Error::fork(std::io::Error::from_raw_os_error(errno))
 }

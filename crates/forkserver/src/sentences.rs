@@ -5,7 +5,7 @@
 mod table;
 
 use daemon_core::ScoreboardError;
-use daemon_sys::process::Pid;
+use daemon_sys::process::{Pid, Signal};
 
 use crate::{ForkRefusal, ForkServerError, TransferError};
 
@@ -18,6 +18,7 @@ sentences! {
         System(denied()),
         Board(ScoreboardError::Slots { slots: 0 }),
         PreloadFailed { error: "no such table: tariffs".to_owned() },
+        Interrupted { signal: Signal::Term },
         Full { slots: 8 },
         Transfer(TransferError::NotText),
         Lost { pid: Pid::from_raw(12).unwrap(), reason: "it closed the link".to_owned() },

@@ -17,7 +17,7 @@ use daemon_core::format;
 use daemon_sys::limits::{self, Resource};
 use daemon_sys::listen::set_nonblocking;
 use daemon_sys::process::{self, Signal};
-use daemon_sys::signals::{restore_all_defaults, unblock_all};
+use daemon_sys::signals::{restore_all_defaults, terminate_after, unblock_all};
 use daemon_sys::trace::{StackFrame, return_addresses, symbolise_each};
 use daemon_sys::{Error, fds};
 use serde::{Deserialize, Serialize};
@@ -203,7 +203,7 @@ fn look_up(
     // A hook that the program has set must not run here.
     drop(std::panic::take_hook());
     // The alarm ends the process even if the fork server is stopped. It needs the default action.
-    process::terminate_after(SYMBOL_LOOKUP_MAX);
+    terminate_after(SYMBOL_LOOKUP_MAX);
     restore_all_defaults();
     unblock_all()?;
     limits::set_limit(Resource::Core, 0, 0)?;

@@ -16,7 +16,9 @@ use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{SignalOutcome, die_with_parent, exit_now, number_of, this_pid};
 use daemon_sys::reap::{ChildTable, ExitedChild};
 use daemon_sys::shared::SharedMemory;
-use daemon_sys::signals::{SignalBlockGuard, SignalListener, block_all, restore_default, unblock};
+use daemon_sys::signals::{
+    SignalBlockGuard, SignalListener, block_all, disregard_unused, restore_default, unblock,
+};
 use daemon_sys::wakeup::Wakeup;
 use slog::{Logger, debug, error, info, warn};
 
@@ -120,8 +122,8 @@ impl PreforkManager {
         Ok(manager)
     }
 
-    /// Installs the signal handlers, and unblocks the signals, because the process that started the
-    /// manager may have blocked some of them.
+    /// Installs the signal handlers, and unblocks the signals, because the program may have blocked
+    /// some of them.
     fn listen(&self) -> Result<(), daemon_sys::Error> {
         let mut signals = self.traps.signals();
         signals.push(Signal::Child);
@@ -160,6 +162,7 @@ impl PreforkManager {
         self.listen()?;
         let dropped = previous.into_iter().filter(|signal| !trapped.contains(signal));
         self.signals.restore_default(&dropped.collect::<Vec<_>>());
+        disregard_unused();
         self.pending_signals.retain(|signal| trapped.contains(signal));
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
+use daemon_sys::inherited;
 use daemon_sys::listen::shrink_backlog;
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
@@ -364,7 +365,7 @@ impl Prefork {
     }
 
     /// Changes [`trap_signals`](PreforkBuilder::trap_signals). Signals that are no longer trapped
-    /// get their default action.
+    /// get the action that they have without a trap, see [`build`](PreforkBuilder::build).
     ///
     /// # Errors
     ///
@@ -386,6 +387,12 @@ impl PreforkBuilder {
     /// signals. From then on no trapped signal is lost, even before the first
     /// [`start`](Prefork::start).
     ///
+    /// Before that, [resets](inherited::reset) what the process that launched this one has handed
+    /// down: afterwards no signal is blocked or ignored except `SIGPIPE`, no timer runs, the standard
+    /// descriptors are open, and signals such as `SIGUSR1`, for which the program has no handler and
+    /// no trap, do nothing in the manager and in workers. A signal that the program itself wants to
+    /// be ignored or blocked must be ignored or blocked after this call.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] if a setting is invalid, if this process already has a manager or is a
@@ -393,9 +400,11 @@ impl PreforkBuilder {
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.check()?;
         let manager_pid = ManagerPid::acquire()?;
+        let kept_signals = inherited::reset(&self.traps.signals())?;
         let (board, memory) = scoreboard(size.slots(), self.scoreboard_file.clone())
             .map_err(ConfigError::Scoreboard)?;
         let manager = PreforkManager::new(self, size, board, memory, manager_pid)?;
+        drop(kept_signals);
         Ok(Prefork {
             role: ProcessRole::Manager(Box::new(manager)),
             manager_pid: this_pid(),

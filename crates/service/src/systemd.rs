@@ -2,12 +2,13 @@
 //! notifications, the watchdog, the descriptor store, and inherited descriptors.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix::Message;
@@ -37,10 +38,39 @@ pub fn check_environment() -> Result<(), ServiceError> {
     NotifySocket::from_env().map(drop)
 }
 
-/// Returns the value of an environment variable, or `None` if it is not set or empty.
-fn variable(name: &str) -> Option<String> {
-    let value = env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+/// The environment variables that this module reads.
+pub const VARIABLES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
+static REMEMBERED: OnceLock<[Option<OsString>; VARIABLES.len()]> = OnceLock::new();
+
+/// Remembers the values of [`VARIABLES`]. From then on, this module uses the remembered values, so
+/// the variables can be removed from the environment, which processes that this process starts
+/// inherit. Has no effect if it was called before.
+///
+/// The launch of a daemon calls this function, and then removes the variables.
+pub fn remember_environment() {
+    REMEMBERED.get_or_init(|| VARIABLES.map(env::var_os));
+}
+
+/// Returns the value of one of [`VARIABLES`], or `None` if it is not set or empty.
+fn variable_os(name: &str) -> Option<OsString> {
+    let index = VARIABLES.iter().position(|known| *known == name)?;
+    let value = match REMEMBERED.get() {
+        Some(remembered) => remembered[index].clone(),
+        None => env::var_os(name),
+    };
     value.filter(|value| !value.is_empty())
+}
+
+fn variable(name: &str) -> Option<String> {
+    variable_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Creates the error for a variable whose value is invalid.
@@ -65,7 +95,7 @@ impl NotifySocket {
     /// Opens a socket for notifications to the address in `NOTIFY_SOCKET`. Returns `None` if the
     /// variable is not set or is empty.
     pub(crate) fn from_env() -> Result<Option<NotifySocket>, ServiceError> {
-        let address = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
+        let address = variable_os("NOTIFY_SOCKET");
         address.map(|address| NotifySocket::open(&address)).transpose()
     }
 

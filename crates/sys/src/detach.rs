@@ -23,9 +23,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use crate::error::{Error, Result};
 use crate::fork::{ForkResult, flush_c_streams, fork, other_threads};
 use crate::poll::{Interest, wait};
-use crate::process::{Pid, Signal, exit_now};
-use crate::reap::{Exit, reap, wait_for};
-use crate::signals::SignalQueue;
+use crate::process::{Pid, Signal, exit_now, signal};
+use crate::reap::{Exit, peek_exit, reap, wait_for};
+use crate::signals::{SignalBlockGuard, SignalQueue, keep_exits, unblock};
 use crate::stdio::stdin_from_null;
 
 /// The maximum length of a report in bytes. Writes up to this length are atomic (`PIPE_BUF` of
@@ -76,21 +76,31 @@ impl ReadinessNotifier {
 /// daemon's exit status. The launching process runs no `atexit` functions, because the daemon runs
 /// them.
 ///
+/// While the launching process waits, TERM, INT (Ctrl-C) and QUIT to it are passed on to the daemon
+/// as TERM. It then still waits for the report or the end of the daemon.
+///
 /// Standard output and error are not redirected, so that errors during the start are visible.
 /// Redirect both to a log or to `/dev/null` before sending the report.
 ///
 /// # Errors
 ///
 /// In the launching process: [`Error::OtherThreads`] if there are other threads, and [`Error::Os`]
-/// if the fork fails or the system is out of descriptors. The process is then still attached. In
-/// the daemon: [`Error::Os`] if `/dev/null` cannot be opened. The error is then also printed to the
-/// launcher's standard error.
+/// if the fork fails or the system is out of descriptors. The process is then still attached.
+///
+/// In the intermediate process: [`Error::Os`] if the daemon cannot be forked. The launching process
+/// waits for this process, and exits with the same code.
+///
+/// In the daemon: [`Error::Os`] if `/dev/null` cannot be opened. The error is then also printed to
+/// the launcher's standard error.
 pub fn detach() -> Result<ReadinessNotifier> {
     if let Some(other_threads) = other_threads()? {
         return Err(Error::OtherThreads(other_threads));
     }
     let (reader, writer) =
         io::pipe().map_err(|error| Error::os("create a pipe for detaching", error))?;
+    keep_exits();
+    // The two waiting processes read these signals from a queue.
+    let blocked = SignalBlockGuard::block(&STOP_SIGNALS)?;
     flush_c_streams();
     // If the flush fails, the daemon and the launcher may both write the buffered output.
     let _ = io::stdout().flush();
@@ -99,15 +109,14 @@ pub fn detach() -> Result<ReadinessNotifier> {
         ForkResult::Child => {
             // A new child is not a group leader, so setsid(2) cannot fail.
             let _ = nix::unistd::setsid();
-            match fork() {
-                Ok(ForkResult::Parent(daemon)) => {
+            match fork()? {
+                ForkResult::Parent(daemon) => {
                     drop(writer);
                     exit_now(intermediate(reader, daemon));
                 }
-                Ok(ForkResult::Child) => daemon(writer),
-                Err(error) => {
-                    print_error(&error.to_string());
-                    exit_now(1);
+                ForkResult::Child => {
+                    drop(blocked);
+                    daemon(writer)
                 }
             }
         }
@@ -136,7 +145,12 @@ pub fn leave_terminal() -> Result<()> {
     }
 }
 
+/// The signals that end the start if they are sent to the launching process.
+const STOP_SIGNALS: [Signal; 3] = [Signal::Term, Signal::Int, Signal::Quit];
+
 fn launcher(intermediate: Pid) -> ! {
+    // Without the queue, Ctrl-C has no effect until the daemon is ready or has ended.
+    let _ = pass_on_stops(intermediate);
     match wait_for(intermediate) {
         Ok(Exit::Code(code)) => exit_now(code),
         Ok(exit) => {
@@ -145,6 +159,23 @@ fn launcher(intermediate: Pid) -> ! {
         Err(error) => print_error(&error.to_string()),
     }
     exit_now(1)
+}
+
+/// Sends TERM to the intermediate process for each stop signal, until that process has exited.
+fn pass_on_stops(intermediate: Pid) -> Result<()> {
+    let signals = SignalQueue::new(&[&STOP_SIGNALS[..], &[Signal::Child]].concat())?;
+    // The caller of `detach` may have blocked others. In this process they have their usual effect.
+    let others =
+        Signal::ALL.into_iter().filter(|s| *s != Signal::Child && !STOP_SIGNALS.contains(s));
+    unblock(&others.collect::<Vec<_>>())?;
+    while peek_exit(intermediate)?.is_none() {
+        wait(&[(signals.as_fd(), Interest::Read)], None)?;
+        if signals.drain()?.iter().any(|signal| STOP_SIGNALS.contains(signal)) {
+            // The intermediate process is a child that is not reaped yet, so its pid is valid.
+            let _ = signal(intermediate, Signal::Term)?;
+        }
+    }
+    Ok(())
 }
 
 fn daemon(writer: PipeWriter) -> Result<ReadinessNotifier> {
@@ -171,7 +202,7 @@ fn intermediate(reader: PipeReader, daemon: Pid) -> i32 {
 /// the daemon failed. Waiting for the end of the pipe is not enough, because a process that the
 /// daemon forked may hold a copy of the writing end.
 fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>> {
-    let children = SignalQueue::new(&[Signal::Child])?;
+    let signals = SignalQueue::new(&[Signal::Child, Signal::Term])?;
     let mut is_open = true;
     loop {
         let exit = reap(daemon)?;
@@ -193,13 +224,16 @@ fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>
             }
             (None, None) => {}
         }
-        let queue = (children.as_fd(), Interest::Read);
+        let queue = (signals.as_fd(), Interest::Read);
         if is_open {
             wait(&[queue, (reader.as_fd(), Interest::Read)], None)?;
         } else {
             wait(&[queue], None)?;
         }
-        children.clear()?;
+        if signals.drain()?.contains(&Signal::Term) {
+            // The daemon is not reaped, so its pid is valid.
+            let _ = signal(daemon, Signal::Term)?;
+        }
     }
 }
 

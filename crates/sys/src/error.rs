@@ -24,6 +24,26 @@ pub enum Error {
         /// The error that the system returned.
         source: io::Error,
     },
+    /// The system, or a limit of this process, does not allow another process, or there is no memory.
+    /// The same call may succeed later.
+    #[error(
+        "cannot fork: {}; check the process limit (ulimit -u, pids.max of the cgroup) and free memory",
+        LowercaseMessage(.source)
+    )]
+    ForkShortage {
+        /// The error that the system returned: `EAGAIN` or `ENOMEM`.
+        source: io::Error,
+    },
+    /// A limit of this process is too low.
+    #[error("the limit of {resource} is {limit}, and at least {needed} are needed")]
+    LimitTooLow {
+        /// The resource, with the option of `ulimit` that sets the limit.
+        resource: &'static str,
+        /// The limit.
+        limit: u64,
+        /// The smallest limit that is sufficient.
+        needed: u64,
+    },
     /// The process has other threads, so a forked child could have locks that no thread releases.
     #[error("{0}")]
     OtherThreads(OtherThreads),
@@ -126,11 +146,20 @@ impl Error {
         Error::os(action, io::Error::last_os_error())
     }
 
+    /// Creates the error of a failed fork(2).
+    #[must_use]
+    pub fn fork(source: io::Error) -> Error {
+        match source.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOMEM) => Error::ForkShortage { source },
+            _ => Error::os("fork", source),
+        }
+    }
+
     /// Returns the system's error number, if a system call failed.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Error::Os { source, .. } => source.raw_os_error(),
+            Error::Os { source, .. } | Error::ForkShortage { source } => source.raw_os_error(),
             _ => None,
         }
     }
@@ -269,8 +298,7 @@ mod tests {
 
     #[test]
     fn only_a_lack_of_processes_or_memory_is_a_resource_shortage() {
-        let of =
-            |number| Error::os("fork", io::Error::from_raw_os_error(number)).is_resource_shortage();
+        let of = |number| Error::fork(io::Error::from_raw_os_error(number)).is_resource_shortage();
         assert!(of(libc::EAGAIN) && of(libc::ENOMEM));
         assert!(!of(libc::ENOSYS));
     }

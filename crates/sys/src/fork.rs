@@ -65,7 +65,7 @@ pub fn fork() -> Result<ForkResult> {
     // several threads. The count above shows that this process has one thread, and only this thread
     // could start another.
     match unsafe { libc::fork() } {
-        -1 => Err(Error::last("fork")),
+        -1 => Err(Error::fork(io::Error::last_os_error())),
         0 => Ok(ForkResult::Child),
         child => match Pid::from_raw(child) {
             Some(pid) => Ok(ForkResult::Parent(pid)),

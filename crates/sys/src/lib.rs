@@ -46,10 +46,10 @@
 //! | [`signals`], [`poll`], [`wakeup`], [`clock`] | event loops: receiving signals, polling descriptors, waking a loop, reading the clock |
 //! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
 //! | `trace` (with the feature of this name, on by default) | backtraces of other processes |
-//! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`inherited`], [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
 //! | [`ownfile`] | whether a path still leads to a file that this process has made |
 //! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
-//! | [`listen`], [`backlog`], [`socketfile`], [`fds`] | listening sockets, their backlogs, Unix socket files, open and inherited descriptors |
+//! | [`listen`], [`backlog`], [`socketfile`], [`fds`], [`new_file`] | listening sockets, their backlogs, Unix socket files, open and inherited descriptors, created files |
 //! | [`error`] | the error type |
 
 pub mod backlog;
@@ -63,10 +63,12 @@ pub mod fork;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod inherited;
 pub mod limits;
 pub mod link;
 pub mod listen;
 pub mod memfd;
+pub mod new_file;
 pub mod output;
 pub mod ownfile;
 pub mod pidfd;

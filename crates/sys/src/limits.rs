@@ -1,6 +1,7 @@
 //! Process settings that a daemon changes at launch: working directory, umask, resource limits,
 //! niceness and OOM score.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::sys::resource::{self, getrlimit, setrlimit};
@@ -131,6 +132,46 @@ pub fn open_files_limit() -> Result<u64> {
     }
     // Converted through i128, because FreeBSD's limits are signed.
     Ok(u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED))
+}
+
+/// Checks that this process can open this number of further descriptors.
+///
+/// # Errors
+///
+/// [`Error::LimitTooLow`] if the soft limit of this process is too low. [`Error::Os`] if the whole
+/// system is out of descriptors, or standard error is not open.
+pub fn require_descriptors(count: u32) -> Result<()> {
+    let mut open = Vec::new();
+    for free in 0..count {
+        match std::io::stderr().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => open.push(descriptor),
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                let limit = open_files_limit()?;
+                return Err(Error::LimitTooLow {
+                    resource: "open files (ulimit -n)",
+                    limit,
+                    needed: limit.saturating_add(u64::from(count - free)),
+                });
+            }
+            Err(error) => return Err(Error::os("open further descriptors", error)),
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the stack of this process may have this number of bytes.
+///
+/// # Errors
+///
+/// [`Error::LimitTooLow`] if the soft limit is lower.
+pub fn require_stack(bytes: u64) -> Result<()> {
+    let (soft, _) = getrlimit(resource::Resource::RLIMIT_STACK)
+        .map_err(|errno| Error::os("read the limit of the stack", errno))?;
+    let limit = u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED);
+    if soft == libc::RLIM_INFINITY || limit >= bytes {
+        return Ok(());
+    }
+    Err(Error::LimitTooLow { resource: "bytes of the stack (ulimit -s)", limit, needed: bytes })
 }
 
 /// Limits the address space of this process to its present size and this number of bytes more.

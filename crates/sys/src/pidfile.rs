@@ -7,6 +7,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
@@ -16,6 +18,12 @@ use crate::ownfile::OwnFile;
 use crate::place::{Entry, FileKind, Place, Trust};
 use crate::privileges::{Privileges, act_as};
 use crate::process::Pid;
+
+/// How long a refused claim waits for the pid of the lock's holder, which writes it shortly after it
+/// has locked the file.
+const PID_WAIT: Duration = Duration::from_millis(500);
+/// The interval at which a refused claim reads the pid.
+const PID_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A pid file that this process has locked.
 ///
@@ -49,7 +57,7 @@ impl PidFile {
     }
 
     /// Opens and locks the file. It has mode 0600, because every user who may read a file may also
-    /// lock it. The contents do not change until [`write`](PidFile::write) is called.
+    /// lock it. It is empty until [`write`](PidFile::write) is called.
     ///
     /// Claim the pid file before detaching, so that an error is printed to the terminal. A file that
     /// belongs to another user, has other names (hard links), or is not a regular file is refused,
@@ -57,24 +65,36 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process holds the lock. [`Error::Os`] if the file
-    /// cannot be opened or locked, or is refused.
+    /// [`Error::AlreadyRunning`] if another process holds the lock. If that process has only just
+    /// started, this function waits up to half a second for its pid. [`Error::Os`] if the file cannot
+    /// be opened or locked, or is refused.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
-        let given = path.as_ref();
+        PidFile::claim_within(path.as_ref(), PID_WAIT)
+    }
+
+    /// Claims the file. If another process has locked it, waits this long for the pid of that process.
+    fn claim_within(given: &Path, pid_wait: Duration) -> Result<PidFile> {
         let action = || format!("claim pid file {}", given.display());
         let path = std::path::absolute(given).map_err(|error| Error::os(action(), error))?;
+        let deadline = Instant::now() + pid_wait;
         loop {
             let (mut file, own) = open(&path).map_err(|error| Error::os(action(), error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let pid = read_pid(&mut file);
+                    let pid = read_pid(&mut file).filter(|pid| platform::has_open(*pid, &file));
+                    if pid.is_none() && Instant::now() < deadline {
+                        thread::sleep(PID_CHECK_INTERVAL);
+                        continue;
+                    }
                     return Err(Error::AlreadyRunning { file: path, pid });
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::os(action(), error)),
             }
             // The previous holder may have removed the file between the open and the lock.
             if own.is_in_place() {
+                // The pid of a previous holder must not be taken for the one of this daemon.
+                file.set_len(0).map_err(|error| Error::os(action(), error))?;
                 return Ok(PidFile { own, file });
             }
         }
@@ -112,7 +132,7 @@ impl PidFile {
     /// is then kept.
     pub fn restore(&mut self, pid: Pid) -> Result<bool> {
         if !self.own.is_in_place() {
-            *self = PidFile::claim(self.own.path())?;
+            *self = PidFile::claim_within(self.own.path(), Duration::ZERO)?;
         } else if self.pid() == Some(pid) {
             return Ok(false);
         }
@@ -188,6 +208,40 @@ pub(crate) fn parse_pid(bytes: &[u8]) -> Option<Pid> {
     Pid::from_raw(str::from_utf8(bytes).ok()?.trim().parse().ok()?)
 }
 
+/// Accepts each pid on systems on which the open files of another process cannot be examined.
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod platform {
+    use std::fs::File;
+
+    use crate::process::{Pid, exists};
+
+    pub(super) fn has_open(pid: Pid, _: &File) -> bool {
+        exists(pid)
+    }
+}
+
+/// Examines the open files of another process with `/proc`.
+#[cfg(all(target_os = "linux", not(fallback)))]
+mod platform {
+    use std::fs::{self, File};
+    use std::io;
+    use std::os::unix::fs::MetadataExt;
+
+    use crate::process::Pid;
+
+    /// Returns whether a process has a file open, or whether this process may not know.
+    pub(super) fn has_open(pid: Pid, file: &File) -> bool {
+        let Ok(file) = file.metadata() else { return true };
+        let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(open) => open,
+            Err(error) => return error.kind() == io::ErrorKind::PermissionDenied,
+        };
+        open.flatten()
+            .filter_map(|descriptor| fs::metadata(descriptor.path()).ok())
+            .any(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -211,6 +265,30 @@ mod tests {
         let error = PidFile::claim(&path).expect_err("refused").to_string();
         let (pid, file) = (this_pid(), path.display());
         assert_eq!(error, format!("already running as process {pid}: pid file {file} is locked"));
+    }
+
+    #[test]
+    fn a_pid_of_a_process_that_does_not_have_the_file_open_is_not_named() {
+        let (_dir, path) = pid_path();
+        let _holder = PidFile::claim(&path).expect("claimed");
+        let other = std::process::Command::new("sleep").arg("1000").spawn();
+        let mut other = other.expect("the program starts");
+        fs::write(&path, format!("{}\n", other.id())).expect("written");
+        let error = PidFile::claim(&path).expect_err("refused");
+        other.kill().and_then(|()| other.wait()).expect("ended");
+        #[cfg(all(target_os = "linux", not(fallback)))]
+        assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
+        fs::write(&path, "").expect("written");
+        let error = PidFile::claim(&path).expect_err("refused");
+        assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_claimed_file_does_not_contain_the_pid_of_a_previous_holder() {
+        let (_dir, path) = pid_path();
+        fs::write(&path, "1\n").expect("written");
+        let _claimed = PidFile::claim(&path).expect("claimed");
+        assert_eq!(fs::read_to_string(&path).expect("the file exists"), "");
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! The module [`reap`](crate::reap) waits for children. The module [`signals`](crate::signals)
 //! receives signals.
 
-use std::time::Duration;
-
 pub use daemon_core::{Pid, Signal};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Raw;
@@ -137,14 +135,6 @@ pub fn group_of(pid: Pid) -> Option<Pid> {
 pub fn become_group_leader() -> Result<()> {
     let this = unistd::Pid::from_raw(0);
     unistd::setpgid(this, this).map_err(|errno| Error::os("create a process group", errno))
-}
-
-/// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the
-/// process is doing then. The time is rounded down to whole seconds, and one second is added, so
-/// the alarm is never early.
-pub fn terminate_after(time: Duration) {
-    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-    unistd::alarm::set(seconds);
 }
 
 /// Exits this process immediately, without running destructors or `atexit` functions and without

@@ -17,6 +17,8 @@ fn denied() -> io::Error {
 sentences! {
     enum Error {
         Os { action: "open log file /var/log/x.log".to_owned(), source: denied() },
+        ForkShortage { source: io::Error::from_raw_os_error(libc::EAGAIN) },
+        LimitTooLow { resource: "open files (ulimit -n)", limit: 12, needed: 31 },
         OtherThreads(OtherThreads { threads: vec![Thread { tid: 12, name: "logger".to_owned() }] }),
         NotRoot { action: "become user www-data".to_owned(), uid: 1000 },
         NoSuchUser { name: "ghost".to_owned() },

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use libc::c_int;
 use nix::sys::signal::SigSet;
@@ -14,10 +15,12 @@ use crate::process::{Signal, number_of, raw_signal};
 
 mod listener;
 mod queue;
+mod unused;
 
 pub use listener::SignalListener;
 pub use queue::SignalQueue;
 use queue::{release, reserved};
+pub use unused::disregard_unused;
 
 /// Signals whose disposition Rust's runtime sets. The runtime ignores `SIGPIPE`, so that a write to
 /// a closed pipe returns an error instead of killing the process. It handles the other two signals
@@ -66,6 +69,78 @@ pub fn restore_all_defaults() {
     }
 }
 
+/// Restores the default action of every signal that is ignored, except `SIGPIPE`.
+///
+/// An ignored signal stays ignored in a program that is executed, so it may come from the process
+/// that launched this one.
+pub fn restore_ignored() {
+    for number in (1..=MAX_SIGNAL).filter(|number| !RUST_RUNTIME_SIGNALS.contains(number)) {
+        match disposition(number) {
+            // An ignored signal can be changed.
+            Ok(libc::SIG_IGN) => drop(set(number, libc::SIG_DFL)),
+            Ok(_) => {}
+            Err(_) if number > 64 => return,
+            Err(_not_a_signal) => {}
+        }
+    }
+}
+
+/// Makes the exits of children visible to wait(2): if `SIGCHLD` is ignored, restores its default
+/// action, which has no effect. While `SIGCHLD` is ignored, the kernel reaps the children.
+pub fn keep_exits() {
+    if matches!(disposition(libc::SIGCHLD), Ok(libc::SIG_IGN)) {
+        // SIGCHLD can be changed.
+        let _ = set(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// Installs a handler that does nothing, in place of the signal's default action. Programs that this
+/// process executes get the default action.
+///
+/// Do not use it for [`Signal::Ttin`] and [`Signal::Ttou`]: the call that the terminal refuses would
+/// be repeated without end.
+///
+/// # Errors
+///
+/// For [`Signal::Kill`] and [`Signal::Stop`], which cannot be handled.
+pub fn disregard(signal: Signal) -> Result<()> {
+    handle(signal, unused::on_unused)
+        .map_err(|error| Error::os(format!("disregard {signal}"), error))
+}
+
+/// Removes these signals from those that are pending for this process. Their actions stay as they
+/// are.
+pub fn discard_pending(signals: &[Signal]) {
+    for number in signals.iter().copied().map(number_of) {
+        let mut action = empty_action();
+        // SAFETY: null means that the action is not changed; the other pointer is to a whole
+        // sigaction, which the call writes.
+        let known = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) } == 0;
+        // Setting a signal to be ignored removes it from the pending ones (sigaction(2)).
+        if known && set(number, libc::SIG_IGN).is_ok() {
+            // SAFETY: the action is the previous one of this signal.
+            unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+        }
+    }
+}
+
+/// Returns the disposition of a signal: `SIG_DFL`, `SIG_IGN`, or the address of a handler.
+fn disposition(number: c_int) -> io::Result<libc::sighandler_t> {
+    let mut action = empty_action();
+    // SAFETY: null means that the action is not changed; the other pointer is to a whole sigaction,
+    // which the call writes.
+    match unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) } {
+        0 => Ok(action.sa_sigaction),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn empty_action() -> libc::sigaction {
+    // SAFETY: sigaction is made of integers and an optional function pointer, for which zero is
+    // valid.
+    unsafe { std::mem::zeroed() }
+}
+
 /// Installs a handler that restarts interrupted system calls.
 fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
     set(number_of(signal), handler as *const () as libc::sighandler_t)
@@ -86,9 +161,7 @@ fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {
 }
 
 fn set_with(number: c_int, disposition: libc::sighandler_t, flags: c_int) -> io::Result<()> {
-    // SAFETY: sigaction is made of integers and an optional function pointer, for which zero is
-    // valid.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let mut action = empty_action();
     action.sa_sigaction = disposition;
     action.sa_flags = flags;
     // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of ours, and
@@ -124,6 +197,24 @@ impl SignalBlockGuard {
     /// pthread_sigmask(3) documents no error for this call.
     pub fn block(signals: &[Signal]) -> Result<SignalBlockGuard> {
         SignalBlockGuard::add(set_of(signals))
+    }
+
+    /// Makes these signals the only blocked ones. Dropping the guard unblocks them, too.
+    ///
+    /// # Errors
+    ///
+    /// pthread_sigmask(3) documents no error for this call.
+    pub fn replace_mask(signals: &[Signal]) -> Result<SignalBlockGuard> {
+        let mut mask = set_of(signals);
+        mask.extend(reserved().map(raw_signal));
+        mask.thread_set_mask().map_err(|errno| Error::os("block signals", errno))?;
+        Ok(SignalBlockGuard { previous: SigSet::empty(), not_send: PhantomData })
+    }
+
+    /// Changes what dropping the guard does: it then unblocks every signal instead of restoring the
+    /// previous mask.
+    pub fn unblock_all_on_drop(&mut self) {
+        self.previous = SigSet::empty();
     }
 
     fn add(set: SigSet) -> Result<SignalBlockGuard> {
@@ -201,6 +292,18 @@ pub fn unblock(signals: &[Signal]) -> Result<()> {
 pub fn unblock_all() -> Result<()> {
     release(&Signal::ALL);
     SigSet::empty().thread_set_mask().map_err(|errno| Error::os("unblock all signals", errno))
+}
+
+/// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the
+/// process is doing then and whatever handler the signal had. The time is rounded down to whole
+/// seconds, and one second is added, so the alarm is never early.
+pub fn terminate_after(time: Duration) {
+    // These calls succeed for this signal.
+    let _ = restore_default(Signal::Alarm);
+    discard_pending(&[Signal::Alarm]);
+    let _ = unblock(&[Signal::Alarm]);
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    nix::unistd::alarm::set(seconds);
 }
 
 fn set_of(signals: &[Signal]) -> SigSet {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
@@ -235,6 +235,30 @@ pub fn redirect_outputs(out: OwnedFd, err: OwnedFd) -> Result<()> {
 pub fn stdin_from_null() -> Result<()> {
     let null = open_null()?;
     dup2_stdin(&null).map_err(|errno| Error::os("redirect standard input to /dev/null", errno))
+}
+
+/// Opens those of the descriptors 0, 1 and 2 that are closed on `/dev/null`. Otherwise the next file
+/// or socket that is opened would get one of these numbers, and output would be written to it.
+///
+/// Rust's runtime does the same before `main`, unless `main` is a function of another language.
+///
+/// # Errors
+///
+/// If there is no `/dev/null`.
+pub fn open_standard_descriptors() -> Result<()> {
+    for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: fcntl(2) accepts any number, and returns EBADF if it is not an open descriptor.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+            // A new descriptor gets the lowest free number. The lower numbers are open.
+            let null = open_null()?.into_raw_fd();
+            // SAFETY: the number is the one of the descriptor that was just opened, which nothing
+            // owns, and which stays open like every standard descriptor.
+            let standard = unsafe { BorrowedFd::borrow_raw(null) };
+            fcntl(standard, FcntlArg::F_SETFD(FdFlag::empty()))
+                .map_err(|errno| Error::os("open a standard descriptor on /dev/null", errno))?;
+        }
+    }
+    Ok(())
 }
 
 /// Redirects standard input, output and error to `/dev/null`.

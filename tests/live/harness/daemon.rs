@@ -117,7 +117,15 @@ impl DaemonProcess {
         self.warden().descendants()
     }
 
-    fn find_parent(&self) -> Option<Process> {
+    /// Returns the launching process.
+    #[track_caller]
+    pub(crate) fn launcher(&self) -> Process {
+        until("the program was started", || {
+            self.warden_report().lines().next()?.parse().ok().map(Process)
+        })
+    }
+
+    pub(crate) fn find_parent(&self) -> Option<Process> {
         match self.warden().children().as_slice() {
             [parent] if self.is_parent(*parent) => Some(*parent),
             _on_its_way => None,

@@ -151,6 +151,17 @@ impl TestProgram {
         self
     }
 
+    /// Launches the program in an unusual state, see `programs/launcher.rs`. The states are separated
+    /// by spaces, and `DIR` is replaced by the test's directory.
+    pub(crate) fn launched_with(mut self, states: &str) -> Self {
+        let dir = self.dir.path().display().to_string();
+        let launcher = PathBuf::from(env!("CARGO_BIN_EXE_launcher"));
+        let program = std::mem::replace(&mut self.program, launcher).into_os_string();
+        let states = states.split_whitespace().map(|state| state.replace("DIR", &dir).into());
+        self.arguments.splice(0..0, states.chain(["--".into(), program]));
+        self
+    }
+
     /// Runs the program as on a kernel without Landlock, see `programs/without_landlock.rs`.
     pub(crate) fn without_landlock(mut self) -> Self {
         let executor = PathBuf::from(env!("CARGO_BIN_EXE_without_landlock"));
@@ -222,6 +233,11 @@ impl TestProgram {
         }
         daemon.wait_until_launched();
         daemon
+    }
+
+    /// Starts the program, and waits for nothing but its port.
+    pub(crate) fn launch_without_waiting(self) -> DaemonProcess {
+        self.spawn()
     }
 
     /// Starts the program, which must fail to start, and waits until none of its processes is left.

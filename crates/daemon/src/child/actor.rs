@@ -13,8 +13,9 @@ use daemon_core::{
 };
 use daemon_forkserver::{EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_protocol::{Report, Reporter};
-use daemon_sys::process::{Pid, parent_pid, terminate_after};
+use daemon_sys::process::{Pid, parent_pid};
 use daemon_sys::signals::SignalListener;
+use daemon_sys::signals::terminate_after;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use slog::{debug, error, info};

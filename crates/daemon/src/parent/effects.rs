@@ -155,6 +155,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     "daemon" => &self.context.alias, "by" => %drain.by,
                     "children" => self.children(), "grace" => grace
                 );
+                self.not_ready
+                    .get_or_insert_with(|| format!("stopped by {} before it was ready", drain.by));
             }
             Lifecycle::Killing { .. } => {
                 let children = self.children();
@@ -186,13 +188,17 @@ impl<R: Transfer + Send> DaemonActor<R> {
             ),
         }
         self.emit(DaemonEvent::Ready, ctx);
+        if let Some(files) = &mut self.files {
+            files.keep_created();
+        }
+        self.terminal = None;
         if let Some(readiness) = self.readiness.take() {
             readiness.notify_ready();
         }
     }
 
     /// Logs the error. After the stop, [`WaitUntilStopped`](crate::WaitUntilStopped) returns the
-    /// first one.
+    /// first one, and the launching process reports it if the daemon was not ready.
     fn on_failed(&mut self, error: DaemonError) {
         let text = if let DaemonError::ForkServerLost(reason) = &error {
             error!(self.log, "fork server lost, stopping its children"; "error" => reason);
@@ -201,9 +207,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             error!(self.log, "daemon failed"; "error" => error.to_string());
             error.to_string()
         };
-        if let Some(readiness) = self.readiness.take() {
-            readiness.notify_failure(&text);
-        }
+        self.not_ready.get_or_insert(text);
         self.failure.get_or_insert(error);
     }
 
@@ -220,10 +224,14 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let Some(control) = self.control.take() {
             control.close();
         }
-        if let Some(pidfile) = self.pidfile.take()
-            && let Err(error) = pidfile.release()
+        if let Some(mut files) = self.files.take()
+            && let Err(error) = files.release_pidfile()
         {
             warn!(self.log, "cannot remove the pid file"; "error" => error.to_string());
+        }
+        if let Some(readiness) = self.readiness.take() {
+            // Each way to the end before the daemon is ready has set the reason.
+            readiness.notify_failure(self.not_ready.as_deref().unwrap_or("the daemon has ended"));
         }
         let counters = self.supervisor.counters();
         info!(
@@ -231,6 +239,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
             "daemon" => &self.context.alias,
             "children" => counters.forks, "requests" => counters.requests
         );
+        if let Some(terminal) = self.terminal.take() {
+            // The error is returned even if standard error cannot be restored.
+            let _ = terminal.restore();
+            log::examine_target();
+        }
         let failure = self.failure.take();
         let text = failure.as_ref().map(ToString::to_string);
         let mut first = failure.map_or(Ok(()), Err);

@@ -14,6 +14,7 @@ use slog::{error, info};
 use super::DaemonActor;
 use crate::blocking::blocking;
 use crate::control::ControlServer;
+use crate::start_files::StartFiles;
 
 /// How long a check waits for the file system. A check that takes longer is skipped.
 const CHECK_MAX: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
 
     fn files(&self) -> impl Iterator<Item = &OwnFile> {
         let board = self.processes.fork_server.as_ref().and_then(|server| server.board_file());
-        let pidfile = self.pidfile.as_ref().map(PidFile::own_file);
+        let pidfile = self.files.as_ref().and_then(StartFiles::pidfile).map(PidFile::own_file);
         let control = self.control.as_ref().map(ControlServer::file);
         board.into_iter().chain(pidfile).chain(control)
     }
@@ -58,7 +59,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let Some(control) = &mut self.control {
             restored(control.file().path().display().to_string(), control.restore());
         }
-        if let Some(pidfile) = &mut self.pidfile {
+        if let Some(pidfile) = self.files.as_mut().and_then(StartFiles::pidfile_mut) {
             let path = pidfile.own_file().path().display().to_string();
             restored(path, pidfile.restore(this_pid()));
         }

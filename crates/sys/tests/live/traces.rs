@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{SignalOutcome, exit_now, number_of, signal, terminate_after};
+use daemon_sys::process::{SignalOutcome, exit_now, number_of, signal};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::signals::SignalBlockGuard;
+use daemon_sys::signals::terminate_after;
 use daemon_sys::trace::{
     BacktraceChannel, BacktraceRequester, MAX_FRAMES, StackFrame, return_addresses, symbolise_each,
 };

@@ -1,0 +1,106 @@
+//! The files that a start claims or creates. A start that fails leaves none of them.
+
+use std::path::Path;
+
+use daemon_sys::new_file::{NewFile, RemoveIf};
+use daemon_sys::pidfile::PidFile;
+use daemon_sys::privileges::Privileges;
+use daemon_sys::process::{Pid, this_pid};
+use daemon_sys::socketfile::SocketFile;
+
+/// The files that a start has claimed or created.
+///
+/// Dropping this value in the process that owns it removes the files, as far as they were not taken
+/// or kept. Other processes have copies because they were forked; dropping a copy only closes its
+/// descriptors.
+#[derive(Debug)]
+pub(crate) struct StartFiles {
+    owner: Pid,
+    user: Option<Privileges>,
+    pidfile: Option<PidFile>,
+    control: Option<SocketFile>,
+    created: Vec<(NewFile, RemoveIf)>,
+}
+
+impl StartFiles {
+    /// Creates an empty set, which this process owns. `user` is the user that the daemon runs as, if
+    /// it changes its user.
+    pub(crate) fn new(user: Option<&Privileges>) -> Self {
+        StartFiles {
+            owner: this_pid(),
+            user: user.cloned(),
+            pidfile: None,
+            control: None,
+            created: Vec::new(),
+        }
+    }
+
+    /// Makes this process the owner, because it was forked from the previous owner, which exits.
+    pub(crate) fn own(&mut self) {
+        self.owner = this_pid();
+    }
+
+    pub(crate) fn add_pidfile(&mut self, pidfile: PidFile) {
+        self.pidfile = Some(pidfile);
+    }
+
+    pub(crate) fn add_control(&mut self, control: SocketFile) {
+        self.control = Some(control);
+    }
+
+    /// Adds a log that will be created if nothing exists at this path. It is removed only while it is
+    /// empty, because its contents may say why the start failed.
+    pub(crate) fn add_log(&mut self, path: &Path) {
+        self.created.extend(NewFile::absent(path).map(|file| (file, RemoveIf::Empty)));
+    }
+
+    /// Adds a board file that will be created if nothing exists at this path.
+    pub(crate) fn add_board(&mut self, path: &Path) {
+        self.created.extend(NewFile::absent(path).map(|file| (file, RemoveIf::Always)));
+    }
+
+    pub(crate) fn pidfile(&self) -> Option<&PidFile> {
+        self.pidfile.as_ref()
+    }
+
+    pub(crate) fn pidfile_mut(&mut self) -> Option<&mut PidFile> {
+        self.pidfile.as_mut()
+    }
+
+    /// Takes the control socket, which its server removes from then on.
+    pub(crate) fn take_control(&mut self) -> Option<SocketFile> {
+        self.control.take()
+    }
+
+    /// Keeps the created files, because the daemon is ready.
+    pub(crate) fn keep_created(&mut self) {
+        self.created.clear();
+    }
+
+    /// Removes the pid file.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`PidFile::release`].
+    pub(crate) fn release_pidfile(&mut self) -> Result<(), daemon_sys::Error> {
+        self.pidfile.take().map_or(Ok(()), PidFile::release)
+    }
+}
+
+impl Drop for StartFiles {
+    fn drop(&mut self) {
+        if this_pid() != self.owner {
+            return;
+        }
+        // The error of the start is more important than a file that cannot be removed, for example
+        // because the daemon has dropped its privileges. The next start replaces such a file.
+        if let Some(control) = self.control.take() {
+            let _ = control.release();
+        }
+        for (file, condition) in self.created.drain(..) {
+            let _ = file.remove(condition, self.user.as_ref());
+        }
+        // Last, because the lock prevents a second start that would use the other files.
+        let _ = self.release_pidfile();
+    }
+}
