@@ -106,7 +106,7 @@ fn a_start_that_fails_leaves_nothing() {
         ("preload_panics", "exited with code 101", false),
         ("preload_exits", "exited with code 3", true),
         ("board_file=DIR/missing/board", "board", true),
-        ("control=DIR/file", "is not a socket", true),
+        ("control=DIR/file", "not a socket", true),
         ("logfile=DIR/missing/log", "missing/log", true),
         ("pidfile=DIR/missing/pid", "missing/pid", true),
         ("slowlog=DIR/missing/slow", "missing/slow", true),
