@@ -239,3 +239,24 @@ fn no_process_of_the_daemon_sees_the_variables_of_the_supervisor() {
     let daemon = start.environment("FDSTORE", "3").start();
     assert!(daemon.client().ask("variables").contains("FDSTORE=3"));
 }
+
+#[test]
+fn a_manager_of_workers_resets_the_same() {
+    let start = TestProgram::workers().options("start=2");
+    let mut daemon = start.launched_with("block=all ignore=INT,CHLD,USR1,TSTP,HUP").launch();
+    let manager = daemon.parent();
+    let workers = until("there are two workers", || {
+        let workers = manager.children();
+        (workers.len() == 2).then_some(workers)
+    });
+    for process in workers.iter().copied().chain([manager]) {
+        wait_until_unblocked(process);
+        assert_eq!(signals_in(process, "SigIgn"), [PIPE]);
+        for number in UNUSED {
+            send(process, number);
+        }
+    }
+    assert_eq!(daemon.client().ask("echo served"), "served");
+    assert_eq!(manager.children(), workers);
+    assert_eq!(daemon.stop()[&manager], "code 0");
+}

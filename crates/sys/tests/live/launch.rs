@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::thread;
 
 use daemon_sys::detach::{ReadinessNotifier, detach};
+use daemon_sys::inherited;
 use daemon_sys::limits::change_dir;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{Group, Privileges, User, drop_to};
-use daemon_sys::process::{exit_now, signal, this_pid};
+use daemon_sys::process::{self, exit_now, signal, this_pid};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared::anonymous;
+use daemon_sys::signals::{block_all, discard_pending, disregard_unused, ignore, terminate_after};
 use daemon_sys::stdio::{LogFile, all_to_null};
 use daemon_sys::{Error, Pid, Signal};
 
@@ -42,6 +44,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a_child_that_closes_its_copy_of_the_pid_file_does_not_hold_the_lock",
         a_child_that_closes_its_copy,
     ),
+    ("what_the_launcher_hands_down_is_reset", what_the_launcher_hands_down_is_reset),
+    ("a_kept_signal_is_delivered_when_the_guard_is_dropped", a_kept_signal_is_delivered),
+    ("an_alarm_ends_a_process_in_which_it_has_no_meaning", an_alarm_ends_a_process),
     ("privileges_are_dropped_permanently", privileges_are_dropped),
     ("only_root_can_drop_privileges", only_root_drops_privileges),
 ];
@@ -59,6 +64,52 @@ fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> 
     }
     daemon(detach().expect("detached"));
     None
+}
+
+fn what_the_launcher_hands_down_is_reset() {
+    let pid = child(|| {
+        block_all().expect("blocked").leave_blocked();
+        for signal in [Signal::Child, Signal::Hup, Signal::Usr1, Signal::Ttou] {
+            ignore(signal).expect("ignored");
+        }
+        nix::unistd::alarm::set(1000);
+        nix::unistd::close(0).expect("closed");
+        drop(inherited::reset(&[]).expect("reset"));
+        // Pending and default: this process survives both.
+        for signal in [Signal::Usr1, Signal::Alarm] {
+            let _ = process::signal(this_pid(), signal).expect("sent");
+        }
+        assert_eq!(nix::unistd::alarm::cancel(), None, "the timer runs");
+        assert_eq!(fs::read_link("/proc/self/fd/0").expect("open").to_str(), Some("/dev/null"));
+        assert_eq!(wait_for(child(|| 7)).expect("the exit is seen"), Exit::Code(7));
+        process::signal(this_pid(), Signal::Hup).map(|_sent| 0).expect("sent")
+    });
+    assert_eq!(wait_for(pid).expect("waited"), killed_by(Signal::Hup));
+}
+
+fn a_kept_signal_is_delivered() {
+    for (is_discarded, exit) in [(false, killed_by(Signal::Term)), (true, Exit::Code(3))] {
+        let pid = child(|| {
+            let kept = inherited::reset(&[Signal::Term]).expect("reset");
+            let _ = process::signal(this_pid(), Signal::Term).expect("sent");
+            if is_discarded {
+                discard_pending(&[Signal::Term]);
+            }
+            drop(kept);
+            3
+        });
+        assert_eq!(wait_for(pid).expect("waited"), exit);
+    }
+}
+
+fn an_alarm_ends_a_process() {
+    let pid = child(|| {
+        block_all().expect("blocked").leave_blocked();
+        disregard_unused();
+        terminate_after(std::time::Duration::ZERO);
+        sleep_until_killed()
+    });
+    assert_eq!(wait_for(pid).expect("waited"), killed_by(Signal::Alarm));
 }
 
 fn the_launcher_succeeds() {
