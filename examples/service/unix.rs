@@ -1,15 +1,15 @@
 //! The service on Unix: a pool of children, under systemd or in a terminal.
 
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
-    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, OnHup, PreFork, Program,
-    RegisterWith, UpdateStatus, logger,
+    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, DeclaredListener, ListenerOwnership,
+    OnHup, PreFork, Program, RegisterWith, UpdateStatus, logger,
 };
 use daemon_service::systemd::{StoreFd, inherited_fds};
 use daemon_service::{Callbacks, ServiceActor, ServiceSettings};
@@ -65,6 +65,12 @@ fn run() -> Result<u32, Box<dyn std::error::Error>> {
     let options = options()?;
     let listener = listener()?;
     let stored = OwnedFd::from(listener.try_clone()?);
+    // systemd keeps the queue of a stored listener for the next start.
+    let ownership = match std::env::var_os("NOTIFY_SOCKET") {
+        Some(_) => ListenerOwnership::Shared,
+        None => ListenerOwnership::detect(listener.as_fd()),
+    };
+    let listener = ownership.declare(listener);
     let mut builder = Daemon::builder()
         .model(PreFork::new(2).min_spare(1).max_spare(4).max_children(8))
         .alias("service")
@@ -103,7 +109,7 @@ impl Workload for ChildPool {
 }
 
 struct Echo {
-    listener: TcpListener,
+    listener: DeclaredListener<TcpListener>,
 }
 
 impl Program for Echo {
@@ -117,7 +123,7 @@ impl Program for Echo {
 /// A child, which serves one connection at a time.
 struct Child {
     daemon: Addr<ChildActor>,
-    listener: Option<TcpListener>,
+    listener: Option<DeclaredListener<TcpListener>>,
 }
 
 impl Actor for Child {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 #[cfg(target_os = "linux")]
+mod accepting;
+#[cfg(target_os = "linux")]
 mod attacks;
 mod babysitting;
 mod births;
@@ -14,6 +16,8 @@ mod board_file;
 mod control;
 mod default_log;
 mod detaching;
+#[cfg(target_os = "linux")]
+mod draining;
 mod examples;
 mod faults;
 mod fork_failures;
@@ -42,6 +46,8 @@ mod sandbox;
 mod serve;
 #[cfg(target_os = "linux")]
 mod service;
+#[cfg(target_os = "linux")]
+mod sharing;
 #[cfg(target_os = "linux")]
 mod starting;
 mod status;

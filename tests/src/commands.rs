@@ -9,7 +9,7 @@ use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::attempts::attempt;
-use crate::misbehave::{exhaust_descriptors, misbehave};
+use crate::misbehave::{keep_descriptors_exhausted, misbehave};
 
 /// The interval at which a child checks for a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -78,17 +78,12 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         "attack" => crate::attack(rest),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
-        // A background task opens all free descriptors, and repeats this until the file exists,
-        // even after the end of the request.
         "exhaust_descriptors" => {
-            let file = rest.to_owned();
-            actix_rt::spawn(async move {
-                let mut descriptors = Vec::new();
-                while !Path::new(&file).exists() {
-                    descriptors.extend(exhaust_descriptors());
-                    tokio::time::sleep(POLL_INTERVAL).await;
-                }
-            });
+            keep_descriptors_exhausted(rest.to_owned());
+            "ok".to_owned()
+        }
+        "sleep" => {
+            tokio::time::sleep(Duration::from_millis(rest.parse().unwrap_or(0))).await;
             "ok".to_owned()
         }
         // Ends only when the file exists, or when QUIT or KILL ends the child.

@@ -100,8 +100,9 @@ fn spin_in_a_loop(file: &str) {
     }
 }
 
+/// Blocks the event loop until the file exists.
 #[inline(never)]
-fn block(file: &str) {
+pub fn block(file: &str) {
     while !Path::new(file).exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -163,6 +164,18 @@ fn forge_response(memory: &File, page: u64, round: u64) {
     let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_ne_bytes).collect();
     // A failed write forges nothing.
     let _ = memory.write_all_at(&bytes, page + 8);
+}
+
+/// A background task opens all free descriptors, and repeats this until the file exists, even after
+/// the end of the request.
+pub fn keep_descriptors_exhausted(file: String) {
+    actix_rt::spawn(async move {
+        let mut descriptors = Vec::new();
+        while !Path::new(&file).exists() {
+            descriptors.extend(exhaust_descriptors());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
 }
 
 /// Opens descriptors until the process reaches its limit.

@@ -27,6 +27,7 @@ use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
+use crate::connection_queue::ConnectionQueue;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
 use crate::panics;
@@ -49,6 +50,8 @@ pub(crate) struct ProcessContext {
     /// The interval of a child's heartbeats; `None` if heartbeats are off.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) log_file: Option<Arc<LogFile>>,
+    /// The connections that a stopping pool still has to serve; `None` in a daemon without a pool.
+    pub(crate) queue: Option<Rc<ConnectionQueue>>,
 }
 
 impl ProcessContext {
@@ -85,6 +88,9 @@ impl Confinement {
 
 /// The exit code of a child that cannot decode its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
+
+/// The exit code of a child that could not accept a connection for long: `EX_OSERR` of sysexits(3).
+pub(crate) const EXIT_CANNOT_ACCEPT: i32 = 71;
 
 /// Runs a child, and returns its exit code. `program` starts the session of the child.
 pub(crate) fn run_child<R: Send + 'static>(
@@ -144,12 +150,19 @@ pub(crate) fn run_child<R: Send + 'static>(
         let state = Rc::new(RefCell::new(state));
         let (leaving, leaving_watch) = watch::channel(None);
         let (operator_pause, operator_pause_watch) = watch::channel(OperatorPause::Off);
-        let log_file = context.log_file.clone();
+        let (log_file, queue) = (context.log_file.clone(), context.queue.clone());
         let daemon =
             ChildActor::new(Rc::clone(&state), listener, leaving, operator_pause, context, end)
                 .start();
-        ChildHandle::new(state, daemon.clone(), leaving_watch, operator_pause_watch, log_file)
-            .make_current();
+        ChildHandle::new(
+            state,
+            daemon.clone(),
+            leaving_watch,
+            operator_pause_watch,
+            log_file,
+            queue,
+        )
+        .make_current();
         debug!(log, "child started");
         let session = program(daemon.clone());
         session.do_send(DaemonChild { request });

@@ -35,10 +35,12 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::babysitter::{BabysitterConfig, SlowLog};
 use crate::child::{ChildActor, ChildHandle, Confinement, ProcessContext, ProcessTitle, run_child};
+use crate::connection_queue::ConnectionQueue;
 use crate::control::ControlSocket;
 #[cfg(feature = "sandbox")]
 use crate::error::ConfigError;
 use crate::error::DaemonError;
+use crate::listener::{move_pending, record_inherited_listeners};
 use crate::log;
 use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
@@ -187,6 +189,13 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
         Ok(self.context.reopen_log()?)
     }
 
+    fn release(self) {
+        // Before the program is dropped, and the listeners with it.
+        if let Some(queue) = &self.context.queue {
+            move_pending(queue, &self.context.log);
+        }
+    }
+
     fn run_child(self, start: ChildStart<P::Request>) -> i32 {
         let DaemonChildProgram { program, context, process_title, confinement, .. } = self;
         run_child(|daemon| program.child(daemon), context, process_title, confinement, start)
@@ -210,6 +219,7 @@ pub(crate) fn launch<P: Program>(
     settings: DaemonSettings,
     program: P,
 ) -> Result<Launched<P>, DaemonError> {
+    record_inherited_listeners()?;
     let privileges = settings.check()?;
     if System::is_registered() || tokio::runtime::Handle::try_current().is_ok() {
         return Err(DaemonError::InsideRuntime);
@@ -450,6 +460,10 @@ fn spawn<P: Program>(
         log: logger.clone(),
         heartbeat: settings.babysit.heartbeat(),
         log_file,
+        queue: match &rules {
+            Rules::PreFork { .. } => Some(Rc::new(ConnectionQueue::new()?)),
+            Rules::Solo | Rules::PostFork { .. } | Rules::OnDemand { .. } => None,
+        },
     };
     let (program, fork_server, backtraces) = match rules.kind() {
         ModelKind::Solo => (program, None, None),

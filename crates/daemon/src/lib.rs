@@ -204,6 +204,7 @@ mod babysitter;
 mod blocking;
 mod builder;
 mod child;
+mod connection_queue;
 pub mod control;
 pub mod dispatching {
     //! A pool that grows with the length of a queue, for crates that send tasks to children, as
@@ -308,7 +309,10 @@ pub use error::{ConfigError, DaemonError};
 pub use events::{Broadcast, DaemonEvent};
 pub use inheritance::{Environment, InheritedDescriptors};
 pub use launch::{Launched, Program};
-pub use listener::{Accepted, ChildAcceptor, Connection, Listen, ParentAcceptor, StreamSocket};
+pub use listener::{
+    Accepted, ChildAcceptor, Connection, DeclaredListener, Listen, ListenerOwnership,
+    ParentAcceptor, StreamSocket,
+};
 pub use log::{LogWriter, logger};
 pub use messages::*;
 #[doc(hidden)]

@@ -3,11 +3,17 @@
 
 mod acceptor;
 mod connection;
+mod failures;
+mod ownership;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use connection::{Connection, StreamSocket};
+pub use ownership::{DeclaredListener, ListenerOwnership};
 
-use std::collections::VecDeque;
+pub(crate) use ownership::record_inherited_listeners;
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{TcpListener, TcpStream};
@@ -18,26 +24,32 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_core::OperatorPause;
-use daemon_sys::listen::{self, ListenAddress};
+use daemon_forkserver::now;
+use daemon_sys::listen::{self, ListenAddress, SocketId};
 use daemon_sys::watch::{self, SharedListener};
 use futures::future::{Either, select};
 use slog::{Logger, debug, info, warn};
 use tokio::io::unix::AsyncFd;
 
 use crate::child::ChildHandle;
+use crate::connection_queue::ConnectionQueue;
 use crate::log::logger;
+use failures::{AcceptFailures, Next};
 
-/// The time for which a busy child of a stopping daemon leaves the listener's backlog to the idle
-/// children. After this time the busy child accepts the remaining connections and closes the
-/// listener, so that the port is free while the child finishes its request.
-pub(crate) const DRAIN_DELAY: Duration = Duration::from_millis(10);
-/// The delay before a process that lacks descriptors or memory tries to accept again.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// The delay before a process accepts again from a Unix listener that was shut down, or makes a TCP
+/// listener listen again that was shut down, if the process cannot know that the daemon stops.
+const SHUT_DOWN_DELAY: Duration = Duration::from_millis(100);
 
-/// A listener that a daemon can accept from: std's [`TcpListener`] or [`UnixListener`].
-pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
+/// A listener that a daemon can accept from: std's [`TcpListener`] or [`UnixListener`], also with a
+/// [declared](ListenerOwnership::declare) ownership.
+pub trait Listen: Into<OwnedFd> + AsFd + Unpin + 'static + sealed::Sealed {
     /// The type of the accepted connections. They are in nonblocking mode.
     type Socket: StreamSocket;
+
+    /// Returns whether the listener belongs to this daemon alone.
+    fn ownership(&self) -> ListenerOwnership {
+        ListenerOwnership::detect(self.as_fd())
+    }
 }
 
 impl Listen for TcpListener {
@@ -59,6 +71,8 @@ mod sealed {
 pub(crate) struct WatchedListener<L> {
     mode: WaitMode,
     address: ListenAddress,
+    ownership: ListenerOwnership,
+    failures: RefCell<AcceptFailures>,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
@@ -69,54 +83,88 @@ enum WaitMode {
     /// No other process waits on this listener.
     Exclusive(AsyncFd<OwnedFd>),
     /// Several processes wait on this listener, and a new connection wakes one of them.
-    Queued(SharedListener),
+    Queued { listener: SharedListener, siblings: Option<Siblings> },
+}
+
+/// The other children of the pool, which wake this one when they cannot accept.
+#[derive(Debug)]
+struct Siblings {
+    queue: Rc<ConnectionQueue>,
+    watch: AsyncFd<OwnedFd>,
+    /// Whether a child has shut down the queue, which then stays readable.
+    is_closed: Cell<bool>,
+}
+
+/// The result of taking a connection that waits already.
+#[derive(Debug)]
+pub(crate) enum Pending<S> {
+    /// A connection.
+    Connection(S),
+    /// No connection waits.
+    Empty,
+    /// accept(2) fails, so it is not known whether a connection waits.
+    Failed,
 }
 
 impl<L: Listen> WatchedListener<L> {
     /// Watches a listener that no other process accepts from.
     pub(crate) fn exclusive(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| watch::readable(listener).map(WaitMode::Exclusive))
+        Self::new(listener, |listener| {
+            watch::readable(listener).map(WaitMode::Exclusive).map_err(io::Error::other)
+        })
     }
 
-    /// Watches a listener that the children of a pool share.
-    pub(crate) fn queued(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| SharedListener::new(listener).map(WaitMode::Queued))
+    /// Watches a listener that the children of a pool share. In the main thread of a child, `child`
+    /// is its handle.
+    pub(crate) fn queued(listener: L, child: Option<&ChildHandle>) -> io::Result<Self> {
+        let queue = child.and_then(ChildHandle::queue);
+        if let Some(queue) = &queue
+            && listener.ownership() == ListenerOwnership::Alone
+            && let Some(id) = SocketId::of(listener.as_fd())
+        {
+            queue.announce(id);
+        }
+        Self::new(listener, |listener| {
+            let listener = SharedListener::new(listener).map_err(io::Error::other)?;
+            let siblings = queue.map(Siblings::watch).transpose()?;
+            Ok(WaitMode::Queued { listener, siblings })
+        })
     }
 
     /// Makes the listener nonblocking, in all processes that have it open, and watches it.
-    fn new(
-        listener: L,
-        watched: fn(OwnedFd) -> Result<WaitMode, daemon_sys::Error>,
-    ) -> io::Result<Self> {
+    fn new(listener: L, watched: impl FnOnce(OwnedFd) -> io::Result<WaitMode>) -> io::Result<Self> {
+        let ownership = listener.ownership();
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
         let address = ListenAddress::of(listener.as_fd()).map_err(io::Error::other)?;
-        let mode = watched(listener).map_err(io::Error::other)?;
-        Ok(WatchedListener { mode, address, log: logger(), kind: PhantomData })
+        let mode = watched(listener)?;
+        let failures = RefCell::default();
+        Ok(WatchedListener { mode, address, ownership, failures, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.mode {
             WaitMode::Exclusive(watch) => watch.get_ref().as_fd(),
-            WaitMode::Queued(queue) => queue.listener().as_fd(),
+            WaitMode::Queued { listener, .. } => listener.listener().as_fd(),
         }
     }
 
-    /// Waits for the next connection and accepts it. If accept(2) fails, for example because
-    /// the process has no free descriptor, logs the error once and tries again until it succeeds.
+    /// Waits for the next connection and accepts it. If accept(2) fails, for example because the
+    /// process has no free descriptor, logs the error and tries again until it succeeds.
     pub(crate) async fn accept(&self) -> L::Socket {
         loop {
-            if let Some(stream) = self.accept_while(|| true).await {
+            if let Some(stream) = self.accept_while(None, || true).await {
                 return stream;
             }
         }
     }
 
     /// Waits for a connection in a child. Accepts none while the operator has paused the daemon.
+    /// If accept(2) fails for long, the child exits.
     pub(crate) async fn accept_in(&self, child: &ChildHandle) -> L::Socket {
         loop {
             child.wait_for_operator_pause(OperatorPause::Off).await;
-            let accepted = self.accept_while(|| !child.is_paused_by_operator());
+            let accepted = self.accept_while(Some(child), || !child.is_paused_by_operator());
             let paused = child.wait_for_operator_pause(OperatorPause::On);
             match select(pin!(accepted), pin!(paused)).await {
                 Either::Left((Some(stream), _)) => return stream,
@@ -130,90 +178,239 @@ impl<L: Listen> WatchedListener<L> {
 
     /// Waits for the next connection and accepts it. Checks the condition before each attempt, and
     /// returns `None` if the condition is false.
-    async fn accept_while(&self, condition: impl Fn() -> bool) -> Option<L::Socket> {
-        let mut has_failed = false;
-        loop {
-            match self.accept_in_turn(&condition).await {
-                Ok(stream) => {
-                    if has_failed && stream.is_some() {
-                        info!(self.log, "accepting connections again");
-                    }
-                    return stream;
-                }
-                Err(error) => {
-                    if !has_failed {
-                        warn!(self.log, "cannot accept a connection"; "error" => %error);
-                        has_failed = true;
-                    }
-                    // A child that has the listener, too, has shut it down.
-                    if error.kind() == io::ErrorKind::InvalidInput
-                        && let Err(error) = listen::listen_again(self.fd(), &self.address)
-                    {
-                        debug!(self.log, "cannot listen again"; "error" => %error);
-                    }
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    async fn accept_in_turn(&self, condition: &impl Fn() -> bool) -> io::Result<Option<L::Socket>> {
+    async fn accept_while(
+        &self,
+        child: Option<&ChildHandle>,
+        condition: impl Fn() -> bool,
+    ) -> Option<L::Socket> {
         loop {
             if !condition() {
-                return Ok(None);
+                return None;
             }
-            if let Some(connection) = listen::accept(self.fd())? {
-                return Ok(Some(connection.into()));
+            let failure = match listen::accept(self.fd()) {
+                Ok(Some(connection)) => {
+                    self.on_success();
+                    return Some(connection.into());
+                }
+                Ok(None) => {
+                    self.on_success();
+                    match self.wait(child).await {
+                        Ok(Some(connection)) => return Some(connection.into()),
+                        Ok(None) => continue,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            self.on_failure(&failure, child).await;
+        }
+    }
+
+    /// Waits until there may be a connection to accept. Returns a connection that the fork server has
+    /// accepted, if the daemon is stopping.
+    async fn wait(&self, child: Option<&ChildHandle>) -> io::Result<Option<OwnedFd>> {
+        let was_shut_down = match &self.mode {
+            WaitMode::Exclusive(watch) => {
+                let mut ready = watch.readable().await?;
+                ready.clear_ready();
+                false
             }
-            match &self.mode {
-                WaitMode::Exclusive(watch) => watch.readable().await?.clear_ready(),
-                WaitMode::Queued(queue) => queue.readable().await?,
+            WaitMode::Queued { listener, siblings: None } => listener.readable().await?,
+            WaitMode::Queued { listener, siblings: Some(siblings) } => {
+                match select(pin!(listener.readable()), pin!(siblings.message())).await {
+                    Either::Left((was_shut_down, _)) => was_shut_down?,
+                    Either::Right((message, _)) => {
+                        message?;
+                        let connection = siblings.queue.next_connection();
+                        // In a running daemon, only a child could have put it into the queue.
+                        let is_stopping = child.is_some_and(ChildHandle::is_daemon_stopping);
+                        return Ok(connection.filter(|_| is_stopping));
+                    }
+                }
+            }
+        };
+        if was_shut_down && self.address.is_unix() {
+            // It stays readable and never has a new connection.
+            tokio::time::sleep(SHUT_DOWN_DELAY).await;
+        }
+        Ok(None)
+    }
+
+    fn on_success(&self) {
+        if self.failures.borrow_mut().succeeded() {
+            info!(self.log, "accepting connections again");
+        }
+    }
+
+    /// Waits before the next attempt to accept. During this time the process does not wait on the
+    /// listener, so new connections wake its siblings. Wakes the siblings for the connection that
+    /// this process could not accept.
+    async fn on_failure(&self, error: &io::Error, child: Option<&ChildHandle>) {
+        let was_shut_down = error.kind() == io::ErrorKind::InvalidInput;
+        if was_shut_down && child.is_some_and(ChildHandle::is_daemon_stopping) {
+            // The signal that stops this child has not arrived yet.
+            return pending().await;
+        }
+        let after = self.failures.borrow_mut().failed(error, now());
+        if after.should_log {
+            warn!(self.log, "cannot accept a connection"; "error" => %error);
+        }
+        if after.is_first
+            && let WaitMode::Queued { siblings: Some(siblings), .. } = &self.mode
+        {
+            siblings.queue.wake_siblings();
+        }
+        if was_shut_down {
+            if child.is_none() {
+                tokio::time::sleep(SHUT_DOWN_DELAY).await;
+            }
+            // A child that has the listener, too, has shut it down.
+            if let Err(error) = listen::listen_again(self.fd(), &self.address) {
+                debug!(self.log, "cannot listen again"; "error" => %error);
+            }
+        }
+        match (after.next, child) {
+            (Next::Retry(delay), _) | (Next::Replace(delay), None) => {
+                tokio::time::sleep(delay).await;
+            }
+            (Next::Replace(_), Some(child)) => {
+                child.give_up_accepting();
+                pending::<()>().await;
             }
         }
     }
 
-    /// Accepts a connection from the backlog without waiting. Returns `None` if the backlog is
-    /// empty or accept(2) fails.
-    pub(crate) fn try_accept(&self) -> Option<L::Socket> {
+    /// Returns whether the listener belongs to this daemon alone.
+    pub(crate) fn is_owned_alone(&self) -> bool {
+        self.ownership == ListenerOwnership::Alone
+    }
+
+    /// Accepts a connection from the backlog without waiting.
+    pub(crate) fn try_accept(&self) -> Pending<L::Socket> {
         match listen::accept(self.fd()) {
-            Ok(connection) => connection.map(Into::into),
+            Ok(Some(connection)) => Pending::Connection(connection.into()),
+            Ok(None) => Pending::Empty,
+            // The listener was shut down, after its backlog was empty.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Pending::Empty,
             Err(error) => {
-                warn!(self.log, "cannot accept a connection"; "error" => %error);
-                None
+                debug!(self.log, "cannot accept a connection"; "error" => %error);
+                Pending::Failed
             }
         }
     }
 
-    /// Shrinks the backlog and accepts all connections in it. The caller can then drop the listener
-    /// without losing a client.
-    pub(crate) fn accept_pending(&self) -> VecDeque<L::Socket> {
-        self.shrink();
-        std::iter::from_fn(|| self.try_accept()).collect()
+    /// Prevents that clients connect and are not served, in all processes that share the listener.
+    /// The connections that are in the backlog already can still be accepted.
+    pub(crate) fn refuse_clients(&self) {
+        refuse_clients(self.fd(), &self.log);
     }
 
-    /// Shrinks the backlog in all processes that share the listener, so that few clients connect
-    /// before the listener is closed. The connections that are in the backlog already can still be
-    /// accepted.
-    pub(crate) fn shrink(&self) {
-        if let Err(error) = listen::shrink_backlog(self.fd()) {
-            warn!(self.log, "cannot shrink the backlog of the listener"; "error" => %error);
+    /// Frees the address of the listener, whose backlog is empty.
+    pub(crate) fn shut_down(&self) {
+        shut_down(self.fd(), &self.log);
+    }
+}
+
+impl Siblings {
+    fn watch(queue: Rc<ConnectionQueue>) -> io::Result<Siblings> {
+        let watched = queue.watched().try_clone_to_owned()?;
+        let watch = watch::readable(watched).map_err(io::Error::other)?;
+        Ok(Siblings { queue, watch, is_closed: Cell::new(false) })
+    }
+
+    /// Waits for the next message in the queue.
+    async fn message(&self) -> io::Result<()> {
+        if self.is_closed.get() {
+            return pending().await;
+        }
+        // Cleared before the message is read, so that a later message wakes this process again.
+        let mut ready = self.watch.readable().await?;
+        self.is_closed.set(ready.ready().is_read_closed());
+        ready.clear_ready();
+        Ok(())
+    }
+}
+
+/// Refuses new clients of a listener. Its address is free as soon as no connection waits.
+fn refuse_clients(listener: BorrowedFd<'_>, log: &Logger) {
+    // A process that has the listener, too, may have shut it down.
+    if let Err(error) = listen::refuse_new_connections(listener) {
+        debug!(log, "cannot refuse new connections"; "error" => %error);
+    }
+    if matches!(listen::has_pending(listener), Ok(false)) {
+        shut_down(listener, log);
+    }
+}
+
+fn shut_down(listener: BorrowedFd<'_>, log: &Logger) {
+    // Another process may have done it already, and some systems do not support it. Then the address
+    // is free when all processes have closed the listener.
+    if let Err(error) = listen::shut_down(listener) {
+        debug!(log, "cannot shut down the listener"; "error" => %error);
+    }
+}
+
+/// Moves the connections that wait at the listeners of a stopping pool into its queue, and shuts the
+/// listeners down. So their addresses are free although some children are busy, and each child can
+/// serve the connections. Runs in the fork server.
+///
+/// Listeners that children have not announced stay as they are. If there is no space in the queue,
+/// the children accept the rest from the listener.
+pub(crate) fn move_pending(queue: &ConnectionQueue, log: &Logger) {
+    let announced = queue.announced();
+    if announced.is_empty() {
+        return;
+    }
+    let open = match listen::open_listeners() {
+        Ok(open) => open,
+        Err(error) => {
+            debug!(log, "cannot list the listeners"; "error" => %error);
+            return;
+        }
+    };
+    // What children have put there is not from the listener.
+    queue.discard();
+    for listener in open {
+        if listener.id.is_some_and(|id| announced.contains(&id)) {
+            move_pending_of(listener.fd.as_fd(), queue, log);
         }
     }
 }
 
-/// The source of a child's connections. While the child serves requests, this is the shared
-/// listener. When the daemon stops, a busy child accepts all connections in the backlog and closes
-/// the listener. The source then contains only these connections.
+fn move_pending_of(listener: BorrowedFd<'_>, queue: &ConnectionQueue, log: &Logger) {
+    // First, so that no connection comes after the last one was accepted.
+    refuse_clients(listener, log);
+    while queue.has_space() {
+        match listen::accept(listener) {
+            Ok(Some(connection)) => {
+                if let Err(error) = queue.put(connection.as_fd()) {
+                    warn!(log, "connection closed without service"; "reason" => %error);
+                    break;
+                }
+            }
+            // Also if it was shut down because no connection waited.
+            Ok(None) => return shut_down(listener, log),
+            Err(error) => {
+                debug!(log, "cannot accept a connection"; "error" => %error);
+                break;
+            }
+        }
+    }
+}
+
+/// The source of a child's connections: the listener, and when the daemon stops, the queue of the
+/// pool and what is left in the listener's backlog.
 #[derive(Debug)]
 pub(crate) struct ConnectionSource<L: Listen> {
     listener: Option<Rc<WatchedListener<L>>>,
-    taken: VecDeque<L::Socket>,
+    queue: Option<Rc<ConnectionQueue>>,
 }
 
 impl<L: Listen> ConnectionSource<L> {
-    pub(crate) fn from(listener: L) -> io::Result<Self> {
-        let listener = Some(Rc::new(WatchedListener::queued(listener)?));
-        Ok(ConnectionSource { listener, taken: VecDeque::new() })
+    /// Creates the source. In the main thread of a child, `child` is its handle.
+    pub(crate) fn from(listener: L, child: Option<&ChildHandle>) -> io::Result<Self> {
+        let listener = Some(Rc::new(WatchedListener::queued(listener, child)?));
+        Ok(ConnectionSource { listener, queue: child.and_then(ChildHandle::queue) })
     }
 
     /// Returns the listener, or `None` if it was closed.
@@ -221,19 +418,35 @@ impl<L: Listen> ConnectionSource<L> {
         self.listener.clone()
     }
 
-    /// Returns the next connection that is available without waiting.
-    pub(crate) fn next_waiting(&mut self) -> Option<L::Socket> {
+    /// Prepares for the stop of the daemon while this child finishes its request. Closes a listener
+    /// that another program has, too, whose queue belongs to that program.
+    pub(crate) fn begin_stop(&mut self) {
         match &self.listener {
-            Some(listener) => listener.try_accept(),
-            None => self.taken.pop_front(),
+            Some(listener) if listener.is_owned_alone() => listener.refuse_clients(),
+            Some(_) | None => self.listener = None,
         }
     }
 
-    /// Accepts all connections in the backlog and closes the listener, so that the port is free
-    /// while this child is busy.
-    pub(crate) fn drain_backlog(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            self.taken.extend(listener.accept_pending());
+    /// Takes one of the connections that wait when the daemon stops. If none is left, frees the
+    /// listener's address and closes the listener.
+    pub(crate) fn take_remaining(&mut self) -> Option<L::Socket> {
+        if let Some(connection) = self.queue.as_ref().and_then(|queue| queue.next_connection()) {
+            return Some(connection.into());
+        }
+        match self.listener.take() {
+            Some(listener) if listener.is_owned_alone() => match listener.try_accept() {
+                Pending::Connection(connection) => {
+                    self.listener = Some(listener);
+                    Some(connection)
+                }
+                Pending::Empty => {
+                    listener.shut_down();
+                    None
+                }
+                // The siblings accept the connections in the backlog.
+                Pending::Failed => None,
+            },
+            Some(_) | None => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::builder::DaemonBuilder;
 use crate::child::{ChildActor, ChildHandle, NextAction, RequestReporter};
 use crate::error::DaemonError;
 use crate::launch::Program;
-use crate::listener::{Connection, ConnectionSource, DRAIN_DELAY, Listen, ParentAcceptor};
+use crate::listener::{Connection, ConnectionSource, Listen, ParentAcceptor};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
@@ -236,7 +236,7 @@ where
 {
     let PreForkServer { listener, handler } = pool;
     let log = logger();
-    let mut source = match ConnectionSource::from(listener) {
+    let mut source = match ConnectionSource::from(listener, Some(&child)) {
         Ok(source) => source,
         Err(error) => {
             error!(log, "cannot watch the listener"; "error" => %error);
@@ -254,7 +254,7 @@ where
         match select(served, pin!(stopping(&child))).await {
             Either::Left(((), _)) => {}
             Either::Right(((), served)) => {
-                source.drain_backlog();
+                source.begin_stop();
                 served.await;
             }
         }
@@ -262,12 +262,11 @@ where
     }
 }
 
-/// If the daemon stops gracefully, completes [`DRAIN_DELAY`] after the child was asked to shut
-/// down. During this delay, idle children serve the backlog. If the child shuts down for another
-/// reason, never completes.
+/// Completes when this child stops because the daemon stops gracefully. If the child shuts down for
+/// another reason, never completes.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
-        ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,
+        ShutdownReason::Stopping => {}
         // Other children accept the connections in the backlog, except in an immediate stop. This
         // child closes the listener after the current request.
         ShutdownReason::StoppingNow
@@ -278,16 +277,16 @@ async fn stopping(child: &ChildHandle) {
 }
 
 /// Waits for the next connection and returns it. Returns `None` if the child was asked to shut down
-/// and there is no backlog that it has to serve.
+/// and there is no connection that it has to serve.
 async fn next_connection<L: Listen>(
     source: &mut ConnectionSource<L>,
     child: &ChildHandle,
 ) -> Option<L::Socket> {
-    let Some(watched) = source.listener() else { return source.next_waiting() };
-    let leaving = match child.leaving() {
-        Some(reason) => reason,
-        None => {
-            match select(pin!(watched.accept_in(child)), pin!(child.wait_for_shutdown())).await {
+    let leaving = match (child.leaving(), source.listener()) {
+        (Some(reason), _) => reason,
+        (None, None) => return None,
+        (None, Some(listener)) => {
+            match select(pin!(listener.accept_in(child)), pin!(child.wait_for_shutdown())).await {
                 Either::Left((stream, _)) => return Some(stream),
                 Either::Right((reason, _)) => reason,
             }
@@ -295,8 +294,8 @@ async fn next_connection<L: Listen>(
     };
     match leaving {
         ShutdownReason::Stopping => {
-            watched.shrink();
-            source.next_waiting()
+            source.begin_stop();
+            source.take_remaining()
         }
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired

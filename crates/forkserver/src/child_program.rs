@@ -52,6 +52,10 @@ pub trait ChildProgram: Sized + 'static {
         Ok(())
     }
 
+    /// Runs in the fork server when no more children will be forked, and drops the program: after
+    /// [`release`](crate::ForkServer::release), or when the fork server shuts down.
+    fn release(self) {}
+
     /// Runs in the child, and returns its exit code.
     ///
     /// The child has one thread and no signal handlers. It keeps nothing of the fork server's state

@@ -211,7 +211,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                     self.report(&Report::ReopenLogsFailed { error: error.to_string() });
                 }
             }
-            ForkServerCommand::Release => self.program = None,
+            ForkServerCommand::Release => self.release(),
             ForkServerCommand::ShutDown => return AfterCommand::ShutDown,
         }
         AfterCommand::Continue
@@ -299,11 +299,17 @@ impl<B: ChildProgram> ServerLoop<B> {
     fn begin_shutdown(&mut self) {
         let time = now();
         self.shutdown_since = Some(time);
-        self.program = None;
+        self.release();
         self.kill_lookup(time);
         self.signal_all(Signal::Term);
         for child in self.children().collect::<Vec<_>>() {
             self.children.late_at(child, time + self.settings.grace);
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.release();
         }
     }
 

@@ -12,9 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix::Message;
-use nix::sys::socket::{
-    Backlog, ControlMessage, MsgFlags, UnixAddr, getsockopt, listen, sendmsg, sockopt,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 use crate::error::ServiceError;
 use crate::state::ServiceState;
@@ -238,7 +236,8 @@ pub(crate) fn watchdog_timeout(
 ///
 /// systemd passes the stored descriptor to the service at its next start: see [`inherited_fds`]. If
 /// the descriptor is a listener, connections wait in its queue until the service has started again.
-/// systemd stores the descriptor only if `FileDescriptorStoreMax=` allows it.
+/// systemd stores the descriptor only if `FileDescriptorStoreMax=` allows it. A daemon must know that
+/// it does not own the listener alone: declare it with actix-daemon's `ListenerOwnership::Shared`.
 #[derive(Message, Debug)]
 #[rtype(result = "io::Result<FdStoreResult>")]
 pub struct StoreFd {
@@ -289,29 +288,18 @@ pub struct InheritedFd {
 /// `LISTEN_FDNAMES`. Returns an empty list if `LISTEN_FDS` or `LISTEN_PID` is not set, or if
 /// `LISTEN_PID` names another process.
 ///
-/// The descriptors can be taken only once: a second call fails. Listening sockets get the longest
-/// backlog that the system allows.
+/// The descriptors can be taken only once: a second call fails.
 ///
 /// # Errors
 ///
 /// - [`ServiceError::Environment`] if one of the variables has an invalid value.
-/// - [`ServiceError::System`] if one of the descriptors is not open or has been taken before, or if
-///   listen(2) fails.
+/// - [`ServiceError::System`] if one of the descriptors is not open or has been taken before.
 pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
     let names = fd_names_from_env()?;
     let descriptors = daemon_sys::fds::take_inherited(FIRST_FD, names.len()).map_err(|error| {
         let source = io::Error::other(error);
         ServiceError::System { action: "take the inherited descriptors (LISTEN_FDS)", source }
     })?;
-    for descriptor in &descriptors {
-        // The previous run of this program may have set the backlog to 0 before it stopped.
-        if getsockopt(descriptor, sockopt::AcceptConn) == Ok(true) {
-            listen(descriptor, Backlog::MAXCONN).map_err(|error| ServiceError::System {
-                action: "listen on the inherited descriptors (LISTEN_FDS)",
-                source: error.into(),
-            })?;
-        }
-    }
     Ok(names.into_iter().zip(descriptors).map(|(name, fd)| InheritedFd { name, fd }).collect())
 }
 

@@ -49,6 +49,19 @@ pub fn set(name: &str, value: impl AsRef<OsStr>) -> Result<()> {
     Ok(())
 }
 
+/// Returns the value that a variable had when this process was executed, if the system still shows
+/// it; otherwise its present value. A library may have removed the variable since.
+#[must_use]
+pub fn initial(name: &str) -> Option<String> {
+    match std::fs::read("/proc/self/environ") {
+        Ok(variables) => variables.split(|byte| *byte == 0).find_map(|variable| {
+            let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            String::from_utf8(value.to_vec()).ok()
+        }),
+        Err(_not_linux) => env::var(name).ok(),
+    }
+}
+
 fn refuse_with_threads() -> Result<()> {
     match other_threads()? {
         None => Ok(()),

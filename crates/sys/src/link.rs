@@ -8,7 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+
 use crate::error::{Error, Result};
+
+/// The size in bytes that [`LinkEnd::grow_send_buffer`] asks for.
+const SEND_BUFFER: usize = 4 << 20;
 
 /// The maximum number of descriptors in one call of [`LinkEnd::send`]. Linux's limit is 253
 /// (unix(7)).
@@ -115,6 +120,22 @@ impl LinkEnd {
             // and to `control`, with their true lengths; sendmsg only reads them.
             unsafe { libc::sendmsg(self.raw(), &raw const message, platform::SEND) }
         })
+    }
+
+    /// Makes the buffer for sent data as large as the system permits without privileges.
+    pub fn grow_send_buffer(&self) {
+        // The system limits the size. A smaller buffer is full earlier.
+        let _ = setsockopt(&self.socket, sockopt::SndBuf, &SEND_BUFFER);
+    }
+
+    /// Returns whether a short message can be sent now. On systems other than Linux this is only
+    /// known after the attempt.
+    #[must_use]
+    pub fn has_send_space(&self) -> bool {
+        match (platform::unsent(&self.socket), getsockopt(&self.socket, sockopt::SndBuf)) {
+            (Some(unsent), Ok(size)) => unsent < size,
+            (None, _) | (_, Err(_)) => true,
+        }
     }
 
     /// Makes [`receive`](Self::receive) wait for data until about this time has passed, or until the
@@ -291,6 +312,10 @@ mod platform {
         Ok(())
     }
 
+    pub(super) fn unsent(_: &OwnedFd) -> Option<usize> {
+        None
+    }
+
     pub(super) fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         Ok(())
@@ -302,7 +327,7 @@ mod platform {
 #[cfg(all(target_os = "linux", not(fallback)))]
 mod platform {
     use std::io;
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::time::Duration;
 
     use libc::c_int;
@@ -321,6 +346,14 @@ mod platform {
         let time = TimeVal::new(seconds, time.subsec_micros().into());
         setsockopt(socket, ReceiveTimeout, &time)?;
         set_nonblocking(socket.as_fd(), false).map_err(io::Error::other)
+    }
+
+    /// Returns the size of the data that the other end has not received, as the system counts it.
+    pub(super) fn unsent(socket: &OwnedFd) -> Option<usize> {
+        let mut unsent: c_int = 0;
+        // SAFETY: for a socket, this request writes one number to the pointer, which is valid.
+        let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unsent) };
+        (done == 0).then(|| usize::try_from(unsent).unwrap_or(0))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]

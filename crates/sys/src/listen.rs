@@ -1,20 +1,137 @@
 //! Operations on listening sockets that std does not provide.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{SockaddrStorage, bind, getsockname};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockaddrLike, SockaddrStorage, bind, getsockname, getsockopt,
+    shutdown, sockopt,
+};
+use nix::sys::stat::fstat;
 
 use crate::error::{Error, Result};
+use crate::fds::open_fds;
+use crate::poll::{Interest, wait};
 
-/// Reduces the backlog of a listening socket to the system's minimum, so that new connections are
-/// refused, or retried by the client, instead of waiting in the backlog.
+/// The identity of a socket, which is the same for all descriptors of the socket, in all processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(u64);
+
+impl SocketId {
+    /// Returns the identity of the socket; `None` if the system does not number sockets.
+    #[must_use]
+    pub fn of(socket: BorrowedFd<'_>) -> Option<SocketId> {
+        let inode = fstat(socket).ok()?.st_ino;
+        (inode != 0).then_some(SocketId(inode))
+    }
+
+    /// Returns the identity as bytes, for a message to another process.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.to_ne_bytes()
+    }
+
+    /// Returns the identity that [`to_bytes`](SocketId::to_bytes) has converted.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> SocketId {
+        SocketId(u64::from_ne_bytes(bytes))
+    }
+}
+
+/// An open listening socket of this process.
+#[derive(Debug)]
+pub struct OpenListener {
+    /// The identity of the socket, as [`SocketId::of`] returns it.
+    pub id: Option<SocketId>,
+    /// The number of the descriptor that was found.
+    pub number: RawFd,
+    /// Whether the descriptor is not close-on-exec, as a descriptor that this program has inherited
+    /// from the process that executed it.
+    pub is_inherited: bool,
+    /// A duplicate of the descriptor.
+    pub fd: OwnedFd,
+}
+
+/// Returns the listening sockets that this process has open.
 ///
-/// Connections that are in the backlog already can still be accepted. To stop without dropping a
-/// client, call this function first, then accept the remaining connections, and then close the
-/// listener.
+/// # Errors
+///
+/// If the open descriptors cannot be listed, or no descriptor is free.
+pub fn open_listeners() -> Result<Vec<OpenListener>> {
+    let mut found = Vec::new();
+    for (number, _target) in open_fds()? {
+        // SAFETY: the number was in the list of open descriptors. It is only used for the next
+        // calls, which fail if another thread has closed the descriptor.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        if !is_listening(fd) {
+            continue;
+        }
+        let action = || format!("duplicate the listening descriptor {number}");
+        // Another thread may have closed it.
+        let Ok(flags) = fcntl(fd, FcntlArg::F_GETFD) else { continue };
+        let is_inherited = !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC);
+        let fd = fd.try_clone_to_owned().map_err(|error| Error::os(action(), error))?;
+        found.push(OpenListener { id: SocketId::of(fd.as_fd()), number, is_inherited, fd });
+    }
+    Ok(found)
+}
+
+/// Returns whether the descriptor is a socket that listens.
+#[must_use]
+pub fn is_listening(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
+}
+
+/// Returns whether a connection waits in the backlog of a listening socket.
+///
+/// # Errors
+///
+/// The errors of poll(2).
+pub fn has_pending(listener: BorrowedFd<'_>) -> Result<bool> {
+    let [ready] = wait(&[(listener, Interest::Read)], Some(std::time::Duration::ZERO))?;
+    Ok(ready.is_readable())
+}
+
+/// Makes a listening socket stop listening, in all processes that have it open: new connections are
+/// refused, and another socket can be bound to its address.
+///
+/// Connections that wait in the backlog of a TCP socket are reset, so accept them first. Those in
+/// the backlog of a Unix socket can still be accepted, without waiting. A TCP socket can
+/// [`listen_again`]. A Unix socket stays shut down.
+///
+/// # Errors
+///
+/// If the descriptor is not a socket that listens. Systems other than Linux do not support this for
+/// TCP sockets.
+pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
+    let action = || format!("shut down the listening descriptor {}", listener.as_raw_fd());
+    shutdown(listener.as_raw_fd(), Shutdown::Read).map_err(|errno| Error::os(action(), errno))
+}
+
+/// Prevents that new connections come into the backlog of a listening socket, in all processes that
+/// have it open. Connections that are in the backlog already can still be accepted.
+///
+/// To stop without dropping a client, call this function first, then accept the remaining
+/// connections, and then [`shut_down`] the listener. A Unix socket is shut down here. New clients of
+/// a TCP socket are not answered, so they try again after a second. If the system has no means for
+/// this, the backlog is reduced to the system's minimum.
+///
+/// # Errors
+///
+/// If the descriptor is not a listening socket.
+pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> Result<()> {
+    if ListenAddress::of(listener)?.is_unix() {
+        return shut_down(listener);
+    }
+    platform::drop_packets(listener).or_else(|_unsupported| shrink_backlog(listener))
+}
+
+/// Reduces the backlog of a listening socket to the system's minimum, so that most new connections
+/// are refused, or retried by the client, instead of waiting in the backlog.
+///
+/// Connections that are in the backlog already can still be accepted.
 ///
 /// # Errors
 ///
@@ -38,6 +155,12 @@ impl ListenAddress {
         getsockname(listener.as_raw_fd())
             .map(ListenAddress)
             .map_err(|errno| Error::os(action(), errno))
+    }
+
+    /// Returns whether the listener is a Unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        self.0.family() == Some(AddressFamily::Unix)
     }
 }
 
@@ -85,6 +208,10 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     Ok(())
 }
 
+/// How many failed connections in a row [`accept`] skips. A rule of the system that forbids this
+/// process to accept makes each attempt fail, and may leave the connection in the backlog.
+const CONNECTION_FAILURES_MAX: u32 = 64;
+
 /// Accepts one pending connection. Returns `None` if no connection is pending.
 ///
 /// The listener is made nonblocking first if it is not: all processes that share it share this
@@ -95,19 +222,21 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 ///
 /// The errors of accept4(2), such as `EMFILE`. An error of a single connection, such as
 /// `ECONNABORTED` if the client has aborted it, is not returned; the next connection is accepted
-/// instead.
+/// instead. If many connections in a row fail, the last error is returned.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let flags = OFlag::from_bits_retain(fcntl(listener, FcntlArg::F_GETFL)?);
     if !flags.contains(OFlag::O_NONBLOCK) {
         fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     }
+    let mut failures = 0;
     loop {
         match platform::accept(listener) {
             Ok(connection) => return Ok(Some(connection)),
             // Only a blocking accept is interrupted: another process has changed the flags of the
             // listener. Let the caller handle the signal.
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            // Errors of the connection rather than the listener (accept(2), "Error handling").
+            // Errors of the connection rather than the listener (accept(2), "Error handling"). EPERM
+            // is that of a firewall rule.
             Err(
                 Errno::ECONNABORTED
                 | Errno::EPROTO
@@ -116,11 +245,20 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
                 | Errno::EHOSTDOWN
                 | Errno::EHOSTUNREACH
                 | Errno::ENETUNREACH
-                | Errno::EOPNOTSUPP,
-            ) => {}
+                | Errno::EOPNOTSUPP
+                | Errno::ETIMEDOUT
+                | Errno::EPERM,
+            ) if failures < CONNECTION_FAILURES_MAX => failures += 1,
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Returns whether an error of [`accept`] is a shortage of the whole system, such as `ENFILE`, and
+/// not only of this process, such as `EMFILE`.
+#[must_use]
+pub fn is_system_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Accepts a connection with accept4(2), which sets the flags `O_NONBLOCK` and `FD_CLOEXEC`
@@ -131,6 +269,8 @@ mod platform {
 
     use nix::errno::Errno;
     use nix::sys::socket::{SockFlag, accept4};
+
+    pub(super) use super::filter::drop_packets;
 
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -149,6 +289,8 @@ mod platform {
     use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
     use nix::sys::socket;
 
+    pub(super) use super::filter::drop_packets;
+
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let raw = socket::accept(listener.as_raw_fd())?;
         // SAFETY: accept has just made this descriptor, and no other code owns it.
@@ -160,10 +302,45 @@ mod platform {
     }
 }
 
+/// Attaches a filter to a socket that drops every packet (socket(7), `SO_ATTACH_FILTER`).
+#[cfg(target_os = "linux")]
+mod filter {
+    use std::os::fd::{AsRawFd, BorrowedFd};
+
+    use nix::errno::Errno;
+
+    pub(super) fn drop_packets(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+        // The program is one instruction: accept 0 bytes of the packet.
+        let code = (libc::BPF_RET | libc::BPF_K) as u16;
+        let mut instruction = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
+        let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+        let size = size_of_val(&program) as libc::socklen_t;
+        // SAFETY: the option takes a program, whose pointer is to one valid instruction; setsockopt
+        // only reads them.
+        let result = unsafe {
+            libc::setsockopt(listener.as_raw_fd(), level, name, (&raw const program).cast(), size)
+        };
+        Errno::result(result).map(drop)
+    }
+}
+
+/// Other systems do not drop the packets of a listener.
+#[cfg(not(target_os = "linux"))]
+mod filter {
+    use std::os::fd::BorrowedFd;
+
+    use nix::errno::Errno;
+
+    pub(super) fn drop_packets(_listener: BorrowedFd<'_>) -> Result<(), Errno> {
+        Err(Errno::ENOPROTOOPT)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
 
@@ -187,5 +364,73 @@ mod tests {
         listen_again(listener.as_fd(), &bound).expect("listens");
         let _client = TcpStream::connect(address).expect("connected");
         assert!(accept(listener.as_fd()).expect("accepted").is_some());
+    }
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_tcp_listener_that_is_shut_down_frees_its_port_although_a_copy_stays_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let _copy = listener.try_clone().expect("a copy");
+        let client = TcpStream::connect(address).expect("connected");
+        assert!(has_pending(listener.as_fd()).expect("polled"));
+        let accepted = accept(listener.as_fd()).expect("accepted");
+        assert!(!has_pending(listener.as_fd()).expect("polled"));
+        shut_down(listener.as_fd()).expect("shut down");
+        assert!(!is_listening(listener.as_fd()));
+        let refused = TcpStream::connect(address).expect_err("refused");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let again = TcpListener::bind(address).expect("the port is free");
+        drop((again, accepted, client));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn new_connections_of_a_tcp_listener_are_refused_and_those_in_the_backlog_are_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let first = TcpStream::connect(address).expect("connected");
+        refuse_new_connections(listener.as_fd()).expect("refused");
+        let late = std::thread::spawn(move || TcpStream::connect(address));
+        let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
+        let peer = TcpStream::from(accepted).peer_addr().expect("connected");
+        assert_eq!(peer, first.local_addr().expect("connected"));
+        assert!(accept(listener.as_fd()).expect("no error").is_none());
+        shut_down(listener.as_fd()).expect("shut down");
+        let refused = late.join().expect("the thread connects").expect_err("refused");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn the_backlog_of_a_unix_listener_that_is_shut_down_can_still_be_accepted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let _client = UnixStream::connect(&path).expect("connected");
+        refuse_new_connections(listener.as_fd()).expect("shut down");
+        let refused = UnixStream::connect(&path).expect_err("refused");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(accept(listener.as_fd()).expect("accepted").is_some());
+        assert!(accept(listener.as_fd()).expect("no error").is_none());
+    }
+
+    #[test]
+    fn open_listeners_are_found_and_have_the_identity_of_their_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let copy = listener.try_clone().expect("a copy");
+        let id = SocketId::of(listener.as_fd()).expect("an identity");
+        assert_eq!(SocketId::of(copy.as_fd()), Some(id));
+        assert_eq!(SocketId::from_bytes(id.to_bytes()), id);
+        let found = open_listeners().expect("listed");
+        let own: Vec<_> = found.iter().filter(|found| found.id == Some(id)).collect();
+        let mut numbers: Vec<_> = own.iter().map(|found| found.number).collect();
+        numbers.sort_unstable();
+        let mut expected = [listener.as_raw_fd(), copy.as_raw_fd()];
+        expected.sort_unstable();
+        assert_eq!(numbers, expected);
+        assert!(own.iter().all(|found| !found.is_inherited));
+        fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty())).expect("changed");
+        let found = open_listeners().expect("listed");
+        let inherited = found.iter().find(|found| found.is_inherited && found.id == Some(id));
+        assert_eq!(inherited.map(|found| found.number), Some(copy.as_raw_fd()));
     }
 }

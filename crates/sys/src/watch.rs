@@ -102,7 +102,8 @@ impl SharedListener {
     }
 
     /// Waits until this process is woken for a connection. Another process may have accepted the
-    /// connection by then, so accept without blocking, and then wait again.
+    /// connection by then, so accept without blocking, and then wait again. Returns whether the
+    /// listener was shut down instead.
     ///
     /// A process that does not call this method is not woken, so it does not delay connections that
     /// a waiting process could accept. Drop the future to stop waiting.
@@ -111,7 +112,7 @@ impl SharedListener {
     ///
     /// If the runtime shuts down, or the listener cannot be registered again after it was shut
     /// down.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub async fn readable(&self) -> io::Result<bool> {
         let registered = self.registered()?;
         let was_shut_down = {
             let _wait = registered.registration.wait(&self.listener);
@@ -125,7 +126,7 @@ impl SharedListener {
         if was_shut_down {
             self.registered.replace(None);
         }
-        Ok(())
+        Ok(was_shut_down)
     }
 
     fn registered(&self) -> io::Result<Rc<Registered>> {

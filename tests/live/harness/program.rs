@@ -240,6 +240,15 @@ impl TestProgram {
         self.spawn()
     }
 
+    /// Starts the program. Returns `None` if it cannot listen.
+    pub(crate) fn try_start(self) -> Option<DaemonProcess> {
+        let daemon = self.spawn();
+        daemon.has_port().then(|| {
+            daemon.wait_until_launched();
+            daemon
+        })
+    }
+
     /// Starts the program, which must fail to start, and waits until none of its processes is left.
     #[track_caller]
     pub(crate) fn fail_to_start(self) -> FailedStart {

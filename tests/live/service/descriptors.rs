@@ -58,14 +58,18 @@ fn a_service_stores_its_listener_in_the_service_manager_and_uses_it_at_the_next_
     let [kept] = &sent.descriptors[..] else { panic!("one descriptor: {sent:?}") };
     let kept = kept.try_clone().unwrap();
     first.stop();
-    // No process accepts connections now, but the port stays open.
+    // No process accepts connections now, but clients can wait.
+    let mut waiting: Vec<_> = (0..20).map(|_client| LineClient::connect(port)).collect();
+    for client in &mut waiting {
+        client.send("waited\n").unwrap();
+    }
     let again = socket.received().len();
     let mut second = ActivatedService::with(kept, &socket, &dir.path().join("second"));
     socket.wait_for_after(again, "READY", None);
+    for mut client in waiting {
+        assert_eq!(client.read().unwrap(), "waited");
+    }
     assert_eq!(LineClient::connect(port).ask("two"), "two");
-    // The first daemon has shortened the listener's backlog, and the second daemon restores it.
-    let run_clients: Vec<_> = (0..20).map(|_client| LineClient::connect(port)).collect();
-    drop(run_clients);
     assert_eq!(LineClient::connect(port).ask("three"), "three");
     second.stop();
 }

@@ -21,8 +21,8 @@ use futures::channel::oneshot;
 use slog::{debug, error, info};
 use tokio::sync::watch;
 
-use super::ProcessContext;
 use super::state::{ChildState, NextAction};
+use super::{EXIT_CANNOT_ACCEPT, ProcessContext};
 use crate::events::{Broadcast, DaemonEvent, Events};
 use crate::messages::{
     Detail, GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted, StatusError,
@@ -354,6 +354,8 @@ pub(super) enum ChildMessage {
     Updated(NextAction),
     /// The child's session has panicked.
     SessionPanicked,
+    /// The child could not accept a connection for long, and has no request.
+    CannotAccept,
 }
 
 impl Handler<ChildMessage> for ChildActor {
@@ -387,6 +389,10 @@ impl Handler<ChildMessage> for ChildActor {
             ChildMessage::SessionPanicked => {
                 error!(self.context.log, "session panicked, the child exits");
                 self.end(EXIT_PANIC, ctx);
+            }
+            ChildMessage::CannotAccept => {
+                error!(self.context.log, "cannot accept connections, the child exits");
+                self.end(EXIT_CANNOT_ACCEPT, ctx);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::{LimitedRecord, OperatorPause, SlotNumber};
+use daemon_core::{LimitedRecord, OperatorPause, Phase, SlotNumber};
 use daemon_forkserver::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::actor::{ChildActor, ChildMessage};
 use super::state::{ChildState, NextAction};
+use crate::connection_queue::ConnectionQueue;
 use crate::log::{self, logger};
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
@@ -30,6 +31,7 @@ pub struct ChildHandle {
     leaving: watch::Receiver<Option<ShutdownReason>>,
     operator_pause: watch::Receiver<OperatorPause>,
     log_file: Option<Arc<LogFile>>,
+    queue: Option<Rc<ConnectionQueue>>,
 }
 
 thread_local! {
@@ -54,8 +56,9 @@ impl ChildHandle {
         leaving: watch::Receiver<Option<ShutdownReason>>,
         operator_pause: watch::Receiver<OperatorPause>,
         log_file: Option<Arc<LogFile>>,
+        queue: Option<Rc<ConnectionQueue>>,
     ) -> Self {
-        ChildHandle { state, daemon, leaving, operator_pause, log_file }
+        ChildHandle { state, daemon, leaving, operator_pause, log_file, queue }
     }
 
     /// Sets the child's label: a few words about what it is doing, for the scoreboard and ps(1).
@@ -114,6 +117,25 @@ impl ChildHandle {
     /// actor may not have noticed the pause yet.
     pub(crate) fn is_paused_by_operator(&self) -> bool {
         self.state.borrow().board().operator_pause() == OperatorPause::On
+    }
+
+    /// Returns the queue that the children of a pool share; `None` in a child of another model.
+    pub(crate) fn queue(&self) -> Option<Rc<ConnectionQueue>> {
+        self.queue.clone()
+    }
+
+    /// Returns whether the scoreboard shows that the daemon is stopping. The signal that stops this
+    /// child may not have arrived yet.
+    pub(crate) fn is_daemon_stopping(&self) -> bool {
+        match self.state.borrow().board().phase() {
+            Phase::Stopping | Phase::Stopped => true,
+            Phase::Starting | Phase::Running => false,
+        }
+    }
+
+    /// Ends this child, which has no request, because it cannot accept connections.
+    pub(crate) fn give_up_accepting(&self) {
+        self.daemon.do_send(ChildMessage::CannotAccept);
     }
 
     /// Makes the child's actor read from the scoreboard whether the operator has paused the daemon.

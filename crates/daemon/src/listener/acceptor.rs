@@ -15,7 +15,7 @@ use futures::channel::oneshot;
 use futures::future::ready;
 use slog::Logger;
 
-use super::{ConnectionSource, DRAIN_DELAY, Listen, WatchedListener};
+use super::{ConnectionSource, Listen, Pending, WatchedListener};
 use crate::child::{ChildActor, ChildHandle};
 use crate::log::logger;
 use crate::messages::{
@@ -35,8 +35,9 @@ pub struct Accepted<S: 'static>(pub S);
 ///
 /// The acceptor reports [`UpdateStatus::Req`], so that the scoreboard shows a connection as soon as
 /// it is accepted. The session reports [`UpdateStatus::Done`] when it has finished the connection.
-/// When the daemon stops, the acceptor accepts the connections in the listener's backlog, closes
-/// the listener, and delivers all these connections to the session.
+/// When the daemon stops, the acceptor delivers the connections that wait for the pool, one each time
+/// that the session is ready for it, until none is left. If the listener is
+/// [shared](crate::ListenerOwnership::Shared) with another program, the acceptor closes it instead.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
     source: ConnectionSource<L>,
@@ -57,7 +58,7 @@ impl<L: Listen> ChildAcceptor<L> {
         daemon: Addr<ChildActor>,
         session: Recipient<Accepted<L::Socket>>,
     ) -> io::Result<Addr<Self>> {
-        let source = ConnectionSource::from(listener)?;
+        let source = ConnectionSource::from(listener, ChildHandle::current().as_ref())?;
         let acceptor = ChildAcceptor { source, daemon, session, accepting: None, drained: None };
         Ok(Actor::start(acceptor))
     }
@@ -94,10 +95,9 @@ impl<L: Listen> ChildAcceptor<L> {
     /// Delivers the next connection that is left. If none is left, closes the listener and answers
     /// the shutdown.
     fn drain(&mut self) {
-        match self.source.next_waiting() {
+        match self.source.take_remaining() {
             Some(stream) => self.deliver(stream),
             None => {
-                self.source.close();
                 if let Some(drained) = self.drained.take() {
                     // The daemon stops waiting for the answer when the grace period ends.
                     let _ = drained.send(());
@@ -141,25 +141,20 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
         let was_accepting = self.accepting.take().is_some_and(|handle| ctx.cancel_future(handle));
-        match (shutdown.reason, self.source.listener()) {
-            (ShutdownReason::Stopping, Some(listener)) => {
-                listener.shrink();
+        match shutdown.reason {
+            ShutdownReason::Stopping => {
+                self.source.begin_stop();
                 let (drained, answer) = oneshot::channel();
                 self.drained = Some(drained);
                 if was_accepting {
                     self.drain();
                 }
-                ctx.run_later(DRAIN_DELAY, |acceptor, _ctx| acceptor.source.drain_backlog());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
-            (ShutdownReason::Stopping, None)
-            | (
-                ShutdownReason::StoppingNow
-                | ShutdownReason::Retired
-                | ShutdownReason::Recycled
-                | ShutdownReason::Done,
-                _,
-            ) => {
+            ShutdownReason::StoppingNow
+            | ShutdownReason::Retired
+            | ShutdownReason::Recycled
+            | ShutdownReason::Done => {
                 self.source.close();
                 Box::pin(ready(()))
             }
@@ -172,8 +167,9 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 ///
 /// The acceptor pauses on [`DaemonPause`] and resumes on [`DaemonAccept`]. If the daemon returns a
 /// request because the daemon's own backlog is full, the acceptor hands over the request again
-/// after a short delay. When the daemon stops, the acceptor hands over the connections in the
-/// listener's backlog and closes the listener.
+/// after a short delay. When the daemon stops, the acceptor takes the connections in the listener's
+/// backlog, frees the listener's address, and hands the connections over. If the listener is
+/// [shared](crate::ListenerOwnership::Shared) with another program, the acceptor closes it instead.
 pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
     listener: Option<Rc<WatchedListener<L>>>,
     daemon: Addr<DaemonActor<R>>,
@@ -235,17 +231,11 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         };
         self.accepting = Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
             acceptor.accepting = None;
-            if let Some(request) = acceptor.convert(stream) {
+            if let Some(request) = convert(acceptor.request, stream) {
                 acceptor.hand_over(request, ctx);
             }
             acceptor.accept_next(ctx);
         })));
-    }
-
-    /// Converts a connection into a request. If the function panics, its connection is closed. The
-    /// panic hook logs the panic.
-    fn convert(&self, stream: L::Socket) -> Option<R> {
-        panics::catch(|| (self.request)(stream)).ok()
     }
 
     fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
@@ -313,38 +303,80 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
         if let Some(handle) = self.accepting.take() {
             ctx.cancel_future(handle);
         }
-        let mut last: VecDeque<R> = self.returned.drain(..).collect();
-        if let (ShutdownReason::Stopping, Some(listener)) = (shutdown.reason, self.listener.take())
-        {
-            let pending = listener.accept_pending().into_iter();
-            last.extend(pending.filter_map(|stream| self.convert(stream)));
-        }
-        self.listener = None;
-        let (daemon, log) = (self.daemon.clone(), self.log.clone());
-        Box::pin(hand_over_remaining(last, daemon, log))
+        let listener = self.listener.take().filter(|listener| listener.is_owned_alone());
+        let remaining = Remaining {
+            listener: listener.filter(|_| shutdown.reason == ShutdownReason::Stopping),
+            accepted: self.returned.drain(..).collect(),
+            request: self.request,
+        };
+        Box::pin(remaining.hand_over(self.daemon.clone(), self.log.clone()))
     }
 }
 
-/// Hands over the connections that were accepted before the listener was closed. Tries again while
-/// the daemon's backlog is full.
-async fn hand_over_remaining<R: Transfer + Send>(
-    mut last: VecDeque<R>,
-    daemon: Addr<DaemonActor<R>>,
-    log: Logger,
-) {
-    while let Some(request) = last.pop_front() {
-        let answer: Result<Result<HandedOver, HandOverError<R>>, _> =
-            daemon.send(HandOver(request)).await;
-        match answer {
-            Ok(Ok(_handed_over)) => {}
-            Ok(Err(HandOverError { request, reason: HandOverErrorReason::Full { .. } })) => {
-                last.push_front(request);
+/// Converts a connection into a request. If the function panics, its connection is closed. The panic
+/// hook logs the panic.
+fn convert<S, R>(request: fn(S) -> R, stream: S) -> Option<R> {
+    panics::catch(|| request(stream)).ok()
+}
+
+/// The connections that wait for a child when the daemon stops.
+struct Remaining<L: Listen, R> {
+    /// The listener, until its backlog is empty.
+    listener: Option<Rc<WatchedListener<L>>>,
+    accepted: VecDeque<R>,
+    request: fn(L::Socket) -> R,
+}
+
+impl<L: Listen, R: Transfer + Send> Remaining<L, R> {
+    /// Hands over all connections. Tries again while the daemon's backlog is full, or while the
+    /// process has no free descriptor to accept with.
+    async fn hand_over(mut self, daemon: Addr<DaemonActor<R>>, log: Logger) {
+        let mut dropped = 0_u64;
+        if let Some(listener) = &self.listener {
+            listener.refuse_clients();
+        }
+        loop {
+            self.accept_pending();
+            let Some(request) = self.accepted.pop_front() else {
+                if self.listener.is_none() {
+                    break;
+                }
                 tokio::time::sleep(RETRY_DELAY).await;
+                continue;
+            };
+            let answer: Result<Result<HandedOver, HandOverError<R>>, _> =
+                daemon.send(HandOver(request)).await;
+            match answer {
+                Ok(Ok(_handed_over)) => {}
+                Ok(Err(HandOverError { request, reason: HandOverErrorReason::Full { .. } })) => {
+                    self.accepted.push_front(request);
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                Ok(Err(HandOverError { .. })) | Err(_) => {
+                    dropped += 1;
+                    // The daemon does not take any more requests.
+                    self.listener = None;
+                }
             }
-            Ok(Err(HandOverError { reason, .. })) => {
-                slog::warn!(log, "connection closed without service"; "reason" => %reason);
+        }
+        if dropped > 0 {
+            slog::warn!(log, "waiting connections dropped"; "connections" => dropped);
+        }
+    }
+
+    /// Accepts all connections in the backlog, and shuts the listener down when it is empty.
+    fn accept_pending(&mut self) {
+        while let Some(listener) = &self.listener {
+            match listener.try_accept() {
+                Pending::Connection(stream) => {
+                    self.accepted.extend(convert(self.request, stream));
+                }
+                Pending::Empty => {
+                    listener.shut_down();
+                    self.listener = None;
+                }
+                Pending::Failed => return,
             }
-            Err(gone) => slog::warn!(log, "connection closed without service"; "reason" => %gone),
         }
     }
 }

@@ -140,10 +140,9 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn on_entered(&mut self, life: &Lifecycle, ctx: &mut Context<Self>) {
         debug!(self.log, "daemon state"; "state" => life.describe());
         match life {
-            Lifecycle::Starting(_)
-            | Lifecycle::ForkServerLost(_)
-            | Lifecycle::Closing { .. }
-            | Lifecycle::Stopped => {}
+            Lifecycle::Starting(_) | Lifecycle::ForkServerLost(_) => {}
+            // No child is left that could serve them.
+            Lifecycle::Closing { .. } | Lifecycle::Stopped => self.drop_waiting_connections(),
             Lifecycle::Running => self.on_ready(ctx),
             Lifecycle::Draining(drain) => {
                 let grace = match drain.mode {
@@ -165,7 +164,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
                         self.log, "grace period expired, killing children"; "children" => children
                     );
                 }
+                self.drop_waiting_connections();
             }
+        }
+    }
+
+    /// Closes the connections that no child has taken from the queue of a stopping pool.
+    fn drop_waiting_connections(&self) {
+        let dropped = self.context.queue.as_ref().map_or(0, |queue| queue.discard());
+        if dropped > 0 {
+            warn!(self.log, "waiting connections dropped"; "connections" => dropped);
         }
     }
 

@@ -12,6 +12,7 @@ use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
 
 use super::{Effect, ProcessControl, Strategy, Supervisor};
+use crate::child::EXIT_CANNOT_ACCEPT;
 use crate::error::DaemonError;
 use crate::events::DaemonEvent;
 use crate::messages::{ChildExited, ChildForked};
@@ -417,6 +418,8 @@ impl<R: 'static> Supervisor<R> {
                 Death::BeforeReady
             }
             Age::Unused(lived) if lived < BackoffRules::default().early_death_age => Death::Early,
+            // Its replacement may not be able to accept either.
+            Age::Unused(_) if exited.cause == ExitCause::Exited(EXIT_CANNOT_ACCEPT) => Death::Early,
             Age::Unused(_) => Death::Late,
             Age::Served => {
                 self.backoff.child_ready();

@@ -336,6 +336,9 @@ impl<R: 'static> Supervisor<R> {
         }
         match mode {
             StopMode::Graceful => {
+                // First, so that the connections that wait at the listener are where children that
+                // stop look for them.
+                self.release_pool(processes);
                 self.registry.mark_all_stopping(StopReason::Stopping);
                 processes.signal_all(Signal::Term);
                 processes.signal_foreign(Signal::Term);
@@ -347,10 +350,16 @@ impl<R: 'static> Supervisor<R> {
                 processes.signal_foreign(Signal::Kill);
             }
         }
-        if let Strategy::PreFork { .. } = self.strategy {
-            self.release(processes);
-        }
+        self.release_pool(processes);
         self.reconcile(processes, now);
+    }
+
+    /// Releases the fork server of a stopping pool, which forks no more children.
+    fn release_pool(&mut self, processes: &mut impl ProcessControl<R>) {
+        match self.strategy {
+            Strategy::PreFork { .. } => self.release(processes),
+            Strategy::Solo | Strategy::PostFork(_) => {}
+        }
     }
 
     /// Records that all sessions have answered the shutdown, so no more requests arrive.

@@ -6,6 +6,7 @@ use daemon_core::{Exit, ExitCause, FailureReason, Phase, Status};
 use daemon_sys::process::Signal;
 
 use super::simulator::{AGAIN, BOOT_TIMEOUT, Simulator};
+use crate::child::EXIT_CANNOT_ACCEPT;
 use crate::events::DaemonEvent;
 use crate::model::PreFork;
 use crate::supervisor::{Effect, Lifecycle};
@@ -205,6 +206,22 @@ fn the_start_fails_after_five_children_died_before_they_were_ready() {
         sim.die(child, Exit::Code(7));
         assert_eq!(sim.take_effects_of(start_failures).len(), usize::from(death == 5));
     }
+}
+
+#[test]
+fn children_that_cannot_accept_delay_the_next_fork_however_long_they_lived() {
+    let mut sim = Simulator::of(PreFork::new(1).max_children(1));
+    sim.reconcile();
+    for death in 1..=6 {
+        let child = sim.all_ready()[0];
+        sim.advance(Duration::from_secs(5));
+        sim.die(child, Exit::Code(EXIT_CANNOT_ACCEPT));
+        sim.reconcile();
+        let reason = FailureReason::Exit(ExitCause::Exited(EXIT_CANNOT_ACCEPT));
+        let expected = (death == 6).then_some((Duration::from_millis(100), reason));
+        assert_eq!(sim.take_effects_of(backoffs), Vec::from_iter(expected), "{death}");
+    }
+    assert!(sim.processes.pending_forks.is_empty());
 }
 
 #[test]

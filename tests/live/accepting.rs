@@ -1,0 +1,129 @@
+//! Tests children that cannot accept connections: their siblings serve the connections, and a child
+//! that cannot accept for long is replaced.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::harness::{DaemonProcess, LineClient, Process, TestProgram, until};
+
+const POOL: &str = "start=4 min=4 max_spare=4 max=4 open_files=64";
+
+fn pools() -> [DaemonProcess; 2] {
+    [TestProgram::pool(), TestProgram::serve()]
+        .map(|program| program.logged().options(POOL).start())
+}
+
+/// Connects until `child` serves the client.
+fn client_of(daemon: &DaemonProcess, child: Process) -> LineClient {
+    let mut others = Vec::new();
+    loop {
+        let mut client = daemon.client();
+        if client.pid() == child {
+            return client;
+        }
+        // Keeps the other children busy.
+        others.push(client);
+    }
+}
+
+/// Makes a child open all its descriptors until the file `end` exists.
+fn exhaust(daemon: &DaemonProcess, child: Process) {
+    let mut client = client_of(daemon, child);
+    let end = daemon.dir().join("end");
+    assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
+    until("all descriptors are in use", || {
+        // The client's own descriptor is closed next, and its number is used again.
+        (child.descriptors().range(..64).count() == 64).then_some(())
+    });
+}
+
+#[test]
+fn connections_are_served_by_the_siblings_of_a_child_without_free_descriptors() {
+    for daemon in pools() {
+        let child = daemon.wait_for_children(4)[0];
+        exhaust(&daemon, child);
+        for round in 0..200 {
+            let mut client = daemon.client();
+            let word = format!("echo {round}");
+            assert!(client.ask(&word).ends_with(&round.to_string()));
+        }
+        let log = daemon.log();
+        assert_eq!(log.matches("cannot accept a connection").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn connections_to_a_unix_socket_are_served_by_the_siblings_of_a_child_without_descriptors() {
+    let program = TestProgram::serve().logged().options(POOL).options("unix=DIR/s");
+    let (daemon, mut served) = (program.start(), 0);
+    let path = daemon.dir().join("s");
+    let ask = |word: &str| {
+        let mut stream = BufReader::new(UnixStream::connect(&path).unwrap());
+        stream.get_ref().set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.get_mut().write_all(format!("{word}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_line(&mut answer).unwrap();
+        answer
+    };
+    let end = daemon.dir().join("end");
+    assert_eq!(ask(&format!("exhaust_descriptors {}", end.display())), "ok\n");
+    while served < 200 {
+        assert_eq!(ask("word"), "word\n");
+        served += 1;
+    }
+    daemon.wait_for_log("cannot accept a connection");
+}
+
+#[test]
+fn a_child_that_cannot_accept_for_long_is_replaced() {
+    for daemon in pools() {
+        let child = daemon.wait_for_children(4)[0];
+        exhaust(&daemon, child);
+        until("the child exits", || {
+            assert!(daemon.client().ask("echo on").ends_with("on"));
+            (!child.is_alive()).then_some(())
+        });
+        daemon.wait_for_log("cannot accept connections, the child exits");
+        daemon.wait_for_log("reason: exited with code 71");
+        let children = daemon.wait_for_children(4);
+        assert!(!children.contains(&child));
+    }
+}
+
+#[test]
+fn a_pool_whose_children_all_lack_descriptors_serves_again_when_there_are_some() {
+    for daemon in pools() {
+        let (children, end) = (daemon.wait_for_children(4), daemon.dir().join("end"));
+        let mut clients: Vec<_> = children.iter().map(|_| daemon.client()).collect();
+        for client in &mut clients {
+            client.pid();
+        }
+        for client in &mut clients {
+            assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
+        }
+        drop(clients);
+        for child in children {
+            until("all descriptors are in use", || {
+                let is_full = child.descriptors().range(..64).count() == 64;
+                (is_full || !child.is_alive()).then_some(())
+            });
+        }
+        let mut waiting = Vec::new();
+        until("no child can accept", || {
+            let mut client = daemon.client();
+            client.send("echo late\n").unwrap();
+            // A child that was served until now may still have a free descriptor.
+            if !client.is_answered_within(Duration::from_millis(100)) {
+                waiting.push(client);
+            }
+            (waiting.len() >= 8).then_some(())
+        });
+        daemon.wait_for_log("cannot accept a connection");
+        fs::write(daemon.dir().join("end"), "").unwrap();
+        for mut client in waiting {
+            assert!(client.read().unwrap().ends_with("late"));
+        }
+    }
+}

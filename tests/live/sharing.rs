@@ -1,0 +1,176 @@
+//! Tests listeners that belong to other programs, too: a daemon that stops leaves their queue alone.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::harness::{LineClient, Process, Signal, is_refused, until};
+
+/// A daemon that was started with a listener of the test, as its standard input or as descriptor 3.
+struct Heir {
+    process: Child,
+    log: PathBuf,
+    _dir: TempDir,
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Heir {
+    /// Starts the test program `serve` by a shell command that executes `"$0" "$@"`, and waits until
+    /// it serves.
+    fn start(command: &str, options: &str) -> Heir {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let process = spawn(&listener, command, options, &log);
+        let heir = Heir { process, log, _dir: dir, listener, port };
+        assert_eq!(heir.client().ask("up"), "up");
+        heir
+    }
+
+    /// Starts another daemon with the same listener, after the first has stopped.
+    fn start_again(&mut self, options: &str) {
+        self.log.set_extension("second");
+        self.process = spawn(&self.listener, PLAIN, options, &self.log);
+    }
+
+    fn client(&self) -> LineClient {
+        LineClient::connect(self.port)
+    }
+
+    /// Stops the daemon, and waits until it has begun to stop.
+    fn request_stop(&self) {
+        assert!(Process(self.process.id()).signal(Signal::SIGTERM));
+        until("the stop begins", || {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            log.contains("daemon stopping").then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn wait_until_gone(&mut self) {
+        let status = until("the daemon has stopped", || self.process.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+
+    /// Checks that the queue has its length: clients connect although nobody accepts, and the test,
+    /// which has the listener too, can then accept them.
+    #[track_caller]
+    fn assert_queue_is_intact(&self) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let clients: Vec<_> = (0..60)
+            .map(|_client| TcpStream::connect_timeout(&address, Duration::from_secs(60)).unwrap())
+            .collect();
+        for client in clients {
+            loop {
+                let (_, peer) = self.listener.accept().unwrap();
+                if peer == client.local_addr().unwrap() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Heir {
+    #[expect(clippy::print_stderr, reason = "a failed test prints it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log: {}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+        // When the parent is killed, the fork server ends the children.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(listener: &TcpListener, command: &str, options: &str, log: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", command, env!("CARGO_BIN_EXE_serve")])
+        .arg(format!("logfile={}", log.display()))
+        .args(options.split_whitespace())
+        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+const PLAIN: &str = "exec \"$0\" \"$@\" inherit=stdin";
+const SOCKET_UNIT: &str =
+    "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" inherit=fds";
+const STARTER: &str =
+    "exec 3<&0; SERVER_STARTER_PORT=127.0.0.1:7=3 exec \"$0\" \"$@\" inherit=stdin";
+const POOL: &str = "start=2 min=0 max=2";
+const POSTFORK: &str = "postfork max=2";
+
+#[test]
+fn the_queue_of_an_inherited_listener_keeps_its_length_when_a_daemon_stops() {
+    for command in [PLAIN, SOCKET_UNIT, STARTER] {
+        for options in [POOL, POSTFORK] {
+            let mut heir = Heir::start(command, options);
+            let mut busy = heir.client();
+            assert_eq!(busy.ask("busy"), "busy");
+            heir.request_stop();
+            // The stop has begun when an idle child has left: a new client is not served.
+            until("the daemon does not accept any more", || {
+                let mut late = heir.client();
+                late.send("late\n").unwrap();
+                let served = late.is_answered_within(Duration::from_millis(100));
+                (!served).then_some(())
+            });
+            heir.assert_queue_is_intact();
+            assert_eq!(busy.ask("still"), "still");
+            drop(busy);
+            heir.wait_until_gone();
+            heir.assert_queue_is_intact();
+        }
+    }
+}
+
+#[test]
+fn clients_that_wait_at_a_shared_listener_are_served_by_the_next_daemon() {
+    for options in [POOL, POSTFORK] {
+        let mut first = Heir::start(PLAIN, options);
+        let mut busy = [first.client(), first.client()];
+        for client in &mut busy {
+            assert_eq!(client.ask("busy"), "busy");
+        }
+        first.request_stop();
+        let mut waiting: Vec<_> = (0..5).map(|_client| first.client()).collect();
+        for client in &mut waiting {
+            client.send("hello\n").unwrap();
+        }
+        drop(busy);
+        first.wait_until_gone();
+        first.start_again(options);
+        for mut client in waiting {
+            assert_eq!(client.read().unwrap(), "hello");
+        }
+        first.request_stop();
+        first.wait_until_gone();
+    }
+}
+
+#[test]
+fn an_inherited_listener_that_is_declared_to_be_owned_alone_is_shut_down() {
+    for options in [POOL, POSTFORK] {
+        let mut heir = Heir::start(PLAIN, &format!("{options} ownership=alone"));
+        let mut busy = heir.client();
+        assert_eq!(busy.ask("busy"), "busy");
+        heir.request_stop();
+        until("clients are refused", || is_refused(heir.port).then_some(()));
+        assert_eq!(busy.ask("still"), "still");
+        drop(busy);
+        heir.wait_until_gone();
+        let error = heir.listener.accept().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
