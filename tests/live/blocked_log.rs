@@ -22,6 +22,8 @@ struct BlockedOutput {
     reader: File,
     /// The number of bytes that were written before the daemon started.
     filled: usize,
+    /// The terminal that was stopped.
+    stopped: Option<File>,
 }
 
 impl BlockedOutput {
@@ -32,7 +34,7 @@ impl BlockedOutput {
         while is_writable(&output) {
             filled += (&output).write(&[b'-'; 4096]).unwrap();
         }
-        BlockedOutput { output: output.into(), reader, filled }
+        BlockedOutput { output: output.into(), reader, filled, stopped: None }
     }
 
     fn pipe() -> BlockedOutput {
@@ -55,8 +57,8 @@ impl BlockedOutput {
         options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
         let terminal = options.open(name).unwrap();
         tcflow(&terminal, FlowArg::TCOOFF).unwrap();
-        let screen = OwnedFd::from(screen);
-        BlockedOutput { output: terminal.into(), reader: screen.into(), filled: 0 }
+        let (reader, output) = (OwnedFd::from(screen).into(), terminal.try_clone().unwrap());
+        BlockedOutput { output: output.into(), reader, filled: 0, stopped: Some(terminal) }
     }
 }
 
@@ -126,7 +128,7 @@ fn a_dispatcher_whose_standard_error_nobody_reads_works_and_stops() {
 
 #[test]
 fn a_manager_of_workers_whose_standard_error_nobody_reads_works_and_stops() {
-    let BlockedOutput { output, mut reader, filled } = BlockedOutput::pipe();
+    let BlockedOutput { output, mut reader, filled, .. } = BlockedOutput::pipe();
     let program = TestProgram::workers().options("start=2 grace=5000");
     let mut daemon = program.errors_to(output).start();
     let manager = daemon.parent();
@@ -160,7 +162,8 @@ fn read_until(reader: &mut impl Read, mut skip: usize, last: &str) -> Vec<String
         let text = String::from_utf8_lossy(&log);
         let whole = text.rsplit_once('\n').map_or("", |(whole, _rest)| whole);
         if whole.lines().any(|line| line.contains(last)) {
-            return whole.lines().map(str::to_owned).collect();
+            // A terminal ends lines with a carriage return, too.
+            return whole.lines().map(|line| line.trim_end().to_owned()).collect();
         }
     }
 }
@@ -174,12 +177,15 @@ fn is_record(line: &str) -> bool {
 
 #[test]
 fn records_that_waited_are_written_when_the_reader_reads_and_dropped_ones_are_counted() {
-    for blocked in [BlockedOutput::pipe(), BlockedOutput::socket()] {
-        let BlockedOutput { output, mut reader, filled } = blocked;
+    for blocked in [BlockedOutput::pipe(), BlockedOutput::socket(), BlockedOutput::terminal()] {
+        let BlockedOutput { output, mut reader, filled, stopped } = blocked;
         let mut daemon = TestProgram::pool().options(OPTIONS).errors_to(output).start();
         let mut client = daemon.client();
         let pid = client.pid();
         flood(&mut client);
+        if let Some(terminal) = stopped {
+            tcflow(&terminal, FlowArg::TCOON).unwrap();
+        }
         // Nothing more is logged, so an event must write what waits.
         let log = read_until(
             &mut reader,

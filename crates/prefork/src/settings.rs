@@ -192,7 +192,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets the logger. Default: standard error, from level Info.
+    /// Sets the logger. Default: standard error, from level Info. The default logger does not wait if
+    /// nobody reads standard error: records wait in memory, or are dropped and counted. The manager
+    /// has one thread, so your own logger must not wait either.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
         self

@@ -72,7 +72,8 @@ impl ServiceSettings {
         ServiceSettings { awaits_registration: true, ..self }
     }
 
-    /// Sets the logger. Default: standard error.
+    /// Sets the logger. Default: standard error. On Unix the default logger does not wait if nobody
+    /// reads standard error: records wait in memory, or are dropped and counted.
     #[must_use]
     pub fn logger(self, logger: Logger) -> Self {
         ServiceSettings { logger: Some(logger), ..self }
