@@ -348,6 +348,28 @@ fn the_working_directory_is_entered_with_the_permissions_of_the_daemons_user() {
     assert_eq!(daemon.parent().workdir(), Some(secret));
 }
 
+/// The daemon has dropped the rights that its control socket and its pid file were made with.
+#[test]
+fn files_that_the_daemons_user_may_not_make_again_are_reported_at_hup() {
+    let Some((uid, _gid)) = nobody() else { return };
+    let places = Places::new(uid);
+    let (control, pidfile) = (places.path("roots/control"), places.path("roots/pid"));
+    let options = format!("control={} pidfile={}", control.display(), pidfile.display());
+    let program = TestProgram::pool().logged().options("start=1 user=nobody").options(&options);
+    fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+    let mut daemon = program.start();
+    assert_eq!(fs::metadata(&control).unwrap().uid(), uid);
+    fs::remove_file(&control).unwrap();
+    fs::remove_file(&pidfile).unwrap();
+    daemon.parent().signal(Signal::SIGHUP);
+    for path in [control, pidfile] {
+        daemon.wait_for_log(&format!("{}: permission denied", path.display()));
+    }
+    assert_eq!(daemon.client().ask("echo x"), "x");
+    daemon.stop();
+    places.check("after the stop");
+}
+
 /// Where a daemon in a container logs to: a descriptor of its launcher, which may belong to root.
 #[test]
 fn a_log_to_standard_error_stays_on_the_launchers_descriptor_and_is_not_given_away() {

@@ -25,10 +25,13 @@ use daemon_protocol::{ControlCommand, Report};
 use daemon_sys::Signal;
 use daemon_sys::clock::now;
 use daemon_sys::poll::{self, Interest};
-use daemon_sys::process::number_of;
+use daemon_sys::process::{self, number_of, this_pid};
 use daemon_sys::signals::SignalQueue;
-use ratatui::DefaultTerminal;
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
+use ratatui::{DefaultTerminal, Terminal};
 
 use self::screen::{ChildCommand, CommandResult, Screen, ScreenRequest, SourceKind};
 use crate::cli::Source;
@@ -93,7 +96,7 @@ pub(crate) fn run(
     let initial = read_initial_data(&source, timeout)?;
     // The queue blocks the signals in this thread. The threads that are spawned below inherit the
     // signal mask, so only the queue receives the signals.
-    let signals = SignalQueue::new(&END_SIGNALS)?;
+    let signals = SignalQueue::new(&[&END_SIGNALS[..], &[Signal::Tstp]].concat())?;
     let (sender, events) = mpsc::channel();
     let (command_sender, commands) = mpsc::channel();
     let source_kind = match &source {
@@ -219,6 +222,7 @@ fn run_screen(
             ScreenEvent::Disconnected(reason) => screen.on_disconnected(reason, now),
             ScreenEvent::CommandFinished(result) => screen.on_command_finished(result, now),
             ScreenEvent::Resized => screen.on_tick(now),
+            ScreenEvent::Signal(Signal::Tstp) => suspend(terminal)?,
             ScreenEvent::Signal(signal) => {
                 // A shell returns this exit code for a program that was ended by a signal.
                 return Ok(ExitCode::from(u8::try_from(128 + number_of(signal)).unwrap_or(128)));
@@ -237,6 +241,21 @@ fn run_screen(
             },
         }
     }
+}
+
+/// Stops this process with the terminal restored, and shows the screen again when it continues.
+fn suspend(terminal: &mut DefaultTerminal) -> Result<(), CtlError> {
+    ratatui::restore();
+    // The system delivers the signal to this thread, the main thread, before the call returns.
+    // This process exists, so the signal is delivered.
+    let _delivered = process::signal(this_pid(), Signal::Stop)?;
+    // A new terminal draws the whole screen. `clear` would ask for the position of the cursor, and
+    // the thread that reads the keys would receive the answer.
+    *terminal = enable_raw_mode()
+        .and_then(|()| execute!(io::stdout(), EnterAlternateScreen))
+        .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())))
+        .map_err(|source| CtlError::Terminal { source })?;
+    Ok(())
 }
 
 /// Requests the status at every interval, and runs commands when they arrive. Each request and

@@ -225,6 +225,37 @@ fn the_screen_shows_the_scoreboard_file_only_while_the_daemon_hangs() {
 }
 
 #[test]
+fn a_suspended_screen_leaves_the_terminal_usable_and_comes_back() {
+    use daemon_sys::Signal;
+    let (_behaviour, fake) = daemon();
+    let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
+    terminal.wait_for("GET /");
+    let pid = daemon_sys::Pid::from_raw(terminal.pid()).expect("a process");
+    let send = |signal| {
+        let _delivered = daemon_sys::process::signal(pid, signal).expect("the signal is sent");
+    };
+    let alternate = || {
+        let flags = terminal.tmux().args(["display", "-p", "#{alternate_on}"]).output();
+        String::from_utf8_lossy(&flags.expect("tmux runs").stdout).trim().to_owned()
+    };
+    send(Signal::Tstp);
+    until("daemonctl is stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.contains(") T ").then_some(())
+    });
+    let tty = terminal.tmux().args(["display", "-p", "#{pane_tty}"]).output();
+    let tty = String::from_utf8_lossy(&tty.expect("tmux runs").stdout).trim().to_owned();
+    let settings = Command::new("stty").args(["-a", "-F", &tty]).output().expect("stty runs");
+    assert!(!String::from_utf8_lossy(&settings.stdout).contains("-icanon"), "{settings:?}");
+    until("the screen is left", || (alternate() == "0").then_some(()));
+    send(Signal::Cont);
+    until("the screen is back", || (alternate() == "1").then_some(()));
+    terminal.wait_for("GET /");
+    terminal.press(&["q"]);
+    terminal.assert_restored(0);
+}
+
+#[test]
 fn whatever_happens_to_the_scoreboard_file_the_screen_goes_on_and_restores_the_terminal() {
     use std::fs::{self, File};
     let test_board = TestBoard::new();
