@@ -24,6 +24,11 @@ use daemon_forkserver::{
     ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, ForkServerEvent, now,
 };
 
+/// How long a child waits for its client.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the parent waits after a shortage of descriptors, processes or memory.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// The program of the children, which has no data.
 struct Echo;
 
@@ -43,6 +48,9 @@ impl ChildProgram for Echo {
 }
 
 fn echo(stream: TcpStream) -> io::Result<()> {
+    // A silent client must not occupy a child for ever.
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
     write!(&stream, "{}: {line}", std::process::id())
@@ -57,10 +65,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut waiting = VecDeque::new();
     loop {
         // Wait for a client or an event of the fork server.
-        wait(&[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)], None)?;
+        let events = (fork_server.as_fd(), Interest::Read);
+        if waiting.is_empty() {
+            wait(&[events, (listener.as_fd(), Interest::Read)], None)?;
+        } else {
+            wait(&[events], None)?;
+        }
         handle_events(fork_server.wait(Some(Duration::ZERO))?, &mut waiting);
-        while let Some(stream) = accept(&listener)? {
-            waiting.push_back(stream);
+        // While all children are busy, clients wait in the queue of the listener.
+        if waiting.is_empty() {
+            waiting.extend(accept(&listener));
         }
         while let Some(stream) = waiting.pop_front() {
             match fork_server.fork(stream) {
@@ -75,15 +89,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+#[expect(clippy::print_stdout, reason = "it prints errors")]
+fn accept(listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept() {
         Ok((stream, _peer)) => {
             // On some systems the connection inherits the non-blocking mode of the listener.
-            stream.set_nonblocking(false)?;
-            Ok(Some(stream))
+            stream.set_nonblocking(false).ok().map(|()| stream)
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        // For example, no descriptor is free. The client waits in the queue.
+        Err(error) => {
+            println!("cannot accept: {error}");
+            std::thread::sleep(RETRY);
+            None
+        }
     }
 }
 
@@ -99,7 +118,7 @@ fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque
                 println!("{refusal}; the client waits");
                 waiting.push_front(request);
                 // The system is short of processes or memory, so retry after a short time.
-                std::thread::sleep(Duration::from_millis(100));
+                std::thread::sleep(RETRY);
             }
             // This program does not reopen logs.
             ForkServerEvent::ReopenLogsFailed { error } => println!("{error}"),

@@ -11,9 +11,9 @@
 //! Connections are kept alive. A child serves one client until either side closes the connection,
 //! and shows each request as its label. Ctrl-C closes each connection after its current request.
 
-use std::pin::pin;
-
 use std::net::TcpStream;
+use std::pin::pin;
+use std::time::Duration;
 
 use actix_daemon::{ChildHandle, Connection, Daemon, PreFork};
 use axum::Router;
@@ -21,8 +21,12 @@ use axum::extract::Request;
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Notify;
+
+/// How long a client may take for the header of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
@@ -40,19 +44,29 @@ fn routes() -> Router {
 }
 
 /// Serves one connection. When the child is asked to leave, the connection ends after the current
-/// request, with `connection: close`.
+/// request, or the first one if none has come yet, with `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
-    let label = child.clone();
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+    let (label, first_request) = (child.clone(), Notify::new());
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        first_request.notify_one();
         label.label(&format!("{} {}", request.method(), request.uri()));
         hyper::service::Service::call(&router, request)
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let leave = async {
+        child.wait_for_shutdown().await;
+        // A client that waited in the queue has not been heard yet.
+        let _ = tokio::time::timeout(PATIENCE, first_request.notified()).await;
+    };
     tokio::select! {
         served = connection.as_mut() => return served,
-        _reason = child.wait_for_shutdown() => connection.as_mut().graceful_shutdown(),
+        () = leave => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }

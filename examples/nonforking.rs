@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use actix_daemon::{
@@ -21,6 +22,9 @@ use actix_daemon::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+
+/// How long to wait before the next attempt after a connection could not be accepted.
+const RETRY: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
@@ -40,6 +44,7 @@ impl Program for Nonforking {
             listener: Some(self.listener),
             stop: watch::channel(StopRequest::No).0,
             open: Rc::default(),
+            accepting: Rc::new(Cell::new(true)),
         };
         let server = server.start();
         daemon.do_send(Subscribe::<DaemonShutdown>::new("server", server));
@@ -56,12 +61,14 @@ enum StopRequest {
     Yes,
 }
 
-/// Echoes on all its connections. When the daemon asks it to stop, it accepts no more connections,
-/// and answers the daemon after the last open connection has ended.
+/// Echoes on all its connections. When the daemon asks it to stop, it accepts those that wait in the
+/// queue, and answers the daemon after the last open connection has ended.
 struct EchoServer {
     listener: Option<TcpListener>,
     stop: watch::Sender<StopRequest>,
+    /// The number of open connections.
     open: Rc<Cell<usize>>,
+    accepting: Rc<Cell<bool>>,
 }
 
 impl Actor for EchoServer {
@@ -74,23 +81,37 @@ impl Actor for EchoServer {
         listener.set_nonblocking(true).expect("cannot make the listener nonblocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("not inside a runtime");
         let (mut stop, open) = (self.stop.subscribe(), Rc::clone(&self.open));
+        let accepting = Rc::clone(&self.accepting);
         ctx.spawn(actix::fut::wrap_future(async move {
             loop {
-                tokio::select! {
-                    Ok((stream, _peer)) = listener.accept() => {
-                        let open = Rc::clone(&open);
-                        open.set(open.get() + 1);
-                        actix_rt::spawn(async move {
-                            // Ignore errors of the client.
-                            let _ = echo(stream).await;
-                            open.set(open.get() - 1);
-                        });
-                    }
-                    _changed = stop.changed() => return,
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _changed = stop.changed() => break,
+                };
+                match accepted {
+                    Ok((stream, _peer)) => serve(stream, Rc::clone(&open)),
+                    // For example, no descriptor is free. The client waits in the queue.
+                    Err(_shortage) => tokio::time::sleep(RETRY).await,
                 }
             }
+            // Also serve the clients that are in the queue already.
+            while let Ok(Ok((stream, _peer))) =
+                tokio::time::timeout(Duration::ZERO, listener.accept()).await
+            {
+                serve(stream, Rc::clone(&open));
+            }
+            accepting.set(false);
         }));
     }
+}
+
+fn serve(stream: tokio::net::TcpStream, open: Rc<Cell<usize>>) {
+    open.set(open.get() + 1);
+    actix_rt::spawn(async move {
+        // Ignore errors of the client.
+        let _ = echo(stream).await;
+        open.set(open.get() - 1);
+    });
 }
 
 impl Handler<DaemonShutdown> for EchoServer {
@@ -99,10 +120,10 @@ impl Handler<DaemonShutdown> for EchoServer {
     /// The daemon waits until this handler has answered, but not longer than the grace period.
     fn handle(&mut self, _shutdown: DaemonShutdown, _ctx: &mut Context<Self>) -> Self::Result {
         self.stop.send_replace(StopRequest::Yes);
-        let open = Rc::clone(&self.open);
+        let (open, accepting) = (Rc::clone(&self.open), Rc::clone(&self.accepting));
         Box::pin(async move {
-            while open.get() > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            while accepting.get() || open.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
     }

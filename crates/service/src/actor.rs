@@ -64,6 +64,8 @@ pub struct ServiceActor {
     logged: Option<ServiceState>,
     /// Whether a participant has still to answer whether it is healthy.
     is_checking_health: bool,
+    /// Whether a timer runs for notifications that could not be sent.
+    is_retrying: bool,
 }
 
 impl ServiceActor {
@@ -107,6 +109,7 @@ impl ServiceActor {
                 started_at: Instant::now(),
                 logged: None,
                 is_checking_health: false,
+                is_retrying: false,
             }
         }))
     }
@@ -133,6 +136,31 @@ impl ServiceActor {
             }
         }
         self.set_timer(ctx);
+        self.retry_later(ctx);
+    }
+
+    /// If notifications could not be sent to the service manager, tries again later, with an
+    /// increasing delay, until they have gone.
+    fn retry_later(&mut self, ctx: &mut Context<Self>) {
+        let Some(delay) = self.service_manager.retry_in() else { return };
+        if std::mem::replace(&mut self.is_retrying, true) {
+            return;
+        }
+        ctx.run_later(delay, |service, ctx| {
+            service.is_retrying = false;
+            match service.service_manager.retry() {
+                Ok(()) => info!(service.log, "the service manager has been notified"),
+                // The first failure has been logged.
+                Err(_again) => service.retry_later(ctx),
+            }
+        });
+    }
+
+    /// Logs that a notification has to wait.
+    fn log_unsent(&self, error: &std::io::Error) {
+        warn!(
+            self.log, "cannot notify the service manager, trying again"; "error" => %error
+        );
     }
 
     fn report(&mut self, status: &ServiceStatus) {
@@ -146,7 +174,7 @@ impl ServiceActor {
             Some(_) | None => info!(self.log, "service state"; "state" => state),
         }
         if let Err(error) = self.service_manager.report(status) {
-            warn!(self.log, "cannot notify the service manager"; "error" => %error);
+            self.log_unsent(&error);
         }
     }
 
@@ -236,7 +264,7 @@ impl ServiceActor {
         let checked =
             self.participants.iter().filter_map(|participant| participant.health.as_ref());
         let answers = join_all(checked.map(|health| health.send(CheckHealth)).collect::<Vec<_>>());
-        ctx.spawn(answers.into_actor(self).map(|answers, service, _ctx| {
+        ctx.spawn(answers.into_actor(self).map(|answers, service, ctx| {
             service.is_checking_health = false;
             let reason = answers.into_iter().find_map(|answer| match answer {
                 Ok(Health::Healthy) => None,
@@ -246,8 +274,9 @@ impl ServiceActor {
             if let Some(reason) = reason {
                 error!(service.log, "not notifying the watchdog: unhealthy"; "reason" => reason);
             } else if let Err(error) = service.service_manager.notify_watchdog() {
-                error!(service.log, "cannot notify the watchdog"; "error" => %error);
+                service.log_unsent(&error);
             }
+            service.retry_later(ctx);
         }));
     }
 }
@@ -340,10 +369,11 @@ impl Handler<Register> for ServiceActor {
 impl Handler<SetStatusText> for ServiceActor {
     type Result = ();
 
-    fn handle(&mut self, SetStatusText(text): SetStatusText, _ctx: &mut Self::Context) {
+    fn handle(&mut self, SetStatusText(text): SetStatusText, ctx: &mut Self::Context) {
         if let Err(error) = self.service_manager.set_text(self.state_machine.state(), text) {
-            warn!(self.log, "cannot notify the service manager"; "error" => %error);
+            self.log_unsent(&error);
         }
+        self.retry_later(ctx);
     }
 }
 

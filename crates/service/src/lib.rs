@@ -102,6 +102,8 @@ mod error;
 pub mod fuzz;
 mod log;
 mod messages;
+#[cfg(unix)]
+mod outbox;
 mod run;
 #[cfg(test)]
 mod sentences;

@@ -14,6 +14,7 @@ mod platform {
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
     use crate::error::ServiceError;
+    use crate::outbox::Outbox;
     use crate::state::{Control, ServiceState};
     use crate::state_machine::ServiceStatus;
     use crate::systemd::{NotifySocket, notification, status_line, watchdog_from_env};
@@ -22,6 +23,7 @@ mod platform {
     #[derive(Debug)]
     pub(crate) struct ServiceManager {
         socket: Option<NotifySocket>,
+        outbox: Outbox,
         watchdog_timeout: Option<Duration>,
         reported: Option<ServiceStatus>,
         text: String,
@@ -36,6 +38,7 @@ mod platform {
             Ok(ServiceManager {
                 watchdog_timeout: watchdog_from_env()?,
                 socket: NotifySocket::from_env()?,
+                outbox: Outbox::default(),
                 reported: None,
                 text: String::new(),
                 listeners: Vec::new(),
@@ -82,7 +85,7 @@ mod platform {
             let now = daemon_sys::clock::monotonic();
             let lines = notification(self.reported.as_ref(), status, &self.text, now);
             self.reported = Some(*status);
-            self.send(&lines)
+            self.send(|outbox| outbox.push(lines))
         }
 
         pub(crate) fn set_text(&mut self, state: ServiceState, text: String) -> io::Result<()> {
@@ -91,7 +94,7 @@ mod platform {
             }
             self.text = text;
             let line = status_line(state, &self.text);
-            self.send(&line)
+            self.send(|outbox| outbox.push(line))
         }
 
         pub(crate) fn watchdog_timeout(&self) -> Option<Duration> {
@@ -99,7 +102,7 @@ mod platform {
         }
 
         pub(crate) fn notify_watchdog(&mut self) -> io::Result<()> {
-            self.send("WATCHDOG=1\n")
+            self.send(Outbox::push_watchdog)
         }
 
         /// Ends the signal listeners, because the service has stopped.
@@ -107,8 +110,30 @@ mod platform {
             self.stop_listening();
         }
 
-        fn send(&self, lines: &str) -> io::Result<()> {
-            self.socket.as_ref().map_or(Ok(()), |socket| socket.send(lines, &[]))
+        /// Adds a notification to those that wait, and sends all of them if possible. Returns the
+        /// error if this is the first one that has to wait.
+        fn send(&mut self, push: impl FnOnce(&mut Outbox)) -> io::Result<()> {
+            if self.socket.is_none() {
+                return Ok(());
+            }
+            let has_waiting = self.retry_in().is_some();
+            push(&mut self.outbox);
+            match self.retry() {
+                Err(_another) if has_waiting => Ok(()),
+                done => done,
+            }
+        }
+
+        /// Returns when to call [`retry`](ServiceManager::retry); `None` if nothing waits.
+        pub(crate) fn retry_in(&self) -> Option<Duration> {
+            self.outbox.retry_in()
+        }
+
+        /// Sends the notifications that the service manager could not receive before.
+        pub(crate) fn retry(&mut self) -> io::Result<()> {
+            let ServiceManager { socket, outbox, .. } = self;
+            let Some(socket) = socket else { return Ok(()) };
+            outbox.send(|lines| socket.send(lines, &[]))
         }
 
         pub(crate) fn socket(&self) -> Option<&NotifySocket> {
@@ -353,6 +378,16 @@ mod platform {
         }
 
         pub(crate) fn notify_watchdog(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        /// Returns `None`: the SCM has no queue that can be full.
+        pub(crate) fn retry_in(&self) -> Option<Duration> {
+            None
+        }
+
+        /// Does nothing, because nothing waits.
+        pub(crate) fn retry(&mut self) -> io::Result<()> {
             Ok(())
         }
 

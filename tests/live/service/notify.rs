@@ -60,6 +60,13 @@ impl NotifySocket {
         self.address.clone()
     }
 
+    /// Fills the receive queue, so that the daemon cannot send.
+    pub(super) fn fill(&self) {
+        let stranger = UnixDatagram::unbound().unwrap();
+        stranger.set_nonblocking(true).unwrap();
+        while stranger.send_to(b"X_FILL=1\n", &self.address).is_ok() {}
+    }
+
     /// Receives all pending notifications and returns all notifications so far.
     pub(super) fn received(&mut self) -> &[Notification] {
         while let Some(notification) = self.receive() {

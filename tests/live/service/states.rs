@@ -43,6 +43,41 @@ fn a_service_reports_ready_when_its_pool_is_ready_and_stopping_when_it_stops() {
 }
 
 #[test]
+fn states_are_sent_again_until_the_service_manager_has_received_them() {
+    let start = TestProgram::example("service");
+    let mut socket = NotifySocket::bind(&start.dir().join("notify"));
+    socket.fill();
+    let mut daemon = start
+        .environment("NOTIFY_SOCKET", socket.address())
+        .environment("WATCHDOG_USEC", "400000")
+        .launch();
+    daemon.wait_for_log("cannot notify the service manager, trying again");
+    daemon.wait_for_log("state: running");
+    // Reading makes room in the queue.
+    let ready = socket.wait_for_after(0, "READY", Some("1"));
+    socket.wait_for_after(ready, "WATCHDOG", Some("1"));
+    daemon.wait_for_log("the service manager has been notified");
+    socket.fill();
+    assert!(daemon.parent().signal(Signal::SIGHUP));
+    let reloading = socket.wait_for_after(ready + 1, "RELOADING", Some("1"));
+    socket.wait_for_after(reloading, "READY", Some("1"));
+    daemon.stop();
+    socket.wait_for_after(reloading, "STOPPING", Some("1"));
+}
+
+#[test]
+fn states_are_sent_again_to_a_service_manager_that_is_restarted() {
+    let start = TestProgram::example("service");
+    let path = start.dir().join("notify");
+    let address = path.clone().into_os_string();
+    let daemon = start.environment("NOTIFY_SOCKET", address).launch();
+    daemon.wait_for_log("cannot notify the service manager, trying again");
+    daemon.wait_for_log("state: running");
+    let mut socket = NotifySocket::bind(&path);
+    socket.wait_for_after(0, "READY", Some("1"));
+}
+
+#[test]
 fn serve_reports_the_states_of_its_daemon() {
     let start = TestProgram::example("short_way");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
