@@ -32,6 +32,7 @@ mod launcher;
 mod limits;
 mod logs;
 mod other_threads;
+mod panics;
 #[cfg(target_os = "linux")]
 mod paths;
 mod pool_size;

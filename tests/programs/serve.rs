@@ -1,6 +1,6 @@
 //! An echo server that uses `serve`, in both forking models and over both kinds of socket. It also
-//! answers the lines `pid`, `sleep MILLIS`, `block FILE`, `exhaust_descriptors FILE` and
-//! `attack NAME SEED MILLIS`.
+//! answers the lines `pid`, `sleep MILLIS`, `block FILE`, `exhaust_descriptors FILE`,
+//! `attack NAME SEED MILLIS`, `fail`, `reset` and `panic`, and `say WORDS`, which reports statuses.
 //!
 //! The option `inherit` takes the listener from standard input (`inherit=stdin`) or from the service
 //! manager (`inherit=fds`). The option `ownership` declares who owns it.
@@ -12,7 +12,9 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use actix_daemon::{ChildHandle, Connection, Listen, ListenerOwnership, StreamSocket};
+use actix_daemon::{
+    ChildHandle, Connection, Listen, ListenerOwnership, StreamSocket, UpdateStatus,
+};
 use daemon_sys::fds::take_inherited;
 use live_tests::{Options, attack, block, keep_descriptors_exhausted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,6 +65,13 @@ async fn echo<S: StreamSocket>(mut stream: Connection<S>, child: ChildHandle) ->
                 block(rest);
                 "unblocked".to_owned()
             }
+            "panic" => panic!("on purpose"),
+            "fail" => return Err(io::Error::other("no such account")),
+            "reset" => return Err(io::ErrorKind::ConnectionReset.into()),
+            "say" => {
+                let said: Vec<_> = rest.split_whitespace().map(|word| say(word, &child)).collect();
+                said.join(" ")
+            }
             "exhaust_descriptors" => {
                 keep_descriptors_exhausted(rest.to_owned());
                 "ok".to_owned()
@@ -74,4 +83,42 @@ async fn echo<S: StreamSocket>(mut stream: Connection<S>, child: ChildHandle) ->
         };
         stream.write_all(format!("{answer}\n").as_bytes()).await?;
     }
+}
+
+/// Says something about the request, as a handler may do. Returns whether it was accepted.
+fn say(word: &str, child: &ChildHandle) -> &'static str {
+    let update = match word {
+        "wait" => UpdateStatus::Wait,
+        "req" => UpdateStatus::Req,
+        "long" => UpdateStatus::Long,
+        "done" => UpdateStatus::Done,
+        "extend" => UpdateStatus::Extend(Duration::from_secs(60)),
+        "label" => {
+            child.label("saying");
+            return "ok";
+        }
+        // The message has no answer here.
+        "send" => {
+            child.daemon().do_send(UpdateStatus::Done);
+            return "ok";
+        }
+        "work" => {
+            child.work(async { tokio::task::yield_now().await });
+            return "ok";
+        }
+        // A task that outlives the request, and reports one.
+        "later" => {
+            let child = child.clone();
+            child.clone().work(async move {
+                for _time in 0..50 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    let _ = child.update_status(UpdateStatus::Req);
+                    let _ = child.update_status(UpdateStatus::Done);
+                }
+            });
+            return "ok";
+        }
+        _unknown => return "unknown",
+    };
+    if child.update_status(update).is_ok() { "ok" } else { "refused" }
 }

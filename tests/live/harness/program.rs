@@ -103,6 +103,11 @@ impl TestProgram {
         TestProgram::program("other_threads", env!("CARGO_BIN_EXE_other_threads"))
     }
 
+    /// Returns the test daemon whose parent panics, see `programs/panicking.rs`.
+    pub(crate) fn panicking() -> Self {
+        TestProgram::program("panicking", env!("CARGO_BIN_EXE_panicking"))
+    }
+
     /// Returns the test daemon that uses `serve`, see `programs/serve.rs`.
     pub(crate) fn serve() -> Self {
         TestProgram::program("serve", env!("CARGO_BIN_EXE_serve"))
@@ -231,7 +236,9 @@ impl TestProgram {
             let code = until("the launching process ends", || daemon.launcher_status());
             assert_eq!(code, "code 0", "{}", daemon.stderr());
         }
-        daemon.wait_until_launched();
+        if daemon.name() != "panicking" {
+            daemon.wait_until_launched();
+        }
         daemon
     }
 
