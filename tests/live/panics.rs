@@ -99,3 +99,19 @@ fn a_panic_that_is_contained_or_in_another_thread_or_in_the_logger_does_not_end_
         assert_eq!(daemon.stop()[&parent], "code 0", "{place}: {}", daemon.log());
     }
 }
+
+#[test]
+fn a_panic_in_a_destructor_of_a_request_ends_the_daemon_with_an_error() {
+    let mut daemon = start("drop");
+    let parent = daemon.launcher();
+    let mut clients: Vec<_> = (0..3).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        // The actor may panic before the last child serves.
+        let _ = client.try_ask("word");
+    }
+    drop(clients);
+    assert_eq!(daemon.wait_until_gone()[&parent], "code 1");
+    let log = daemon.log();
+    assert!(log.contains("CRIT panicked") && log.contains(PLACE), "{log}");
+    assert!(log.contains("CRIT daemon lost, ending"), "{log}");
+}

@@ -54,10 +54,31 @@ fn panic_at_the_third_call() {
     }
 }
 
-/// A connection whose encoding may panic.
+/// A connection whose encoding or destruction may panic.
 struct Request {
     stream: std::net::TcpStream,
     panics: bool,
+    #[expect(dead_code, reason = "only its destructor acts")]
+    bomb: Bomb,
+}
+
+/// Panics when it is dropped for the third time, if it is armed.
+struct Bomb {
+    is_armed: bool,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.is_armed {
+            panic_at_the_third_call();
+        }
+    }
+}
+
+impl Request {
+    fn new(stream: std::net::TcpStream) -> Request {
+        Request { stream, panics: false, bomb: Bomb { is_armed: false } }
+    }
 }
 
 impl Transfer for Request {
@@ -69,7 +90,7 @@ impl Transfer for Request {
     }
 
     fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
-        Ok(Request { stream: std::net::TcpStream::decode(decoder)?, panics: false })
+        Ok(Request::new(std::net::TcpStream::decode(decoder)?))
     }
 }
 
@@ -85,10 +106,11 @@ impl Program for PanickingProgram {
         let convert = match self.at.as_str() {
             "request" => |stream| {
                 panic_at_the_third_call();
-                Request { stream, panics: false }
+                Request::new(stream)
             },
-            "encode" => |stream| Request { stream, panics: true },
-            _other => |stream| Request { stream, panics: false },
+            "encode" => |stream| Request { panics: true, ..Request::new(stream) },
+            "drop" => |stream| Request { bomb: Bomb { is_armed: true }, ..Request::new(stream) },
+            _other => Request::new,
         };
         ParentAcceptor::start(self.listener, daemon.clone(), convert).expect("watch the listener");
         match self.at.as_str() {
@@ -100,7 +122,7 @@ impl Program for PanickingProgram {
                 });
             }
             "thread" => drop(std::thread::spawn(|| panic!("on purpose"))),
-            "request" | "encode" | "logger" => {}
+            "request" | "encode" | "drop" | "logger" => {}
             place => {
                 let session = Session { at: place.to_owned() }.start();
                 daemon.do_send(Subscribe::<DaemonParent>::new("session", session.clone()));

@@ -21,7 +21,7 @@ use actix::{Addr, Recipient};
 use actix_daemon::dispatching::{KillRogue, SetQueueDepth};
 use actix_daemon::panics::Panic;
 use actix_daemon::{ChildExited, ChildId, DaemonActor, Kill, Pid, Violation};
-use daemon_core::{ExitCause, MonotonicTime, OperatorPause, StopMode};
+use daemon_core::{ExitCause, LogLimit, MonotonicTime, OperatorPause, StopMode};
 use daemon_forkserver::now;
 use futures::channel::oneshot;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -238,6 +238,8 @@ pub(crate) struct Engine {
     answered_outside_workers: u64,
     scaling_log: ScalingLog,
     start_failures: StartFailures,
+    /// Limits the records of failures without a recipient.
+    failure_log: LogLimit,
     reported_demand: u32,
     /// When a lower demand is reported.
     lower_demand_at: Option<MonotonicTime>,
@@ -301,6 +303,7 @@ impl Engine {
             answered_outside_workers: 0,
             scaling_log: ScalingLog::default(),
             start_failures: StartFailures::default(),
+            failure_log: LogLimit::default(),
             reported_demand: 0,
             lower_demand_at: None,
             timer: Box::pin(sleep(Duration::ZERO)),

@@ -63,7 +63,15 @@ impl<L: Listen> ChildAcceptor<L> {
         Ok(Actor::start(acceptor))
     }
 
+    /// Delivers a connection to the session. If the session has stopped, the child exits, because it
+    /// cannot serve a connection any more.
     fn deliver(&self, stream: L::Socket) {
+        if !self.session.connected()
+            && let Some(child) = ChildHandle::current()
+        {
+            child.fail();
+            return;
+        }
         self.daemon.do_send(UpdateStatus::Req);
         self.session.do_send(Accepted(stream));
     }

@@ -222,11 +222,14 @@ impl Engine {
             None => self.upon_result.clone().filter(Recipient::connected),
         };
         let Some(recipient) = recipient else {
-            if let (false, Err(failure)) = (reply.is_awaited(), &task_result) {
+            if let (false, Err(failure)) = (reply.is_awaited(), &task_result)
+                && let Some(suppressed) = self.admit_failure()
+            {
                 let RequestParts { id, name, .. } = &parts;
                 report!(
                     self.events, warn, "request without a recipient failed";
-                    "request" => id.0, "method" => name.as_ref(), "error" => failure.to_string()
+                    "request" => id.0, "method" => name.as_ref(), "error" => failure.to_string(),
+                    "suppressed" => suppressed
                 );
             }
             reply.send(task_result);
@@ -238,6 +241,12 @@ impl Engine {
         }
         // A recipient that has stopped receives nothing.
         recipient.do_send(RequestDone { request, outcome: task_result });
+    }
+
+    /// Returns whether to report a failure without a recipient, and if so, the number of those that
+    /// were suppressed. Only the log is limited, not the talkback recipient.
+    fn admit_failure(&self) -> Option<u64> {
+        if self.events.recipient.is_some() { Some(0) } else { self.failure_log.admit(now()) }
     }
 
     pub(super) fn record_dead_letter(
