@@ -133,7 +133,7 @@ impl Program for PanickingProgram {
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Request>> {
-        Echo.start().recipient()
+        EchoSession.start().recipient()
     }
 }
 
@@ -190,13 +190,13 @@ impl Handler<DaemonShutdown> for Session {
 }
 
 /// The session of a child.
-struct Echo;
+struct EchoSession;
 
-impl Actor for Echo {
+impl Actor for EchoSession {
     type Context = Context<Self>;
 }
 
-impl Handler<DaemonChild<Request>> for Echo {
+impl Handler<DaemonChild<Request>> for EchoSession {
     type Result = ();
 
     fn handle(&mut self, child: DaemonChild<Request>, _ctx: &mut Context<Self>) {

@@ -95,7 +95,7 @@ impl<M> DaemonBuilder<M> {
     }
 
     /// Makes the default logger also write debug records: signals, the start and exit of each
-    /// child, pauses, refused status updates and failed connections.
+    /// child, pauses, and clients that disconnect.
     pub fn verbose(mut self) -> Self {
         self.settings.verbose = true;
         self

@@ -177,6 +177,7 @@
 //! | [`service`], [`RegisterWith`] | the daemon as a service of systemd or of another service manager |
 //! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the trait of all types that can be handed to a child, and the types for implementing it |
 //! | [`logger`] | the daemon's logger in this process |
+//! | [`panics`] | what happens when the program's code panics |
 //! | [`dispatching`] | for crates that send tasks to children, as `actix-dispatch` does |
 //!
 //! # Features

@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// error is redirected to it.
 ///
 /// It logs the level `info` and above. With `verbose` it also logs the level `debug`: signals, the
-/// start and exit of each child, pauses, status updates that were refused, and failed connections.
+/// start and exit of each child, pauses, and clients that disconnect.
 pub(crate) fn default_logger(verbose: bool) -> Logger {
     daemon_log::logger(&*SINK, if verbose { Level::Debug } else { Level::Info })
 }

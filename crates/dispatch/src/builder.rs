@@ -433,6 +433,11 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs in the parent before each worker is started.
     ///
+    /// If the hook panics, no worker is forked, and the next attempt comes after a delay. If five
+    /// attempts fail in a row and there is no worker, the waiting requests are rejected with
+    /// [`Rejection::NoWorker`](crate::Rejection::NoWorker). The parent waits for the hook, so it must
+    /// not block.
+    ///
     /// In the original, this hook is called `_fork_preinit`.
     pub fn fork_preinit(mut self, hook: impl Fn() + 'static) -> Self {
         self.methods.hooks.fork_preinit = Some(Rc::new(hook));
@@ -442,6 +447,11 @@ impl DispatcherBuilder {
     /// Sets a hook that runs in the parent after each worker was started. The hook receives the
     /// worker's process id.
     ///
+    /// If the hook panics, the worker is killed, because it may lack what the hook sets up. The next
+    /// one is forked after a delay. If five workers fail in a row and there is no other, the waiting
+    /// requests are rejected with [`Rejection::NoWorker`](crate::Rejection::NoWorker). The parent
+    /// waits for the hook, so it must not block.
+    ///
     /// In the original, this hook is called `_fork_postinit`.
     pub fn fork_postinit(mut self, hook: impl Fn(Pid) + 'static) -> Self {
         self.methods.hooks.fork_postinit = Some(Rc::new(hook));
@@ -449,6 +459,11 @@ impl DispatcherBuilder {
     }
 
     /// Sets a hook that runs once in each worker, before its first task.
+    ///
+    /// If the hook panics or exits, or does not return within the daemon's `boot_timeout`, the worker
+    /// ends and the next one is forked after a delay. If five workers fail in a row and there is no
+    /// other, the waiting requests are rejected with
+    /// [`Rejection::NoWorker`](crate::Rejection::NoWorker).
     ///
     /// In the original, this hook is called `_fork_init`.
     pub fn fork_init(mut self, hook: impl Fn() + 'static) -> Self {
