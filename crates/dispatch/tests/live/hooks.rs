@@ -10,7 +10,9 @@ use actix_dispatch::{
     RequestDone, Talkback,
 };
 
-use super::fixture::{TestDispatcher, builder, run_dispatcher, wait_until, with_dispatcher};
+use super::fixture::{
+    TestDispatcher, builder, run_dispatcher, wait_until, with_dispatcher, with_methods,
+};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -180,7 +182,9 @@ fn calls() {
 }
 
 fn calls_in_place() {
-    with_dispatcher(failing_calls(builder(0)), async |test| expect_failing_calls(&test).await);
+    with_dispatcher(failing_calls(with_methods().in_place()), async |test| {
+        expect_failing_calls(&test).await
+    });
 }
 
 fn precall_never_returns() {
