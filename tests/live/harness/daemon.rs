@@ -240,19 +240,11 @@ impl DaemonProcess {
         std::fs::read_to_string(self.dir.path().join("warden")).unwrap_or_default()
     }
 
-    /// Returns the process that was started. If the daemon does not detach, it is the parent.
-    #[track_caller]
-    pub(crate) fn launcher(&self) -> Process {
-        until("the program was started", || self.find_launcher())
-    }
-
-    fn find_launcher(&self) -> Option<Process> {
-        Some(Process(self.warden_report().lines().next()?.parse().ok()?))
-    }
-
     /// Returns the exit status of the launching process, if it has exited.
     pub(crate) fn launcher_status(&self) -> Option<String> {
-        self.reaped().remove(&self.find_launcher()?)
+        let report = self.warden_report();
+        let launcher: u32 = report.lines().next()?.parse().ok()?;
+        self.reaped().remove(&Process(launcher))
     }
 
     /// Returns the exit statuses of the processes that the warden has reaped: the launching process
