@@ -4,7 +4,6 @@ mod evidence;
 mod symbols;
 
 use std::fs;
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
@@ -299,26 +298,6 @@ fn idle_children_past_their_lifetime_are_recycled() {
         assert!(exit_line(&daemon, child).contains("lifetime limit reached"));
     }
     is_served(&daemon);
-}
-
-#[test]
-fn a_grandchild_with_the_listener_outlives_the_rogue_child_and_the_daemon() {
-    let mut daemon = watched("heartbeat_timeout=1000 share_listener");
-    let (parent, port) = (daemon.parent(), daemon.port());
-    let mut client = daemon.client();
-    let child = client.pid();
-    let grandchild = Process(client.ask("grandchild").parse().unwrap());
-    send_word(&mut client, "block /no/such/file");
-    assert!(exit_line(&daemon, child).contains("rogue: no heartbeat"));
-    is_served(&daemon);
-    assert!(grandchild.is_alive());
-    assert!(parent.signal(Signal::SIGTERM));
-    until("the parent is gone", || (!parent.is_alive()).then_some(()));
-    // The grandchild still has the listener, which was shut down.
-    drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
-    assert!(grandchild.is_alive());
-    assert!(grandchild.signal(Signal::SIGKILL));
-    daemon.wait_until_gone();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod blocked_log;
 mod board_file;
 mod control;
 mod default_log;
+mod descendants;
 mod detaching;
 #[cfg(target_os = "linux")]
 mod draining;
@@ -39,6 +40,8 @@ mod pool_size;
 mod preforking;
 #[cfg(target_os = "linux")]
 mod privileges;
+#[cfg(target_os = "linux")]
+mod process_1;
 mod process_setup;
 mod reloading;
 mod removed_files;

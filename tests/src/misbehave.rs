@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::hint::black_box;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -82,14 +83,29 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
         // close-on-exec.
         "grandchild" => {
             let listener = SHARED_LISTENER.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
-            let mut command = Command::new("sleep");
-            command.arg("1000").stdin(Stdio::from(OwnedFd::from(listener)));
-            let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-            return Some(started.id().to_string());
+            let mut command = Command::new("sh");
+            command.args(["-c", script(rest)]).stdin(Stdio::from(OwnedFd::from(listener)));
+            let started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+            let mut pid = String::new();
+            BufReader::new(started.stdout?).read_line(&mut pid).ok()?;
+            return Some(pid.trim_end().to_owned());
         }
         _ => return None,
     }
     Some("ok".to_owned())
+}
+
+/// Returns a shell script that starts a process of this kind, and writes the pid of the process.
+fn script(kind: &str) -> &'static str {
+    match kind {
+        // Ignores TERM.
+        "stubborn" => "trap '' TERM; echo $$; exec sleep 1000 >/dev/null",
+        // Its own parent has exited.
+        "orphaned" => "sleep 1000 >/dev/null & echo $!",
+        // Its own session, and an exited parent, as a daemon.
+        "daemonized" => "setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' &",
+        _plain => "echo $$; exec sleep 1000 >/dev/null",
+    }
 }
 
 #[inline(never)]

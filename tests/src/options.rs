@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_daemon::{
-    Babysit, Capability, Daemon, DaemonBuilder, Environment, InheritedDescriptors, MemoryMeasure,
-    OnHup, PostFork, PreFork, Resource, Sandbox, Solo,
+    Babysit, Capability, Daemon, DaemonBuilder, Descendants, Environment, InheritedDescriptors,
+    MemoryMeasure, OnHup, PostFork, PreFork, Resource, Sandbox, Solo,
 };
 
 /// The options that the test has set.
@@ -143,6 +143,11 @@ impl Options {
                 "user" => daemon.user(value),
                 "group" => daemon.group(value),
                 "grace" => daemon.grace(self.millis(name)),
+                "descendants" => daemon.descendants(match value.as_str() {
+                    "leave" => Descendants::Leave,
+                    "end_with_child" => Descendants::EndWithChild,
+                    _end_at_stop => Descendants::EndAtStop,
+                }),
                 "boot_timeout" => daemon.boot_timeout(self.millis(name)),
                 "pidfile" => daemon.pidfile(value),
                 "control" => daemon.control(value),

@@ -128,6 +128,7 @@ mod backoff;
 mod claim;
 mod counts;
 mod demand;
+mod descendants;
 mod dirty;
 mod entry;
 mod exit_cause;
@@ -173,6 +174,7 @@ pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, Failu
 pub use claim::{AbortResult, Claim, FinishResult, Owner, RevokeResult, StartResult};
 pub use counts::Counts;
 pub use demand::{DemandRules, DemandScaler};
+pub use descendants::Descendants;
 pub use entry::{SlotEntry, SlotFault};
 pub use exit_cause::{
     ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, classify_exit,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon_core::Descendants;
 use daemon_sys::capabilities::Capability;
 use daemon_sys::limits::Resource;
 #[cfg(feature = "sandbox")]
@@ -221,6 +222,22 @@ impl<M> DaemonBuilder<M> {
     /// a dispatcher's worker when it accepts tasks.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
+        self
+    }
+
+    /// Sets what happens to processes that a child has started and that still run when the child ends.
+    /// By default they are killed with a child that the daemon kills, they end with the daemon, and
+    /// otherwise they are left alone with a warning in the log, see [`Descendants`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_daemon::{Daemon, Descendants};
+    ///
+    /// let builder = Daemon::builder().descendants(Descendants::EndWithChild);
+    /// ```
+    pub fn descendants(mut self, descendants: Descendants) -> Self {
+        self.settings.descendants = descendants;
         self
     }
 

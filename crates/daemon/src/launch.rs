@@ -20,10 +20,12 @@ use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, Transfer, now};
 use daemon_protocol::ModelKind;
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
+use daemon_sys::init::leave_process_1;
 use daemon_sys::limits::Resource;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::{number_of, this_pid};
+use daemon_sys::reap::disown_descendants;
 use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
@@ -216,7 +218,7 @@ fn set_up_this_thread() {
 /// checks have passed.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
-    settings: DaemonSettings,
+    mut settings: DaemonSettings,
     program: P,
 ) -> Result<Launched<P>, DaemonError> {
     record_inherited_listeners()?;
@@ -226,6 +228,13 @@ pub(crate) fn launch<P: Program>(
     }
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
+    }
+    // The launcher may have set this. The children of strangers would become zombies of the parent.
+    disown_descendants()?;
+    let init_title = format!("{}: init", settings.title.as_ref().unwrap_or(&settings.alias));
+    if leave_process_1(&init_title, settings.grace)? && std::mem::take(&mut settings.detach) {
+        // If this process exited, so would process 1, and with it the container.
+        info!(settings.log(), "not detaching from process 1 of a container");
     }
     let confinement = confine_children(&settings, rules.kind(), privileges.as_ref())?;
     let kept_signals = KeptSignals::new()?;
@@ -471,6 +480,7 @@ fn spawn<P: Program>(
             let mut builder = ForkServerBuilder::new(rules.slots())
                 .grace(settings.grace)
                 .stop_signals(&STOP_SIGNALS)
+                .descendants(settings.descendants)
                 .title(Rc::clone(&title), format!("{name}: fork server"));
             if let Some(path) = board_file {
                 builder = builder.board_file(path);

@@ -324,7 +324,7 @@ pub use serve::{HandlerFailure, HandlerResult};
 pub use settings::OnHup;
 
 pub use daemon_core::{
-    AcceptState, Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep,
+    AcceptState, Descendants, Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep,
     OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Status, Violation, format,
 };
 pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};

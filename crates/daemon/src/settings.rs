@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon_core::Descendants;
 use daemon_sys::capabilities::{Availability, Capability, availability};
 use daemon_sys::limits::Resource;
 use daemon_sys::privileges::{self, Group, Privileges, User};
@@ -51,6 +52,7 @@ pub(crate) struct DaemonSettings {
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) grace: Duration,
     pub(crate) boot_timeout: Duration,
+    pub(crate) descendants: Descendants,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) control: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
@@ -86,6 +88,7 @@ impl Default for DaemonSettings {
             sandbox: None,
             grace: Duration::from_secs(30),
             boot_timeout: Duration::from_secs(30),
+            descendants: Descendants::default(),
             pidfile: None,
             control: None,
             umask: None,

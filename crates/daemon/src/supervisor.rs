@@ -52,11 +52,12 @@ pub(crate) trait ProcessControl<R> {
     fn has_foreign(&self) -> bool;
     /// Notifies the fork server that no more children will be forked.
     fn release(&mut self);
-    /// Asks the fork server to exit. All children are gone.
-    fn shut_down(&mut self);
+    /// Asks the fork server to end what the children have started, within this time, and to exit. All
+    /// children are gone.
+    fn shut_down(&mut self, grace: Duration);
     /// Reaps the fork server. Returns whether it is gone.
     fn reap_fork_server(&mut self) -> bool;
-    /// Signals the fork server and its children through their process group, without the help of
+    /// Signals the fork server and its children through their process groups, without the help of
     /// the fork server.
     fn signal_orphans(&mut self, signal: Signal);
     /// Returns whether the fork server and its children are gone.
@@ -106,6 +107,17 @@ pub(crate) enum Effect {
     ScoreboardRepaired(FaultCount),
     /// The fork server could not reopen its log.
     ReopenLogsFailed(String),
+    /// Processes that a child has started are left after its exit.
+    DescendantsLeft {
+        /// The child.
+        child: ChildId,
+        /// The process group of the child and of these processes.
+        group: Pid,
+    },
+    /// The fork server ends this number of processes that children have started.
+    EndingDescendants(u32),
+    /// Processes that children have started cannot be ended, for this reason.
+    DescendantsSurvive(String),
 }
 
 /// The model, with its rules for when children are forked.
@@ -144,6 +156,8 @@ pub(crate) struct Supervisor<R> {
     max_children_reported: bool,
     /// Limits how often [`Effect::MaxChildrenReached`] is collected.
     max_children_log: LogThrottle,
+    /// Limits how often [`Effect::DescendantsLeft`] is collected.
+    descendants_log: LogThrottle,
     /// Limits how often [`Effect::ScoreboardRepaired`] is collected.
     scoreboard_fault_log: LogThrottle,
     /// Whether the fork server was notified that no more children will be forked.
@@ -187,6 +201,7 @@ impl<R: 'static> Supervisor<R> {
             backoff_reported_until: MonotonicTime::ZERO,
             max_children_reported: false,
             max_children_log: LogThrottle::default(),
+            descendants_log: LogThrottle::default(),
             scoreboard_fault_log: LogThrottle::default(),
             is_released: false,
             pause: OperatorPause::Off,

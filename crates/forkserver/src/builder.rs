@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
+use daemon_core::{Descendants, HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::link;
 use daemon_sys::process::{self, Signal, this_pid};
+use daemon_sys::reap::adopt_descendants;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{
     SignalBlockGuard, SignalQueue, block_all, disregard, ignore, keep_exits, restore_default,
@@ -53,17 +54,26 @@ impl ForkServerBuilder {
             stop_signals: Vec::new(),
             settings: ServerSettings {
                 grace: Duration::from_secs(30),
+                descendants: Descendants::default(),
                 title: None,
                 fork_server: this_pid(),
             },
         }
     }
 
-    /// Sets the time between TERM and KILL for children that are left when the fork server shuts
-    /// down or the parent has exited. Default: 30 seconds.
+    /// Sets the time between TERM and KILL for children that are left when the parent has exited, and
+    /// for what they have started. Default: 30 seconds.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
+        self
+    }
+
+    /// Sets what happens to processes that children have started. By default they end with the fork
+    /// server, see [`Descendants`].
+    #[must_use]
+    pub fn descendants(mut self, descendants: Descendants) -> Self {
+        self.settings.descendants = descendants;
         self
     }
 
@@ -162,7 +172,7 @@ impl ForkServerBuilder {
 /// Makes this process the leader of a new process group, and ignores TTIN and TTOU. The terminal
 /// sends these signals to stop a background process that reads from it or writes to it. A handler
 /// would not do, because the call would be repeated without end. TSTP has no effect. Children
-/// inherit the group and the actions of the signals.
+/// inherit the actions of the signals, and lead groups of their own.
 fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;
     ignore(Signal::Ttin)?;
@@ -188,6 +198,10 @@ fn run_fork_server<B: ChildProgram>(
     mask: SignalBlockGuard,
 ) -> i32 {
     let prepared = detach_from_terminal()
+        .and_then(|()| match settings.descendants.are_ended() {
+            true => adopt_descendants().map(drop),
+            false => Ok(()),
+        })
         .and_then(|()| memory.make_read_only(HEADER_LINES))
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())

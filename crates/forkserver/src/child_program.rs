@@ -4,7 +4,7 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{ScoreboardReader, Seat};
+use daemon_core::{Descendants, ScoreboardReader, Seat};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::SignalBlockGuard;
 use daemon_sys::title::Title;
@@ -120,6 +120,7 @@ pub(crate) struct SlotResources {
 #[derive(Debug, Clone)]
 pub(crate) struct ServerSettings {
     pub(crate) grace: Duration,
+    pub(crate) descendants: Descendants,
     pub(crate) title: Option<(Rc<Title>, String)>,
     pub(crate) fork_server: Pid,
 }

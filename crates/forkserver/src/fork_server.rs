@@ -14,6 +14,7 @@ use daemon_sys::clock::now;
 use daemon_sys::ownfile::OwnFile;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::reap::OrphanedGroup;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 use daemon_sys::wakeup::Wakeup;
@@ -57,6 +58,25 @@ pub enum ForkServerEvent<R> {
         exit: Exit,
         /// The last contents of the child's scoreboard slot.
         last: SlotEntry,
+    },
+    /// A child has exited, and processes that it has started are left in its process group. Reported
+    /// if [`Descendants::EndAtStop`](daemon_core::Descendants::EndAtStop) is set.
+    DescendantsLeft {
+        /// The child.
+        child: ChildId,
+        /// The number of the group, which is the pid that the child had.
+        group: Pid,
+    },
+    /// The children have exited. The fork server has asked the processes that they have started to
+    /// exit, and waits for them.
+    EndingDescendants {
+        /// The number of processes, without those that these have started.
+        processes: u32,
+    },
+    /// The fork server exits, but processes that children have started are left.
+    DescendantsSurvive {
+        /// Why they could not be ended.
+        error: String,
     },
     /// The fork server could not reopen its logs.
     ReopenLogsFailed {
@@ -132,6 +152,10 @@ pub struct ForkServer<R> {
     /// The requests of children whose fork was requested and has not been reported yet, indexed by
     /// slot.
     pending: Vec<Option<R>>,
+    /// The pids of the children that the fork server has reported, indexed by slot.
+    pids: Vec<Option<Pid>>,
+    /// The process groups of the children of a lost fork server, when they have been signalled.
+    orphaned: Option<Vec<OrphanedGroup>>,
 }
 
 impl<R> fmt::Debug for ForkServer<R> {
@@ -162,6 +186,8 @@ impl<R: Transfer> ForkServer<R> {
             request_limit,
             free: (0..slots).map(Reverse).collect(),
             pending: (0..slots).map(|_slot| None).collect(),
+            pids: (0..slots).map(|_slot| None).collect(),
+            orphaned: None,
         }
     }
 
@@ -263,6 +289,9 @@ impl<R: Transfer> ForkServer<R> {
 
     fn free_slot(&mut self, slot: SlotNumber) -> SlotEntry {
         let last = self.scoreboard.close_slot(slot, now());
+        if let Some(pid) = self.pids.get_mut(slot.index()) {
+            *pid = None;
+        }
         self.free.push(Reverse(slot.get()));
         last
     }
@@ -341,15 +370,16 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::Release)
     }
 
-    /// Shuts the fork server down. Children that are left receive TERM, and KILL after the grace
-    /// period. When the fork server has exited, [`collect`](ForkServer::collect) returns
+    /// Shuts the fork server down. Children that are left receive TERM, and KILL after `grace`. So do
+    /// then the processes that children have started, unless the fork server
+    /// [leaves them](daemon_core::Descendants::Leave); `grace` is the time for all together. When the fork server has exited, [`collect`](ForkServer::collect) returns
     /// [`ForkServerError::Lost`] and [`reap`](ForkServer::reap) returns how it exited.
     ///
     /// # Errors
     ///
     /// [`ForkServerError::Lost`] if the fork server has exited already.
-    pub fn shut_down(&mut self) -> Result<(), ForkServerError> {
-        self.order(&ForkServerCommand::ShutDown)
+    pub fn shut_down(&mut self, grace: Duration) -> Result<(), ForkServerError> {
+        self.order(&ForkServerCommand::ShutDown { grace })
     }
 
     fn order(&mut self, order: &ForkServerCommand) -> Result<(), ForkServerError> {
@@ -384,6 +414,7 @@ impl<R: Transfer> ForkServer<R> {
                 self.check_slot(child)?;
                 self.pending.get_mut(child.slot.index())?.take()?;
                 self.scoreboard.set_pid(child.slot, pid.as_u32());
+                *self.pids.get_mut(child.slot.index())? = Some(pid);
                 Some(ForkServerEvent::Forked { child, pid })
             }
             Report::ForkFailed { child, error } => {
@@ -396,6 +427,15 @@ impl<R: Transfer> ForkServer<R> {
                 self.check_slot(child)?;
                 let last = self.free_slot(child.slot);
                 Some(ForkServerEvent::Exited { child, pid, exit, last })
+            }
+            Report::DescendantsLeft { child, group } => {
+                Some(ForkServerEvent::DescendantsLeft { child, group })
+            }
+            Report::EndingDescendants { processes } => {
+                Some(ForkServerEvent::EndingDescendants { processes })
+            }
+            Report::DescendantsSurvive { error } => {
+                Some(ForkServerEvent::DescendantsSurvive { error })
             }
             Report::ReopenLogsFailed { error } => Some(ForkServerEvent::ReopenLogsFailed { error }),
             Report::Ready | Report::PreloadFailed { .. } => None,
@@ -486,7 +526,9 @@ impl<R: Transfer> ForkServer<R> {
             .collect()
     }
 
-    /// Sends a signal to the remaining processes of a lost fork server's process group.
+    /// Sends a signal to the fork server, its children and what they have started, without the help
+    /// of the fork server, which is lost or does not answer. Processes that have left the process
+    /// group of their child are not reached.
     ///
     /// Call this before the fork server is [reaped](ForkServer::reap). Until then no other process
     /// group can get the same number.
@@ -494,25 +536,40 @@ impl<R: Transfer> ForkServer<R> {
     /// # Errors
     ///
     /// If the system refuses to send the signal.
-    pub fn signal_orphaned(&self, signal: Signal) -> Result<(), ForkServerError> {
-        process::signal_group(self.pid, signal).map(drop).map_err(ForkServerError::from)
+    pub fn signal_orphaned(&mut self, signal: Signal) -> Result<(), ForkServerError> {
+        let mut result = process::signal_group(self.pid, signal).map(drop);
+        for group in self.orphaned() {
+            result = result.and(group.signal(signal).map(drop));
+        }
+        result.map_err(ForkServerError::from)
     }
 
-    /// Returns whether all children of a lost fork server have exited.
+    /// Returns whether the children of a lost fork server have exited, and what they have started.
     ///
     /// As with [`signal_orphaned`](ForkServer::signal_orphaned), call this before the fork server
     /// is reaped.
     #[must_use]
-    pub fn orphaned_are_gone(&self) -> bool {
-        let is_gone = |pid: Pid| {
-            // If this process is the init process of its container, or a subreaper, the orphaned
-            // children are now its own children.
-            let _reaped = reap::reap(pid);
-            process::group_of(pid) != Some(self.pid)
-        };
-        // A pid that the fork server has not reported is the one on the line. It is only examined
-        // here, so a wrong one does no harm.
-        self.scoreboard.entries().filter_map(|entry| Pid::from_u32(entry.pid)).all(is_gone)
+    pub fn orphaned_are_gone(&mut self) -> bool {
+        let fork_server = self.pid;
+        // A child that the fork server has not reported is still in the group of the fork server, or
+        // ends by its parent death signal. Its pid is the one on the line, and is only examined, so a
+        // wrong one does no harm.
+        let in_group = self
+            .scoreboard
+            .entries()
+            .filter_map(|entry| Pid::from_u32(entry.pid))
+            .any(|pid| process::group_of(pid) == Some(fork_server));
+        !in_group && self.orphaned().iter_mut().all(OrphanedGroup::is_gone)
+    }
+
+    /// Returns the process groups that the children of a lost fork server lead.
+    fn orphaned(&mut self) -> &mut [OrphanedGroup] {
+        let pids = &self.pids;
+        self.orphaned.get_or_insert_with(|| {
+            // A child that has not made its group yet is still in the group of the fork server.
+            let leads = |pid: &Pid| process::group_of(*pid).is_none_or(|group| group == *pid);
+            pids.iter().flatten().copied().filter(leads).map(OrphanedGroup::of).collect()
+        })
     }
 
     /// Reaps the fork server if it has exited, and returns how it exited; `None` if it is running.
@@ -553,7 +610,7 @@ impl<R: Transfer> ForkServer<R> {
         &self.wakeup
     }
 
-    /// Returns the fork server's pid, which is also the process group of all children.
+    /// Returns the fork server's pid.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid

@@ -1,5 +1,7 @@
 //! Messages between parent and fork server: commands to the fork server, reports to the parent.
 
+use std::time::Duration;
+
 use daemon_core::{ChildId, Exit, Pid, Signal};
 use daemon_sys::link::FDS_MAX;
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,8 @@ pub(crate) enum ForkServerCommand {
     ReopenLogs,
     /// Drop the program, and every listener with it. No more children are forked.
     Release,
-    /// Stop the children, then exit.
-    ShutDown,
+    /// Stop the children and what they have started, kill them after this time, then exit.
+    ShutDown { grace: Duration },
 }
 
 impl ForkServerCommand {
@@ -41,7 +43,7 @@ impl ForkServerCommand {
             | ForkServerCommand::CheckChild { .. }
             | ForkServerCommand::ReopenLogs
             | ForkServerCommand::Release
-            | ForkServerCommand::ShutDown => 0,
+            | ForkServerCommand::ShutDown { .. } => 0,
         }
     }
 }
@@ -70,6 +72,13 @@ pub(crate) enum Report {
     ForkFailed { child: ChildId, error: ForkRefusal },
     /// A child has been reaped.
     ChildExited { child: ChildId, pid: Pid, exit: Exit },
+    /// A child has exited, and processes of its group are left.
+    DescendantsLeft { child: ChildId, group: Pid },
+    /// The children have exited, and this number of processes that they have started was asked to
+    /// exit.
+    EndingDescendants { processes: u32 },
+    /// Processes that children have started are left when the fork server exits.
+    DescendantsSurvive { error: String },
     /// The logs could not be reopened.
     ReopenLogsFailed { error: String },
 }

@@ -3,7 +3,7 @@
 //! The process has one thread and no runtime. It makes no decisions: it executes commands and
 //! reports the results. A new child returns from the loop, so it keeps none of the loop's state.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{self, Pid, Signal, SignalOutcome, this_pid};
-use daemon_sys::reap::{ChildTable, ExitedChild};
+use daemon_sys::reap::{self, ChildTable, ExitedChild, GroupSignals};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
 use crate::channel::{Channel, Received};
@@ -24,8 +24,9 @@ use crate::protocol::{ForkRefusal, ForkServerCommand, Report};
 use crate::symbols::{SYMBOL_LOOKUP_MAX, run_lookup};
 use crate::transfer::{Decoder, Transfer, TransferError};
 
-/// The time for which a shutdown waits for the end of a killed lookup.
-const LOOKUP_EXIT_MAX: Duration = Duration::from_secs(1);
+/// The time for which a shutdown waits for the end of a killed lookup, or of killed processes that
+/// children have started.
+const KILLED_EXIT_MAX: Duration = Duration::from_secs(1);
 
 /// The loop's state: the children and the link to the parent.
 pub(crate) struct ServerLoop<B: ChildProgram> {
@@ -42,8 +43,21 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     exit_buffer: Vec<ExitedChild<ForkedProcess>>,
     /// The lookup that was started last.
     lookup: Option<ForkedProcess>,
-    /// When the children were asked to stop. Since then, no commands are accepted.
-    shutdown_since: Option<MonotonicTime>,
+    /// The groups of exited children whose remaining processes were asked to exit, and when these are
+    /// killed.
+    ending_groups: BTreeSet<(MonotonicTime, Pid)>,
+    /// The shutdown in progress. During it, no commands are accepted.
+    shutdown: Option<Shutdown>,
+}
+
+/// The progress of a shutdown.
+#[derive(Debug)]
+struct Shutdown {
+    since: MonotonicTime,
+    /// When the children and what they have started are killed.
+    kill_at: MonotonicTime,
+    /// The processes started by children that were asked to exit. `None` while children are left.
+    asked: Option<HashSet<Pid>>,
 }
 
 /// A process that the fork server has forked.
@@ -71,8 +85,8 @@ pub(crate) enum LoopExit<B: ChildProgram> {
 enum AfterCommand {
     /// Take the next command.
     Continue,
-    /// Shut down: on command, or because the parent has exited.
-    ShutDown,
+    /// Shut down: on command, with this grace period, or because the parent has exited.
+    ShutDown(Option<Duration>),
     /// This process is the new child, forked at this time.
     Child(ForkedChild, MonotonicTime),
 }
@@ -86,6 +100,11 @@ impl<B: ChildProgram> ServerLoop<B> {
         child_exits: SignalQueue,
         mask: SignalBlockGuard,
     ) -> Self {
+        let mut children = ChildTable::of_all();
+        children.set_group_signals(GroupSignals {
+            kill: settings.descendants.are_ended(),
+            at_exit: settings.descendants.signal_at_exit(),
+        });
         ServerLoop {
             settings,
             program: Some(program),
@@ -93,11 +112,12 @@ impl<B: ChildProgram> ServerLoop<B> {
             channel,
             child_exits,
             mask,
-            children: ChildTable::of_all(),
+            children,
             request_buffer: Vec::new(),
             exit_buffer: Vec::new(),
             lookup: None,
-            shutdown_since: None,
+            ending_groups: BTreeSet::new(),
+            shutdown: None,
         }
     }
 
@@ -118,28 +138,116 @@ impl<B: ChildProgram> ServerLoop<B> {
                 self.child_exits.clear()?;
                 let mut exited = std::mem::take(&mut self.exit_buffer);
                 self.children.reap_into(&mut exited)?;
-                self.report_exits(exited.drain(..));
+                self.report_exits(exited.iter().copied());
+                self.find_left(&exited);
+                exited.clear();
                 self.exit_buffer = exited;
             }
             if !link.is_empty() {
                 match self.receive_commands() {
                     AfterCommand::Continue => {}
-                    AfterCommand::ShutDown => self.begin_shutdown(),
+                    AfterCommand::ShutDown(grace) => {
+                        self.begin_shutdown(grace.unwrap_or(self.settings.grace));
+                    }
                     AfterCommand::Child(forked, time) => return self.into_child(forked, time),
                 }
             }
-            let late = self.children.kill_late(now());
+            let time = now();
+            let late = self.children.kill_late(time);
             self.report_exits(late.exited);
+            self.kill_ending_groups(time);
         }
     }
 
     /// Returns whether the shutdown is complete. A killed lookup is not waited for without a limit,
     /// because it may hang in a read of its files.
-    fn is_finished(&self) -> bool {
-        self.shutdown_since.is_some_and(|since| {
-            self.children.is_empty()
-                || (self.children().next().is_none() && since + LOOKUP_EXIT_MAX <= now())
-        })
+    fn is_finished(&mut self) -> bool {
+        let Some(Shutdown { since, .. }) = &self.shutdown else { return false };
+        let are_gone = self.children.is_empty()
+            || (self.children().next().is_none() && *since + KILLED_EXIT_MAX <= now());
+        are_gone && self.end_descendants(now())
+    }
+
+    /// Ends the processes that children have started, when the children have exited. Their own
+    /// children are adopted when they exit, and ended then. Returns whether none is left, or waiting
+    /// for them is useless.
+    fn end_descendants(&mut self, time: MonotonicTime) -> bool {
+        if !self.settings.descendants.are_ended() || !reap::has_children() {
+            return true;
+        }
+        let Some(Shutdown { kill_at, asked, .. }) = &mut self.shutdown else { return true };
+        let (kill_at, is_first) = (*kill_at, asked.is_none());
+        let asked = asked.get_or_insert_default();
+        let signalled = if kill_at <= time {
+            reap::signal_children_except(|_pid| false, Signal::Kill)
+        } else {
+            // `HashSet::insert` returns false for a process that was asked before.
+            let asked = std::cell::RefCell::new(asked);
+            reap::signal_children_except(|pid| !asked.borrow_mut().insert(pid), Signal::Term)
+        };
+        match signalled {
+            Ok(processes) => {
+                if is_first {
+                    self.report(&Report::EndingDescendants { processes });
+                }
+                let is_over = kill_at + KILLED_EXIT_MAX <= time;
+                if is_over {
+                    let error = "they do not end after KILL".to_owned();
+                    self.report(&Report::DescendantsSurvive { error });
+                }
+                is_over
+            }
+            Err(error) => {
+                self.report(&Report::DescendantsSurvive { error: error.to_string() });
+                true
+            }
+        }
+    }
+
+    /// Finds the groups of exited children in which processes are left. During a stop of the daemon
+    /// this is not reported, because they end with the daemon.
+    fn find_left(&mut self, exited: &[ExitedChild<ForkedProcess>]) {
+        let descendants = self.settings.descendants;
+        if !descendants.are_ended() || self.shutdown.is_some() {
+            return;
+        }
+        for ExitedChild { id, pid, .. } in exited {
+            // The child was reaped just now, so no other group has its number yet.
+            let ForkedProcess::Child(child) = id else { continue };
+            if !process::group_exists(*pid) {
+                continue;
+            }
+            match descendants.signal_at_exit() {
+                None if self.program.is_none() => {}
+                None => self.report(&Report::DescendantsLeft { child: *child, group: *pid }),
+                Some(_asked) => {
+                    self.ending_groups.insert((now() + self.settings.grace, *pid));
+                }
+            }
+        }
+    }
+
+    /// Kills the processes that were asked to exit when their child had exited, and that are late.
+    fn kill_ending_groups(&mut self, time: MonotonicTime) {
+        while let Some((due, group)) = self.ending_groups.first().copied()
+            && due <= time
+        {
+            self.ending_groups.pop_first();
+            if reap::has_child_in_group(group) {
+                // A process may belong to another user.
+                let _ = process::signal_group(group, Signal::Kill);
+            }
+        }
+    }
+
+    /// Returns the time at which the loop must run even if nothing happens.
+    fn next_deadline(&self) -> Option<MonotonicTime> {
+        let ending = self.ending_groups.first().map(|(due, _group)| *due);
+        let shutdown = self.shutdown.as_ref().and_then(|Shutdown { kill_at, asked, .. }| {
+            let is_late = *kill_at <= now();
+            asked.is_some().then(|| if is_late { *kill_at + KILLED_EXIT_MAX } else { *kill_at })
+        });
+        [self.children.next_deadline(), ending, shutdown].into_iter().flatten().min()
     }
 
     /// Waits for child exits and, until the shutdown begins, for commands. Afterwards the link is
@@ -148,8 +256,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         let child_exits = (self.child_exits.as_fd(), Interest::Read);
         let interest = if self.channel.has_unsent() { Interest::ReadWrite } else { Interest::Read };
         let link = (self.channel.as_fd(), interest);
-        let timeout = self.children.next_deadline().map(|time| time.saturating_since(now()));
-        Ok(if self.shutdown_since.is_some() {
+        let timeout = self.next_deadline().map(|time| time.saturating_since(now()));
+        Ok(if self.shutdown.is_some() {
             let [child_exits] = wait(&[child_exits], timeout)?;
             [child_exits, Ready::default()]
         } else {
@@ -159,15 +267,15 @@ impl<B: ChildProgram> ServerLoop<B> {
 
     fn receive_commands(&mut self) -> AfterCommand {
         let Ok(received) = self.channel.receive() else {
-            return AfterCommand::ShutDown;
+            return AfterCommand::ShutDown(None);
         };
         loop {
             let Ok(next) = self.channel.next::<ForkServerCommand>() else {
-                return AfterCommand::ShutDown;
+                return AfterCommand::ShutDown(None);
             };
             let Some((command, rest)) = next else {
                 return match received {
-                    Received::Closed => AfterCommand::ShutDown,
+                    Received::Closed => AfterCommand::ShutDown(None),
                     Received::More | Received::Drained => AfterCommand::Continue,
                 };
             };
@@ -176,7 +284,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 std::mem::swap(&mut request, &mut self.request_buffer);
             }
             let Ok(descriptors) = rest.take(command.descriptors(), &mut request) else {
-                return AfterCommand::ShutDown;
+                return AfterCommand::ShutDown(None);
             };
             match self.execute(command, request, descriptors) {
                 AfterCommand::Continue => {}
@@ -212,7 +320,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 }
             }
             ForkServerCommand::Release => self.release(),
-            ForkServerCommand::ShutDown => return AfterCommand::ShutDown,
+            ForkServerCommand::ShutDown { grace } => return AfterCommand::ShutDown(Some(grace)),
         }
         AfterCommand::Continue
     }
@@ -296,14 +404,15 @@ impl<B: ChildProgram> ServerLoop<B> {
 
     /// Asks the children to stop, and sets the time at which they are killed. The parent decides
     /// before that how long it waits for them, so this time matters only if the parent is gone.
-    fn begin_shutdown(&mut self) {
+    fn begin_shutdown(&mut self, grace: Duration) {
         let time = now();
-        self.shutdown_since = Some(time);
+        let kill_at = time + grace;
+        self.shutdown = Some(Shutdown { since: time, kill_at, asked: None });
         self.release();
         self.kill_lookup(time);
         self.signal_all(Signal::Term);
         for child in self.children().collect::<Vec<_>>() {
-            self.children.late_at(child, time + self.settings.grace);
+            self.children.late_at(child, kill_at);
         }
     }
 
@@ -347,15 +456,18 @@ impl<B: ChildProgram> ServerLoop<B> {
             request_buffer,
             exit_buffer,
             lookup: _,
-            shutdown_since: _,
+            ending_groups,
+            shutdown: _,
         } = self;
         channel.close_without_freeing();
         drop(child_exits);
         // Freeing memory would write to pages that are still shared with the fork server.
-        std::mem::forget((children, request_buffer, exit_buffer));
+        std::mem::forget((children, request_buffer, exit_buffer, ending_groups));
         let Some(program) = program else {
             return Err(ChildStartError::Released);
         };
+        // What the child starts is in its group, so that it can be ended with the child.
+        process::become_group_leader()?;
         process::die_with_parent(Signal::Term, settings.fork_server)?;
         let ChildId { slot, generation } = forked.child;
         let pid = this_pid().as_u32();

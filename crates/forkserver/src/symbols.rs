@@ -199,7 +199,7 @@ fn look_up(
     settings: &ServerSettings,
 ) -> Result<(), Box<dyn std::error::Error>> {
     process::die_with_parent(Signal::Kill, settings.fork_server)?;
-    fds::close_others(output.as_fd())?;
+    fds::close_others(Some(output.as_fd()))?;
     // A hook that the program has set must not run here.
     drop(std::panic::take_hook());
     // The alarm ends the process even if the fork server is stopped. It needs the default action.

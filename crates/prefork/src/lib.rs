@@ -127,4 +127,4 @@ pub use settings::PreforkBuilder;
 pub use signal_forward::SignalForward;
 pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker, WorkerResult};
 
-pub use daemon_core::{Exit, ExitCause, Pid, ScoreboardReader, Signal, SlotNumber};
+pub use daemon_core::{Descendants, Exit, ExitCause, Pid, ScoreboardReader, Signal, SlotNumber};

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::Duration;
 
 use daemon_core::{
-    ArmResult, ChildId, ChildKind, Exit, HEADER_LINES, LogThrottle, MonotonicTime, Phase, Pid,
-    Scoreboard, ScoreboardLine, Seat, Signal, SlotNumber, Status, StopReason, classify_exit,
-    format,
+    ArmResult, ChildId, ChildKind, Descendants, Exit, HEADER_LINES, LogThrottle, MonotonicTime,
+    Phase, Pid, Scoreboard, ScoreboardLine, Seat, Signal, SlotNumber, Status, StopReason,
+    classify_exit, format,
 };
 use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
-use daemon_sys::process::{SignalOutcome, die_with_parent, exit_now, number_of, this_pid};
-use daemon_sys::reap::{ChildTable, ExitedChild};
+use daemon_sys::process::{
+    SignalOutcome, become_group_leader, die_with_parent, exit_now, number_of, this_pid,
+};
+use daemon_sys::reap::{ChildTable, ExitedChild, GroupSignals};
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::signals::{
     SignalBlockGuard, SignalListener, block_all, disregard_unused, restore_default, unblock,
@@ -60,6 +62,7 @@ pub(crate) struct PreforkManager {
     rolling_signals: Vec<RollingSignal>,
     death_signal: Option<Signal>,
     grace: Option<Duration>,
+    descendants: Descendants,
     /// Whether the manager waits for the workers to exit, and forks none.
     is_waiting: bool,
     generation: u32,
@@ -93,7 +96,9 @@ impl PreforkManager {
         memory: SharedMemory<ScoreboardLine>,
         manager_pid: ManagerPid,
     ) -> Result<PreforkManager, ConfigError> {
-        let PreforkBuilder { intervals, traps, death_signal, grace, hooks, log, .. } = builder;
+        let PreforkBuilder {
+            intervals, traps, death_signal, grace, descendants, hooks, log, ..
+        } = builder;
         board.set_visible_slots(size.max_workers());
         let manager = PreforkManager {
             pool: WorkerPool::new(size, intervals, board.slots()),
@@ -111,6 +116,7 @@ impl PreforkManager {
             rolling_signals: Vec::new(),
             death_signal,
             grace,
+            descendants,
             is_waiting: false,
             generation: 0,
             manager_pid,
@@ -175,6 +181,7 @@ impl PreforkManager {
         self.manager_pid.update();
         self.is_waiting = false;
         self.children.clear_deadlines();
+        self.set_group_signals();
         self.pool.begin_generation();
         self.board.set_phase(Phase::Running);
         loop {
@@ -525,6 +532,7 @@ impl PreforkManager {
             return;
         }
         self.board.set_phase(Phase::Stopping);
+        self.set_group_signals();
         let requests =
             self.pool.entries().filter_map(|entry| Some((entry.child, entry.stop_request?)));
         for (child, request) in requests.collect::<Vec<_>>() {
@@ -532,6 +540,15 @@ impl PreforkManager {
             self.pool.request_stop(child.slot, request);
             self.set_kill_deadline(child);
         }
+    }
+
+    /// Sets what happens to the processes that workers have started.
+    fn set_group_signals(&mut self) {
+        let at_stop = (self.is_waiting && self.descendants.are_ended()).then_some(Signal::Term);
+        self.children.set_group_signals(GroupSignals {
+            kill: self.descendants.are_ended(),
+            at_exit: self.descendants.signal_at_exit().or(at_stop),
+        });
     }
 
     /// Sets the time at which a worker that was asked to stop is killed. Does nothing if there is
@@ -571,6 +588,7 @@ impl PreforkManager {
     /// Turns this process into a worker, and drops the manager's state.
     pub(crate) fn become_worker(self: Box<PreforkManager>, forked: ForkedWorker) -> Worker {
         let death_signal = self.death_signal();
+        let leads_group = self.descendants.are_ended();
         let stop_signals = self.traps.stop_signals();
         let sent: Vec<Signal> = self.traps.sent().into_iter().chain([death_signal]).collect();
         let PreforkManager {
@@ -595,6 +613,9 @@ impl PreforkManager {
         manager_pid.transfer_to_worker();
         log::become_worker();
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
+            if leads_group {
+                become_group_leader()?;
+            }
             die_with_parent(death_signal, manager)?;
             memory.make_read_only(HEADER_LINES)?;
             let pid = this_pid().as_u32();

@@ -7,6 +7,7 @@ use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::inherited;
+use daemon_sys::init::leave_process_1;
 use daemon_sys::listen::shrink_backlog;
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
@@ -23,6 +24,10 @@ use crate::worker::{STATUS_NEXIST, Worker, WorkerResult, status_of};
 /// How often a manager that stops looks whether the queue of its listener is empty. Nothing else
 /// tells it.
 const QUEUE_CHECK: Duration = Duration::from_millis(10);
+
+/// In process 1 of a container: the time for processes that are left when the manager has exited, if
+/// there is no grace period.
+const INIT_GRACE: Duration = Duration::from_secs(30);
 
 /// The manager of workers: forks them, replaces those that exit, and forwards signals.
 ///
@@ -393,12 +398,16 @@ impl PreforkBuilder {
     /// no trap, do nothing in the manager and in workers. A signal that the program itself wants to
     /// be ignored or blocked must be ignored or blocked after this call.
     ///
+    /// In process 1 of a container, the call forks, and returns in the child. Process 1 reaps the
+    /// processes that lose their parent, forwards signals to the child, and exits with its exit code.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] if a setting is invalid, if this process already has a manager or is a
     /// worker, or if a system call fails.
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.check()?;
+        leave_process_1("init", self.grace.unwrap_or(INIT_GRACE))?;
         let manager_pid = ManagerPid::acquire()?;
         let kept_signals = inherited::reset(&self.traps.signals())?;
         let (board, memory) = scoreboard(size.slots(), self.scoreboard_file.clone())

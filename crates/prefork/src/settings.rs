@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_core::{MAX_SLOTS, slots_for};
+use daemon_core::{Descendants, MAX_SLOTS, slots_for};
 use daemon_sys::{Pid, Signal};
 use slog::Logger;
 
@@ -57,6 +57,7 @@ pub struct PreforkBuilder {
     pub(crate) traps: Traps,
     pub(crate) death_signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) descendants: Descendants,
     pub(crate) hooks: Hooks,
     pub(crate) log: Logger,
 }
@@ -72,6 +73,7 @@ impl Default for PreforkBuilder {
             traps: Traps::default(),
             death_signal: None,
             grace: None,
+            descendants: Descendants::Leave,
             hooks: Hooks::default(),
             log: default_logger(),
         }
@@ -147,6 +149,21 @@ impl PreforkBuilder {
     /// from the stop signal, whichever is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
+        self
+    }
+
+    /// Sets what happens to processes that a worker has started and that still run when the worker
+    /// ends. Default: they are left alone, as in the original.
+    ///
+    /// With another setting each worker leads its own process group, to which what it starts belongs.
+    /// The keys of a terminal then signal the manager alone. A worker that the manager kills takes its
+    /// group along. The rest of the group receives TERM when its worker has ended:
+    /// [`EndAtStop`](Descendants::EndAtStop) means while
+    /// [`wait_all_children`](crate::Prefork::wait_all_children) waits, and
+    /// [`EndWithChild`](Descendants::EndWithChild) means always. Processes that ignore TERM, or that
+    /// have left the group, are not reached, because the manager is not their parent.
+    pub fn descendants(mut self, descendants: Descendants) -> Self {
+        self.descendants = descendants;
         self
     }
 

@@ -25,7 +25,7 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     Ok(fds)
 }
 
-/// Closes all descriptors of this process except standard input, output and error and `keep`.
+/// Closes all descriptors of this process except standard input, output and error and `keep`, if any.
 ///
 /// Call this function in a forked process that never returns to the code that owns the other
 /// descriptors: it ends with [`exit_now`](crate::process::exit_now), so no owner uses or closes its
@@ -33,10 +33,11 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
 ///
 /// # Errors
 ///
-/// The errors of [`open_fds`]; no descriptor is closed then.
-pub fn close_others(keep: BorrowedFd<'_>) -> Result<()> {
-    for (fd, _target) in open_fds()? {
-        if fd > libc::STDERR_FILENO && fd != keep.as_raw_fd() {
+/// If the open descriptors can neither be listed nor be counted.
+pub fn close_others(keep: Option<BorrowedFd<'_>>) -> Result<()> {
+    let keep = keep.map(|keep| keep.as_raw_fd());
+    for (fd, _target) in open_or_possible()? {
+        if fd >= FIRST && Some(fd) != keep {
             // SAFETY: close(2) accepts any number. This process exits without running code that
             // owns the descriptor, see above.
             unsafe { libc::close(fd) };
@@ -116,14 +117,7 @@ const NUMBERS_MAX: u64 = 1 << 20;
 pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, String)>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let is_inherited = |fd: RawFd| flags(fd).is_ok_and(|flags| !flags.contains(FdFlag::FD_CLOEXEC));
-    let open = match open_fds() {
-        Ok(open) if platform::LISTS_ALL => open,
-        Ok(_) | Err(_) => {
-            let limit = open_files_limit()?.min(NUMBERS_MAX);
-            let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
-            (FIRST..limit).map(|fd| (fd, String::new())).collect()
-        }
-    };
+    let open = open_or_possible()?;
     let stray = open.into_iter().filter(|(fd, _)| *fd >= FIRST && is_inherited(*fd) && !keep(*fd));
     let closed: Vec<(RawFd, String)> = stray.collect();
     for (fd, _) in &closed {
@@ -133,6 +127,18 @@ pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, Strin
     }
     drop(taking);
     Ok(closed)
+}
+
+/// Returns the open descriptors or, if they cannot be listed, all numbers of descriptors.
+fn open_or_possible() -> Result<Vec<(RawFd, String)>> {
+    match open_fds() {
+        Ok(open) if platform::LISTS_ALL => Ok(open),
+        Ok(_) | Err(_) => {
+            let limit = open_files_limit()?.min(NUMBERS_MAX);
+            let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
+            Ok((FIRST..limit).map(|fd| (fd, String::new())).collect())
+        }
+    }
 }
 
 fn flags(fd: RawFd) -> Result<FdFlag> {

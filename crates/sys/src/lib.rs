@@ -64,6 +64,7 @@ pub mod fork;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod inherited;
+pub mod init;
 pub mod limits;
 pub mod link;
 pub mod listen;

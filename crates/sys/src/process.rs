@@ -112,6 +112,12 @@ fn outcome(result: nix::Result<()>) -> nix::Result<SignalOutcome> {
     }
 }
 
+/// Returns whether the group that `leader` created has processes, including zombies.
+#[must_use]
+pub fn group_exists(leader: Pid) -> bool {
+    !matches!(nix::sys::signal::killpg(raw_pid(leader), None), Err(Errno::ESRCH))
+}
+
 /// Returns whether a process with this pid exists, including zombies and processes of other users.
 #[must_use]
 pub fn exists(pid: Pid) -> bool {

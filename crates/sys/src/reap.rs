@@ -9,8 +9,13 @@ use crate::error::{Error, Result};
 use crate::process::Pid;
 
 mod children;
+mod descendants;
 
-pub use children::{ChildTable, ExitedChild, LateChildren};
+pub use children::{ChildTable, ExitedChild, GroupSignals, LateChildren};
+pub use descendants::{
+    OrphanedGroup, adopt_descendants, disown_descendants, has_child_in_group, has_children,
+    signal_children_except,
+};
 
 fn from_status(status: c_int) -> Exit {
     if libc::WIFEXITED(status) {
@@ -89,28 +94,32 @@ fn wait(pid: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
 ///
 /// `ECHILD` if `child` is not a child of this process, or was reaped before.
 pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
+    match peek(libc::P_PID, child.as_raw() as libc::id_t) {
+        Ok(exited) => Ok(exited.map(|(_pid, exit)| exit)),
+        Err(error) => Err(Error::os(format!("wait for child {child} without reaping it"), error)),
+    }
+}
+
+fn peek(kind: libc::idtype_t, id: libc::id_t) -> io::Result<Option<(Pid, Exit)>> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: siginfo_t is made of integers and pointers, for which zero is valid. Some systems
     // leave the struct unchanged if no child has exited (waitid(2)), so it must be zero before the
     // call.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid writes one siginfo_t to a pointer that is valid for it.
-    let result =
-        unsafe { libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &raw mut info, options) };
+    let result = unsafe { libc::waitid(kind, id, &raw mut info, options) };
     if result != 0 {
-        return Err(Error::last(format!("wait for child {child} without reaping it")));
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: the field is valid for a result of waitid, and zero if there was no result.
     let pid = unsafe { info.si_pid() };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    if pid == 0 {
-        return Ok(None);
-    }
-    Ok(Some(match info.si_code {
+    let exit = match info.si_code {
         libc::CLD_EXITED => Exit::Code(status),
         code => Exit::Signal { number: status, core: code == libc::CLD_DUMPED },
-    }))
+    };
+    Ok(Pid::from_raw(pid).map(|pid| (pid, exit)))
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ impl GuardedProgram {
         GuardedProgram { warden, dir }
     }
 
-    fn read(&self, name: &str) -> String {
+    /// Returns the content of a file in the test's directory, or an empty string.
+    pub(crate) fn read(&self, name: &str) -> String {
         read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 

@@ -80,6 +80,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     self.log, "scoreboard damaged, repaired"; "reason" => "the header is damaged"
                 ),
             },
+            Effect::DescendantsLeft { child, group } => warn!(
+                self.log, "processes left behind by a child";
+                "slot" => child.slot.get(), "child" => group.as_raw(), "group" => group.as_raw()
+            ),
+            Effect::EndingDescendants(processes) => info!(
+                self.log, "ending processes that children started"; "processes" => processes
+            ),
+            Effect::DescendantsSurvive(error) => warn!(
+                self.log, "processes that children started are left"; "error" => error
+            ),
             Effect::ReopenLogsFailed(error) => {
                 error!(self.log, "fork server cannot reopen the log file"; "error" => error);
             }

@@ -1,6 +1,8 @@
 //! The processes of the daemon as the parent controls them: the fork server with the children, and
 //! the foreign children, which the program has started itself.
 
+use std::time::Duration;
+
 use daemon_core::{OperatorPause, Phase, ScoreboardReader};
 use daemon_forkserver::{ChildId, ForkError, ForkServer, ForkServerError, Transfer};
 use daemon_sys::pidfd::PidFd;
@@ -105,8 +107,8 @@ impl<R: Transfer> ProcessControl<R> for Processes<R> {
         self.command(ForkServer::release);
     }
 
-    fn shut_down(&mut self) {
-        self.command(ForkServer::shut_down);
+    fn shut_down(&mut self, grace: Duration) {
+        self.command(|fork_server| fork_server.shut_down(grace));
     }
 
     fn reap_fork_server(&mut self) -> bool {
@@ -121,7 +123,7 @@ impl<R: Transfer> ProcessControl<R> for Processes<R> {
     }
 
     fn signal_orphans(&mut self, signal: Signal) {
-        if let Some(fork_server) = &self.fork_server
+        if let Some(fork_server) = &mut self.fork_server
             && let Err(error) = fork_server.signal_orphaned(signal)
         {
             warn!(self.log, "cannot signal orphaned children"; "error" => error.to_string());
@@ -129,7 +131,7 @@ impl<R: Transfer> ProcessControl<R> for Processes<R> {
     }
 
     fn orphans_are_gone(&mut self) -> bool {
-        self.fork_server.as_ref().is_none_or(ForkServer::orphaned_are_gone)
+        self.fork_server.as_mut().is_none_or(ForkServer::orphaned_are_gone)
     }
 
     fn take_pending(&mut self) -> Vec<(ChildId, R)> {

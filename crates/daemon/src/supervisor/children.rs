@@ -385,6 +385,17 @@ impl<R: 'static> Supervisor<R> {
             ForkServerEvent::Exited { child, pid, exit, last } => {
                 self.on_child_exit(child, pid, exit, &last, processes, now);
             }
+            ForkServerEvent::DescendantsLeft { child, group } => {
+                if self.descendants_log.should_log(now) {
+                    self.effects.push(Effect::DescendantsLeft { child, group });
+                }
+            }
+            ForkServerEvent::EndingDescendants { processes } => {
+                self.effects.push(Effect::EndingDescendants(processes));
+            }
+            ForkServerEvent::DescendantsSurvive { error } => {
+                self.effects.push(Effect::DescendantsSurvive(error));
+            }
             ForkServerEvent::ReopenLogsFailed { error } => {
                 self.effects.push(Effect::ReopenLogsFailed(error));
             }

@@ -25,7 +25,8 @@ const QUIT_GRACE: Duration = Duration::from_millis(500);
 /// kill, and within which it must exit when it is asked to.
 const FORK_SERVER_RESPONSE_MAX: Duration = Duration::from_secs(5);
 /// The interval at which the parent checks whether the fork server, which was asked to exit, has
-/// exited. The end of its link cannot tell, because the program may have copied the link's descriptor
+/// exited. While the fork server may wait for what children have started, the interval is
+/// [`ORPHAN_CHECK_INTERVAL`]. The end of its link cannot tell, because the program may have copied the link's descriptor
 /// to another process.
 const REAP_INTERVAL: Duration = Duration::from_millis(1);
 /// The interval at which the parent checks whether the children of a lost fork server are gone. The
@@ -441,7 +442,8 @@ impl<R: 'static> Supervisor<R> {
         let is_empty = no_children && !processes.has_foreign();
         match &mut self.life {
             Lifecycle::Draining(drain) if is_empty && drain.is_answered => {
-                self.close(processes, now);
+                let left = drain.until.saturating_since(now);
+                self.close(left, processes, now);
             }
             Lifecycle::Draining(drain) if now >= drain.until => {
                 let report_by = (!no_children).then_some(now + FORK_SERVER_RESPONSE_MAX);
@@ -451,7 +453,7 @@ impl<R: 'static> Supervisor<R> {
                 processes.signal_foreign(Signal::Kill);
                 self.check_stopped(processes, now);
             }
-            Lifecycle::Killing { .. } if is_empty => self.close(processes, now),
+            Lifecycle::Killing { .. } if is_empty => self.close(Duration::ZERO, processes, now),
             Lifecycle::Killing { report_by } if no_children => *report_by = None,
             // A rogue that was given up counts again, because the operator has killed it.
             Lifecycle::Killing { report_by: report_by @ None } => {
@@ -469,7 +471,9 @@ impl<R: 'static> Supervisor<R> {
                 }
                 if reap_at.is_some_and(|time| now >= time) {
                     let is_gone = processes.reap_fork_server();
-                    *reap_at = (!is_gone).then_some(now + REAP_INTERVAL);
+                    let is_soon = kill_at.is_none_or(|at| at <= now + FORK_SERVER_RESPONSE_MAX);
+                    let interval = if is_soon { REAP_INTERVAL } else { ORPHAN_CHECK_INTERVAL };
+                    *reap_at = (!is_gone).then_some(now + interval);
                 }
                 if reap_at.is_none() && !processes.has_foreign() {
                     self.enter(Lifecycle::Stopped, processes);
@@ -494,15 +498,21 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Asks the fork server to exit.
-    fn close(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
+    /// Asks the fork server to exit. Before, it ends what the children have started, for which the
+    /// rest of the grace period is left.
+    fn close(
+        &mut self,
+        left: Duration,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
         let kill_at = match self.strategy {
             Strategy::Solo => None,
             Strategy::PreFork { .. } | Strategy::PostFork(_) => {
-                Some(now + FORK_SERVER_RESPONSE_MAX)
+                Some(now + left + FORK_SERVER_RESPONSE_MAX)
             }
         };
-        processes.shut_down();
+        processes.shut_down(left);
         self.enter(Lifecycle::Closing { kill_at, reap_at: Some(now) }, processes);
         self.check_stopped(processes, now);
     }

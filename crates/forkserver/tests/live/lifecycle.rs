@@ -24,7 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         forked_is_reported_before_exited,
     ),
     ("a_child_exits_with_its_return_value_or_with_101_after_a_panic", exit_codes),
-    ("a_child_has_the_fork_server_as_parent_and_process_group", parent_and_process_group),
+    ("a_child_has_the_fork_server_as_parent_and_leads_a_process_group", parent_and_process_group),
     (
         "a_killed_child_frees_its_slot_and_its_last_status_is_reported",
         a_killed_child_frees_its_slot,
@@ -85,8 +85,8 @@ fn parent_and_process_group() {
         1,
         closure_program(|start: ChildStart<()>| {
             let mine = parent_pid() == Some(start.fork_server);
-            let grouped = group_of(this_pid()) == Some(start.fork_server);
-            i32::from(!(mine && grouped))
+            let leads = group_of(this_pid()) == Some(this_pid());
+            i32::from(!(mine && leads))
         }),
     );
     let fork_server = server.fork_server.pid();

@@ -64,7 +64,7 @@ fn a_shutdown_reports_every_exit() {
         server.next_forked();
     }
     assert!(lines.iter().all(receive_byte));
-    server.fork_server.shut_down().expect("the command is sent");
+    server.fork_server.shut_down(GRACE).expect("the command is sent");
     let mut gone = 0;
     // When the fork server has exited, its last reports and the closed link are detected together.
     // `wait` must return the reports before it returns the error for the closed link.
@@ -96,7 +96,7 @@ fn a_stubborn_child_is_killed() {
     server.next_forked();
     assert!(receive_byte(&far));
     let started = Instant::now();
-    server.fork_server.shut_down().expect("the command is sent");
+    server.fork_server.shut_down(GRACE).expect("the command is sent");
     assert_eq!(server.next_exited().1, exit_by(Signal::Kill));
     assert!(started.elapsed() >= GRACE);
     assert_eq!(server.wait_until_lost(), Exit::Code(0));

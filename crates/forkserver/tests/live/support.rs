@@ -122,7 +122,7 @@ impl<R: Transfer> TestServer<R> {
 
     /// Shuts down the fork server and all remaining children.
     pub(crate) fn shut_down(mut self) {
-        self.fork_server.shut_down().expect("the process exists");
+        self.fork_server.shut_down(GRACE).expect("the process exists");
         assert_eq!(self.wait_until_lost(), Exit::Code(0));
     }
 }

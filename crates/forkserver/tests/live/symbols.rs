@@ -9,7 +9,7 @@ use daemon_forkserver::sys::process::{Pid, Signal, SignalOutcome, signal};
 use daemon_forkserver::sys::trace::StackFrame;
 use daemon_forkserver::{ChildStart, SYMBOL_LOOKUP_MAX, SymbolLookup, SymbolLookupProgress};
 
-use super::support::{TestServer, closure_program, has_exited};
+use super::support::{GRACE, TestServer, closure_program, has_exited};
 use crate::scenarios::{Scenario, eventually};
 
 /// The scenarios read `/proc`, and other systems have no backtraces to look up.
@@ -143,7 +143,7 @@ fn a_shutdown_kills_a_frozen_lookup() {
     let mut server = server();
     let (lookup, pid) = frozen(&mut server, |_pid| true);
     let start = Instant::now();
-    server.fork_server.shut_down().expect("the command is sent");
+    server.fork_server.shut_down(GRACE).expect("the command is sent");
     server.wait_until_lost();
     assert!(has_exited(pid), "the lookup does not outlive the fork server");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

@@ -11,8 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::{Nothing, ToAll};
-use daemon_prefork::{ConfigError, Exit, ExitCause, Prefork, Reaped, Signal, StartResult};
-use daemon_sys::process::this_pid;
+use daemon_prefork::{
+    ConfigError, Descendants, Exit, ExitCause, Prefork, Reaped, Signal, StartResult,
+};
+use daemon_sys::process::{Pid, this_pid};
 
 use super::support::{
     Counters, assert_success, board, run_in_process, send, until_term, wait_for_stop, workers,
@@ -30,6 +32,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_reap_hook_gets_the_exit_cause_of_each_worker", causes),
     ("a_worker_inherits_no_descriptors_of_other_workers", descriptors),
     ("values_owned_by_hooks_are_dropped_in_the_manager_only", hooks_belong_to_the_manager),
+    ("a_worker_takes_what_it_has_started_along_at_a_stop", descendants_end_at_a_stop),
+    ("a_worker_takes_what_it_has_started_along_when_it_is_killed", descendants_end_with_a_kill),
     ("the_manager_does_not_reap_children_that_are_not_its_workers", other_children),
     ("output_before_a_fork_and_in_a_worker_is_written_once", printed_once),
     ("a_manager_and_its_worker_print_text_for_another_scenario", printing),
@@ -97,6 +101,55 @@ fn change_number() {
     }
     pm.wait_all_children().expect("the wait succeeds");
     assert_success(driver);
+}
+
+/// Starts a process that runs until it is killed, and writes its pid to the file.
+#[expect(clippy::zombie_processes, reason = "the process outlives the worker, which starts it")]
+fn start_sleeper(file: &std::path::Path) {
+    let sleeper = Command::new("sleep").arg("1000").spawn().expect("the process starts");
+    fs::write(file, sleeper.id().to_string()).expect("the file is written");
+}
+
+fn wait_until_gone(file: &std::path::Path) {
+    let pid = fs::read_to_string(file).expect("the worker has written the pid");
+    let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
+    eventually("what the worker has started is gone", || {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    });
+}
+
+fn descendants_end_at_a_stop() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("pid");
+    let builder = Prefork::builder().max_workers(1).descendants(Descendants::EndAtStop);
+    let mut pm = builder.build().expect("valid settings");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        start_sleeper(&file);
+        send(worker.manager_pid(), Signal::Term);
+        wait_for_stop(worker);
+    });
+    wait_until_gone(&file);
+}
+
+fn descendants_end_with_a_kill() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("pid");
+    let builder = Prefork::builder()
+        .max_workers(1)
+        .descendants(Descendants::EndAtStop)
+        .grace(Duration::from_millis(200));
+    let mut pm = builder.build().expect("valid settings");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        start_sleeper(&file);
+        send(worker.manager_pid(), Signal::Term);
+        loop {
+            thread::park();
+        }
+    });
+    wait_until_gone(&file);
 }
 
 fn second_manager() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use daemon_core::MonotonicTime;
 
+use super::descendants::peek_any;
 use super::{Exit, peek_exit, reap, reap_any};
 use crate::error::Result;
 use crate::process::{self, Pid, Signal, SignalOutcome};
@@ -63,6 +64,17 @@ pub struct ChildTable<K> {
     watched: Option<platform::PidFdSet>,
     /// Children without a pidfd, which need a wait call each. Empty in a table of all children.
     unwatched: BTreeSet<Pid>,
+    groups: GroupSignals,
+}
+
+/// The signals that are sent to the processes of a child's group, in addition to the child. For tables
+/// of children that each lead a process group. By default there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupSignals {
+    /// Whether KILL to a child is sent to its group too.
+    pub kill: bool,
+    /// A signal for the rest of the group when the child has exited, before it is reaped.
+    pub at_exit: Option<Signal>,
 }
 
 #[derive(Debug)]
@@ -103,6 +115,7 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
             due: BTreeSet::new(),
             watched: None,
             unwatched: BTreeSet::new(),
+            groups: GroupSignals::default(),
         }
     }
 
@@ -113,6 +126,11 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     /// If the system is out of descriptors.
     pub fn of_own() -> Result<ChildTable<K>> {
         Ok(ChildTable { watched: Some(platform::PidFdSet::new()?), ..ChildTable::of_all() })
+    }
+
+    /// Sets the signals to the groups of children from now on.
+    pub fn set_group_signals(&mut self, groups: GroupSignals) {
+        self.groups = groups;
     }
 
     /// Adds a child that this process has just forked.
@@ -167,11 +185,8 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     /// As for [`reap`](Self::reap).
     pub fn reap_into(&mut self, exited: &mut Vec<ExitedChild<K>>) -> Result<()> {
         let Some(watched) = &self.watched else {
-            while let Some((pid, exit)) = reap_any()? {
+            while let Some((pid, exit)) = self.reap_next()? {
                 exited.extend(self.remove(pid, exit));
-                if self.is_empty() {
-                    break;
-                }
             }
             return Ok(());
         };
@@ -182,6 +197,17 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
         Ok(())
     }
 
+    /// Reaps one child that has exited, whichever it is.
+    fn reap_next(&self) -> Result<Option<(Pid, Exit)>> {
+        let Some(signal) = self.groups.at_exit else { return reap_any() };
+        let Some(pid) = peek_any()? else { return Ok(None) };
+        if self.children.contains_key(&pid) {
+            // Until the child is reaped, no other group can get its number.
+            let _no_group = process::signal_group(pid, signal);
+        }
+        Ok(reap(pid)?.map(|exit| (pid, exit)))
+    }
+
     /// Reaps one child if it has exited. In a table of all children, this also finds a child that
     /// other code has reaped.
     pub fn check(&mut self, id: K) -> Option<ExitedChild<K>> {
@@ -189,6 +215,9 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     }
 
     fn reap_one(&mut self, pid: Pid) -> Option<ExitedChild<K>> {
+        if let (Some(signal), Ok(Some(_exit))) = (self.groups.at_exit, peek_exit(pid)) {
+            let _no_group = process::signal_group(pid, signal);
+        }
         // A process that is not a child any more has been reaped by other code.
         let exit = reap(pid).unwrap_or(Some(Exit::Unknown))?;
         self.remove(pid, exit)
@@ -217,6 +246,15 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
         let Some(pid) = self.pid(id) else {
             return Ok(SignalOutcome::NoSuchProcess);
         };
+        let sent = self.signal_process(pid, signal);
+        if self.groups.kill && signal == Signal::Kill && peek_exit(pid).is_ok() {
+            // A child that has not made its group yet has started no processes.
+            let _no_group = process::signal_group(pid, signal);
+        }
+        sent
+    }
+
+    fn signal_process(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         match &self.watched {
             Some(watched) if !self.unwatched.contains(&pid) => watched.signal(pid, signal),
             // This table has not reaped the child, so its pid cannot have been reused, unless other

@@ -55,6 +55,8 @@ pub(super) struct FakeProcesses<R> {
     pub(super) to_orphans: Vec<Signal>,
     pub(super) are_orphans_gone: bool,
     pub(super) shut_down: u32,
+    /// The time for what the children have started, at the shutdown of the fork server.
+    pub(super) descendants_grace: Duration,
     pub(super) has_fork_server_exited: bool,
 }
 
@@ -80,6 +82,7 @@ impl<R> FakeProcesses<R> {
             to_orphans: Vec::new(),
             are_orphans_gone: false,
             shut_down: 0,
+            descendants_grace: Duration::ZERO,
             has_fork_server_exited: false,
         }
     }
@@ -124,8 +127,9 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
         self.foreign > 0
     }
 
-    fn shut_down(&mut self) {
+    fn shut_down(&mut self, grace: Duration) {
         self.shut_down += 1;
+        self.descendants_grace = grace;
     }
 
     fn reap_fork_server(&mut self) -> bool {
