@@ -391,7 +391,7 @@ impl<R: 'static> Supervisor<R> {
                 }
             }
             ForkServerEvent::EndingDescendants { processes } => {
-                self.effects.push(Effect::EndingDescendants(processes));
+                self.on_ending_descendants(processes);
             }
             ForkServerEvent::DescendantsSurvive { error } => {
                 self.effects.push(Effect::DescendantsSurvive(error));

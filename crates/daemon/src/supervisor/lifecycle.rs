@@ -55,6 +55,9 @@ pub(crate) enum Lifecycle {
     Closing {
         /// When the fork server is killed; `None` after that, or if there is no fork server.
         kill_at: Option<MonotonicTime>,
+        /// The end of the grace period, until which the fork server may wait for the processes that
+        /// children have started. It reports that it does.
+        until: MonotonicTime,
         /// When to check again whether the fork server has exited; `None` if it is gone, and only
         /// a foreign child that was registered late is left.
         reap_at: Option<MonotonicTime>,
@@ -464,7 +467,7 @@ impl<R: 'static> Supervisor<R> {
                 self.lose_fork_server(error, Signal::Kill, processes, now);
                 self.check_stopped(processes, now);
             }
-            Lifecycle::Closing { kill_at, reap_at } => {
+            Lifecycle::Closing { kill_at, reap_at, until: _ } => {
                 if kill_at.is_some_and(|time| now >= time) {
                     *kill_at = None;
                     processes.signal_orphans(Signal::Kill);
@@ -509,12 +512,21 @@ impl<R: 'static> Supervisor<R> {
         let kill_at = match self.strategy {
             Strategy::Solo => None,
             Strategy::PreFork { .. } | Strategy::PostFork(_) => {
-                Some(now + left + FORK_SERVER_RESPONSE_MAX)
+                Some(now + FORK_SERVER_RESPONSE_MAX)
             }
         };
         processes.shut_down(left);
-        self.enter(Lifecycle::Closing { kill_at, reap_at: Some(now) }, processes);
+        let until = now + left;
+        self.enter(Lifecycle::Closing { kill_at, until, reap_at: Some(now) }, processes);
         self.check_stopped(processes, now);
+    }
+
+    /// Handles the report that the fork server waits for the processes that children have started.
+    pub(super) fn on_ending_descendants(&mut self, processes: u32) {
+        self.effects.push(Effect::EndingDescendants(processes));
+        if let Lifecycle::Closing { kill_at: Some(kill_at), until, .. } = &mut self.life {
+            *kill_at = *until + FORK_SERVER_RESPONSE_MAX;
+        }
     }
 
     /// Handles the end of the link to the fork server. If the fork server was asked to exit, this

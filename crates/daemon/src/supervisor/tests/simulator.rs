@@ -82,7 +82,7 @@ impl<R> FakeProcesses<R> {
             to_orphans: Vec::new(),
             are_orphans_gone: false,
             shut_down: 0,
-            descendants_grace: Duration::ZERO,
+            descendants_grace: Duration::MAX,
             has_fork_server_exited: false,
         }
     }

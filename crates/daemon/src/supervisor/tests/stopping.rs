@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use daemon_core::{AcceptState, LadderStep, MonotonicTime, Phase, StopMode, StopReason, Violation};
+use daemon_forkserver::ForkServerEvent;
 use daemon_sys::process::Signal;
 
 use super::postfork::{accept_changes, back, is_answered, sim};
@@ -303,6 +304,35 @@ fn a_fork_server_that_does_not_exit_is_killed() {
     sim.wake();
     assert_eq!(*sim.supervisor.life(), Lifecycle::Stopped);
     assert_eq!(sim.processes.to_orphans, [Signal::Kill]);
+}
+
+#[test]
+fn a_fork_server_that_ends_descendants_has_the_rest_of_the_grace_period() {
+    let mut sim = closing();
+    let asked_at = sim.now;
+    let left = sim.processes.descendants_grace;
+    assert!(left > Duration::from_secs(1), "a part of the grace period is left");
+    sim.act(|supervisor, processes, now| {
+        let event = ForkServerEvent::EndingDescendants { processes: 2 };
+        supervisor.on_fork_server_event(event, processes, now);
+    });
+    while sim.processes.to_orphans.is_empty() {
+        sim.wake();
+    }
+    assert!(sim.now >= asked_at + left + Duration::from_secs(5));
+}
+
+#[test]
+fn after_children_were_killed_no_time_is_left_for_descendants() {
+    let mut sim = pool();
+    let children: Vec<_> = sim.processes.alive.keys().copied().collect();
+    sim.stop(StopMode::Graceful);
+    sim.drained();
+    sim.advance(GRACE);
+    for child in children {
+        sim.kill(child);
+    }
+    assert_eq!((sim.all_gone(), sim.processes.descendants_grace), (1, Duration::ZERO));
 }
 
 #[test]
