@@ -448,7 +448,7 @@ fn states() -> [Lifecycle; 8] {
         graceful,
         immediate,
         Lifecycle::Killing { report_by: None },
-        Lifecycle::Closing { kill_at: Some(at), reap_at: None },
+        Lifecycle::Closing { kill_at: Some(at), until: at, reap_at: None },
         lost.supervisor.life().clone(),
         Lifecycle::Stopped,
     ]
