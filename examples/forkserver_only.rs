@@ -120,6 +120,13 @@ fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque
                 // The system is short of processes or memory, so retry after a short time.
                 std::thread::sleep(RETRY);
             }
+            ForkServerEvent::DescendantsLeft { child, group } => {
+                println!("{child} has left processes behind (group {group})");
+            }
+            ForkServerEvent::EndingDescendants { processes } => {
+                println!("ending {processes} processes that children have started");
+            }
+            ForkServerEvent::DescendantsSurvive { error } => println!("{error}"),
             // This program does not reopen logs.
             ForkServerEvent::ReopenLogsFailed { error } => println!("{error}"),
         }
