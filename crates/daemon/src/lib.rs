@@ -248,7 +248,7 @@ pub mod dispatching {
         new_system_io().map_err(|source| DaemonError::Runtime { action: "create a System", source })
     }
 
-    /// Stops the daemon gracefully with [`DaemonError::Panicked`](crate::DaemonError::Panicked),
+    /// Stops the daemon gracefully with [`DaemonError::Panicked`],
     /// because a function has panicked whose work nothing else does.
     pub fn fail<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>, panic: Panic) {
         daemon.do_send(Panicked(panic));

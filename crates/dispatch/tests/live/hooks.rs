@@ -183,7 +183,7 @@ fn calls() {
 
 fn calls_in_place() {
     with_dispatcher(failing_calls(with_methods().in_place()), async |test| {
-        expect_failing_calls(&test).await
+        expect_failing_calls(&test).await;
     });
 }
 
