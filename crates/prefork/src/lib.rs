@@ -106,6 +106,7 @@
 //!   parent.
 
 mod error;
+mod handover;
 mod hooks;
 mod listener;
 mod log;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -20,14 +20,6 @@ pub trait Listener: AsFd + sealed::Sealed {
     /// Converts a connection that was accepted. The stream is blocking.
     #[doc(hidden)]
     fn stream(connection: OwnedFd) -> io::Result<Self::Stream>;
-
-    /// Makes the listener refuse connections, in all processes that have it (on Linux). Those that
-    /// wait in the queue of a TCP listener are lost.
-    #[doc(hidden)]
-    fn refuse(&self) -> io::Result<()> {
-        let socket = TcpStream::from(self.as_fd().try_clone_to_owned()?);
-        socket.shutdown(Shutdown::Both)
-    }
 }
 
 impl Listener for TcpListener {
@@ -120,11 +112,4 @@ impl AcceptProgress {
         };
         waited.map_err(io::Error::other)
     }
-}
-
-/// Returns whether a connection waits in the queue of the listener.
-pub(crate) fn has_waiting(listener: BorrowedFd<'_>) -> bool {
-    // An error cannot be told from an empty queue.
-    wait(&[(listener, Interest::Read)], Some(Duration::ZERO))
-        .is_ok_and(|[ready]| ready.is_readable())
 }

@@ -25,6 +25,7 @@ use daemon_sys::wakeup::Wakeup;
 use slog::{Logger, debug, error, info, warn};
 
 use crate::error::{ConfigError, Error};
+use crate::handover::Handover;
 use crate::hooks::{Hooks, Overview, Reaped};
 use crate::log;
 use crate::pool::{ExitKind, PoolAction, StopRequest, WorkerPool};
@@ -67,6 +68,7 @@ pub(crate) struct PreforkManager {
     is_waiting: bool,
     generation: u32,
     manager_pid: ManagerPid,
+    pub(crate) handover: Handover,
     hooks: Hooks,
     fault_log: LogThrottle,
     log: Logger,
@@ -120,6 +122,7 @@ impl PreforkManager {
             is_waiting: false,
             generation: 0,
             manager_pid,
+            handover: Handover::new()?,
             hooks,
             fault_log: LogThrottle::default(),
             log,
@@ -601,6 +604,7 @@ impl PreforkManager {
             log,
             generation,
             manager_pid,
+            handover,
             ..
         } = *self;
         let ForkedWorker { child, blocked } = forked;
@@ -612,6 +616,7 @@ impl PreforkManager {
         drop(signals);
         manager_pid.transfer_to_worker();
         log::become_worker();
+        let handover = handover.into_exit();
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             if leads_group {
                 become_group_leader()?;
@@ -631,6 +636,7 @@ impl PreforkManager {
                 death_signal,
                 stop_signals: stop_signals.clone(),
                 signals,
+                handover,
                 log,
             })
         };

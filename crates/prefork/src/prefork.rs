@@ -8,22 +8,22 @@ use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::inherited;
 use daemon_sys::init::leave_process_1;
-use daemon_sys::listen::shrink_backlog;
+use daemon_sys::listen::{drops_packets, refuse_new_connections, shut_down};
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
 
 use crate::error::{ConfigError, Error, InWorkerError};
-use crate::listener::{Listener, has_waiting};
+use crate::handover::Handover;
+use crate::listener::Listener;
 use crate::log;
 use crate::manager::{MaintainResult, ManagerPid, PreforkManager};
 use crate::settings::{Intervals, PreforkBuilder, Size, checked_traps};
 use crate::signal_forward::{SignalForward, Traps, more_severe};
 use crate::worker::{STATUS_NEXIST, Worker, WorkerResult, status_of};
 
-/// How often a manager that stops looks whether the queue of its listener is empty. Nothing else
-/// tells it.
-const QUEUE_CHECK: Duration = Duration::from_millis(10);
+/// After how long a manager that could not hand over all connections tries again.
+const HANDOVER_RETRY: Duration = Duration::from_millis(10);
 
 /// In process 1 of a container: the time for processes that are left when the manager has exited, if
 /// there is no grace period.
@@ -177,31 +177,36 @@ impl Prefork {
 
     /// Closes the listener without losing a client, and waits for the workers like
     /// [`wait_all_children`](Prefork::wait_all_children). Workers that take their connections with
-    /// [`accept`](crate::Worker::accept) empty the queue meanwhile.
+    /// [`accept`](crate::Worker::accept) serve those that wait in its queue.
     ///
-    /// First the queue of the listener is reduced to its minimum, so clients that come now try
-    /// again later instead of waiting for nobody. When the queue is empty, the listener is shut
-    /// down, so further clients are refused even while a worker serves a long connection (on
-    /// Linux). Both affect all processes that have the listener: if another program shares it, for
-    /// example the one that a service manager starts next, drop the listener and call
-    /// `wait_all_children`.
+    /// On Linux the listener is shut down at once, so new clients are refused and the address is
+    /// free even while workers serve long connections: the manager takes the connections from the
+    /// queue, and hands them to the workers one by one. On other systems, the queue is reduced to its
+    /// minimum, and the address is free when the last worker has exited. Both affect all processes
+    /// that have the listener: if another program shares it, for example the one that a service
+    /// manager starts next, drop the listener and call `wait_all_children`.
     ///
     /// # Errors
     ///
     /// If this process is a worker, or if a system call fails permanently.
     pub fn close_and_wait(&mut self, listener: impl Listener) -> Result<u32, Error> {
+        let fd = listener.as_fd();
         self.role.manager("wait for workers")?;
         // If this fails, the descriptor does not listen any more, and there is nothing to close.
-        let _ = shrink_backlog(listener.as_fd());
-        while has_waiting(listener.as_fd()) {
-            if self.wait_until(Some(QUEUE_CHECK))? == 0 {
-                break;
+        let _ = refuse_new_connections(fd);
+        if drops_packets(fd) {
+            while !self.role.manager("take connections")?.handover.take_all(fd) {
+                if self.wait_until(Some(HANDOVER_RETRY))? == 0 {
+                    break;
+                }
             }
+            let _ = shut_down(fd);
+            self.role.manager("hand over connections")?.handover.end()?;
         }
-        // Systems other than Linux refuse this. The last process to exit closes the listener.
-        let _ = listener.refuse();
         drop(listener);
-        self.wait_until(None)
+        let left = self.wait_until(None)?;
+        self.role.manager("wait for workers")?.handover = Handover::new()?;
+        Ok(left)
     }
 
     fn wait_until(&mut self, time: Option<Duration>) -> Result<u32, Error> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use daemon_core::{
@@ -20,6 +20,7 @@ use daemon_sys::wakeup::Waker;
 use slog::{Logger, crit, error, o};
 
 use crate::error::StatusError;
+use crate::handover::HandoverExit;
 use crate::listener::{AcceptProgress, Listener};
 use crate::log;
 
@@ -67,11 +68,12 @@ pub struct Worker {
     generation: u32,
     manager: Pid,
     death_signal: Signal,
-    stop_signals: Vec<Signal>,
+    stop_signals: Box<[Signal]>,
     signals: SignalListener,
     /// Whether the worker handles stop signals.
     is_listening: Cell<bool>,
     accepting: AcceptProgress,
+    handover: HandoverExit,
     log: Logger,
 }
 
@@ -95,23 +97,33 @@ pub(crate) struct WorkerParts {
     /// The signals that ask the worker to stop.
     pub(crate) stop_signals: Vec<Signal>,
     pub(crate) signals: SignalListener,
+    pub(crate) handover: HandoverExit,
     pub(crate) log: Logger,
 }
 
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Worker {
-        let WorkerParts { seat, generation, manager, death_signal, stop_signals, signals, log } =
-            parts;
-        let log = log.new(o!("slot" => seat.slot().get()));
-        Worker {
+        let WorkerParts {
             seat,
             generation,
             manager,
             death_signal,
             stop_signals,
             signals,
+            handover,
+            log,
+        } = parts;
+        let log = log.new(o!("slot" => seat.slot().get()));
+        Worker {
+            seat,
+            generation,
+            manager,
+            death_signal,
+            stop_signals: stop_signals.into(),
+            signals,
             is_listening: Cell::new(false),
             accepting: AcceptProgress::default(),
+            handover,
             log,
         }
     }
@@ -212,10 +224,11 @@ impl Worker {
         let fd = listener.as_fd();
         loop {
             let should_stop = self.should_stop();
-            if should_stop && self.accepting.left(fd) == 0 {
-                return Ok(None);
-            }
-            match accept(fd) {
+            let accepted = match should_stop {
+                true => self.accept_when_stopping(fd),
+                false => accept(fd),
+            };
+            match accepted {
                 Ok(Some(connection)) => {
                     self.accepting.accepted();
                     return L::stream(connection).map(Some);
@@ -230,13 +243,22 @@ impl Worker {
                     let stop = (!should_stop).then(|| self.as_fd());
                     self.accepting.sit_out(error, stop, &self.log)?;
                 }
-                // The manager has shut the listener down.
-                Err(error) if should_stop && error.kind() == io::ErrorKind::InvalidInput => {
-                    return Ok(None);
-                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Accepts one of the connections that wait, or takes one that the manager hands over.
+    fn accept_when_stopping(&self, listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+        if self.accepting.left(listener) > 0 {
+            match accept(listener) {
+                Ok(None) => {}
+                // The manager has shut the listener down.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                accepted => return accepted,
+            }
+        }
+        self.handover.next(listener)
     }
 
     /// Waits until this descriptor is readable or the worker is asked to stop. Returns

@@ -128,6 +128,13 @@ pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> Result<()> {
     platform::drop_packets(listener).or_else(|_unsupported| shrink_backlog(listener))
 }
 
+/// Returns whether [`refuse_new_connections`] has made a listening socket drop the packets of new
+/// clients, in any process that has it open.
+#[must_use]
+pub fn drops_packets(listener: BorrowedFd<'_>) -> bool {
+    platform::drops_packets(listener)
+}
+
 /// Reduces the backlog of a listening socket to the system's minimum, so that most new connections
 /// are refused, or retried by the client, instead of waiting in the backlog.
 ///
@@ -270,7 +277,7 @@ mod platform {
     use nix::errno::Errno;
     use nix::sys::socket::{SockFlag, accept4};
 
-    pub(super) use super::filter::drop_packets;
+    pub(super) use super::filter::{drop_packets, drops_packets};
 
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -289,7 +296,7 @@ mod platform {
     use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
     use nix::sys::socket;
 
-    pub(super) use super::filter::drop_packets;
+    pub(super) use super::filter::{drop_packets, drops_packets};
 
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let raw = socket::accept(listener.as_raw_fd())?;
@@ -323,6 +330,19 @@ mod filter {
         };
         Errno::result(result).map(drop)
     }
+
+    pub(super) fn drops_packets(listener: BorrowedFd<'_>) -> bool {
+        let mut instruction = libc::sock_filter { code: 0, jt: 0, jf: 0, k: 1 };
+        // The length of the program in instructions. A longer program is refused.
+        let mut length: libc::socklen_t = 1;
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_GET_FILTER);
+        let target = (&raw mut instruction).cast();
+        // SAFETY: `target` has space for one instruction, and getsockopt writes no more.
+        let done =
+            unsafe { libc::getsockopt(listener.as_raw_fd(), level, name, target, &raw mut length) };
+        let returns = (libc::BPF_RET | libc::BPF_K) as u16;
+        done == 0 && length == 1 && instruction.code == returns && instruction.k == 0
+    }
 }
 
 /// Other systems do not drop the packets of a listener.
@@ -334,6 +354,10 @@ mod filter {
 
     pub(super) fn drop_packets(_listener: BorrowedFd<'_>) -> Result<(), Errno> {
         Err(Errno::ENOPROTOOPT)
+    }
+
+    pub(super) fn drops_packets(_listener: BorrowedFd<'_>) -> bool {
+        false
     }
 }
 
@@ -389,7 +413,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let address = listener.local_addr().expect("an address");
         let first = TcpStream::connect(address).expect("connected");
+        assert!(!drops_packets(listener.as_fd()));
         refuse_new_connections(listener.as_fd()).expect("refused");
+        assert!(drops_packets(listener.as_fd()));
         let late = std::thread::spawn(move || TcpStream::connect(address));
         let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
         let peer = TcpStream::from(accepted).peer_addr().expect("connected");

@@ -1,0 +1,94 @@
+//! The connections that the manager has taken from a listener that it shuts down, for the workers
+//! that are left.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use daemon_sys::backlog::is_shortage;
+use daemon_sys::link::{self, LinkEnd};
+use daemon_sys::listen::{accept, drops_packets};
+use daemon_sys::poll::{Interest, wait};
+
+/// The message that a connection is attached to.
+const CONNECTION: &[u8] = b"c";
+
+/// The manager's side: a socket pair that workers inherit.
+///
+/// A worker that is asked to stop leaves when the queue of its listener is empty. If the manager
+/// only took connections from there, a worker could leave while the manager holds one. Therefore the
+/// manager first makes the listener drop packets, and a worker that finds an empty queue then waits
+/// for the end of the handover.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    entrance: LinkEnd,
+    exit: LinkEnd,
+    /// A connection for which there was no space.
+    held: Option<OwnedFd>,
+}
+
+/// The side of a worker.
+#[derive(Debug)]
+pub(crate) struct HandoverExit(LinkEnd);
+
+impl Handover {
+    pub(crate) fn new() -> Result<Handover, daemon_sys::Error> {
+        let (entrance, exit) = link::pair()?;
+        entrance.grow_send_buffer();
+        Ok(Handover { entrance, exit, held: None })
+    }
+
+    /// Takes the connections that wait in the queue of the listener. Returns `false` if some are
+    /// left because there is no space or no free descriptor.
+    pub(crate) fn take_all(&mut self, listener: BorrowedFd<'_>) -> bool {
+        loop {
+            let connection =
+                match self.held.take().map_or_else(|| accept(listener), |c| Ok(Some(c))) {
+                    Ok(Some(connection)) => connection,
+                    Ok(None) => return true,
+                    Err(error) => return !is_shortage(&error),
+                };
+            if self.entrance.send(&[IoSlice::new(CONNECTION)], &[connection.as_fd()]).is_err() {
+                self.held = Some(connection);
+                return false;
+            }
+        }
+    }
+
+    /// Tells workers that no connection follows.
+    pub(crate) fn end(&self) -> Result<(), daemon_sys::Error> {
+        link::shutdown_write(&self.entrance)
+    }
+
+    /// Returns the side of a new worker. Only the manager keeps the entrance open, so a worker also
+    /// sees the end if the manager is killed.
+    pub(crate) fn into_exit(self) -> HandoverExit {
+        HandoverExit(self.exit)
+    }
+}
+
+impl HandoverExit {
+    /// Returns the next connection that the manager hands over, and waits for it. Returns `None`
+    /// after the last one, or if the manager does not hand over those of this listener.
+    ///
+    /// Call this function after the queue of the listener was found empty: what the manager takes
+    /// from an empty queue later came after that.
+    pub(crate) fn next(&self, listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+        if !drops_packets(listener) {
+            return Ok(None);
+        }
+        loop {
+            // Without a free descriptor, the connection would be lost.
+            drop(listener.try_clone_to_owned()?);
+            let mut fds = VecDeque::new();
+            match self.0.receive(&mut [0], &mut fds) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(fds.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(&[(self.0.as_fd(), Interest::Read)], None).map_err(io::Error::other)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
