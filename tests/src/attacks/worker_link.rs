@@ -26,7 +26,6 @@ pub(super) const WORKER_LINK: &[Attack] = attacks![WorkerLink:
 ];
 
 /// Returns the worker's ends of the link: Unix sockets whose other end another process has created.
-/// The first is for the worker's messages, the second for its tasks.
 fn links() -> io::Result<Vec<Descriptor>> {
     let own = getpid().as_raw();
     let mut all = Descriptor::all()?;
@@ -36,9 +35,13 @@ fn links() -> io::Result<Vec<Descriptor>> {
     Ok(all)
 }
 
-/// Returns the worker's end of the link for its messages.
+/// Returns the worker's end of the link for its messages: it has a copy of the other one, for the
+/// runtime.
 fn link() -> io::Result<Descriptor> {
-    links()?.into_iter().next().ok_or_else(|| missing("the link to the dispatcher"))
+    let mut all = links()?;
+    let copies = |path| all.iter().filter(|descriptor| descriptor.path == *path).count();
+    let first = all.iter().position(|descriptor| copies(&descriptor.path) == 1);
+    first.map(|index| all.swap_remove(index)).ok_or_else(|| missing("the link to the dispatcher"))
 }
 
 fn send(link: &Descriptor, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix_daemon::Daemon;
@@ -82,19 +83,31 @@ fn park() -> ! {
     }
 }
 
-/// Returns the descriptors of the worker's only sockets, its link: the first is for its messages,
-/// the second for its tasks.
+/// Returns the descriptors of the worker's sockets.
 fn sockets() -> Vec<RawFd> {
-    let is_socket = |number: &RawFd| {
-        fs::read_link(format!("/proc/self/fd/{number}"))
-            .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
-    };
-    (3..256).filter(is_socket).collect()
+    named_sockets().into_iter().map(|(number, _name)| number).collect()
+}
+
+/// Returns the sockets of this process with their names, which are equal for copies.
+fn named_sockets() -> Vec<(RawFd, PathBuf)> {
+    (3..256)
+        .filter_map(|number| Some((number, fs::read_link(format!("/proc/self/fd/{number}")).ok()?)))
+        .filter(|(_number, name)| name.to_string_lossy().starts_with("socket:"))
+        .collect()
+}
+
+/// Returns the socket on which this worker sends: the first of which it has no copy. It has a copy of
+/// the one on which it receives, for the runtime.
+fn sending() -> RawFd {
+    let all = named_sockets();
+    let is_single =
+        |name: &PathBuf| all.iter().filter(|(_number, other)| other == name).count() == 1;
+    all.iter().find(|(_number, name)| is_single(name)).expect("the worker has a link").0
 }
 
 /// Sends bytes and descriptors over the link. Waits while the link is full.
 fn send(bytes: &[u8], descriptors: &[RawFd]) {
-    let link = sockets()[0];
+    let link = sending();
     let control = [ControlMessage::ScmRights(descriptors)];
     let control = if descriptors.is_empty() { &[][..] } else { &control };
     let bytes = [IoSlice::new(bytes)];
@@ -193,7 +206,7 @@ fn commit(call: &Call, misdeed: Misdeed) {
         Misdeed::ShutDown => {
             sockets().into_iter().for_each(|fd| shutdown(fd, Shutdown::Both).unwrap());
         }
-        Misdeed::ShutDownWriting => shutdown(sockets()[0], Shutdown::Write).unwrap(),
+        Misdeed::ShutDownWriting => shutdown(sending(), Shutdown::Write).unwrap(),
         Misdeed::HalfMessage => send(&[200, 0, 0, 0, 2], &[]),
         Misdeed::Garbage => send(&[7; 1000], &[]),
         Misdeed::Empty => send(&[0; 4], &[]),
@@ -221,8 +234,8 @@ fn commit(call: &Call, misdeed: Misdeed) {
         }
         Misdeed::StartInTheFuture => RunningClaim::find().set_start(u64::MAX),
         Misdeed::StartInThePast => RunningClaim::find().set_start(0),
-        Misdeed::ManyDescriptors => send(&[9, 0, 0], &[sockets()[0]; 200]),
-        Misdeed::DescriptorsWithoutFrames => (0..10).for_each(|_| send(&[0], &[sockets()[0]])),
+        Misdeed::ManyDescriptors => send(&[9, 0, 0], &[sending(); 200]),
+        Misdeed::DescriptorsWithoutFrames => (0..10).for_each(|_| send(&[0], &[sending()])),
         Misdeed::SparseForUnknownTask => {
             let file = memory_file(3 << 30, SEALED);
             send(&answer(999, call, 3 * GIB), &[file.as_raw_fd()]);
