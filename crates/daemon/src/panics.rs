@@ -111,7 +111,7 @@ impl Drop for Containment {
 /// use actix_daemon::panics;
 ///
 /// let panic = panics::catch(|| u32::from_str_radix("z", 10).unwrap()).unwrap_err();
-/// assert!(panic.message.contains("invalid digit"));
+/// assert!(panic.message.contains("InvalidDigit"));
 /// ```
 pub fn catch<T>(act: impl FnOnce() -> T) -> Result<T, Panic> {
     let contained = Containment::enter();
