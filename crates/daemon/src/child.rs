@@ -119,7 +119,7 @@ pub(crate) fn run_child<R: Send + 'static>(
     let generation = u64::from(seat.generation().get());
     let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, start_index);
-    let mut state = ChildState::new(seat, context.child_kind, quota, title);
+    let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = match new_system() {
         Ok(system) => system,
         Err(error) => {
@@ -142,10 +142,7 @@ pub(crate) fn run_child<R: Send + 'static>(
         };
         signals.release();
         let panics = log_panics(&log);
-        if context.child_kind == ChildKind::OneRequest {
-            // This fails only if the parent has closed the slot, and then ends the child.
-            let _ = state.update(UpdateStatus::Req, now());
-        }
+        let child_kind = context.child_kind;
         let (end, ended) = oneshot::channel();
         let state = Rc::new(RefCell::new(state));
         let (leaving, leaving_watch) = watch::channel(None);
@@ -155,7 +152,7 @@ pub(crate) fn run_child<R: Send + 'static>(
             ChildActor::new(Rc::clone(&state), listener, leaving, operator_pause, context, end)
                 .start();
         ChildHandle::new(
-            state,
+            Rc::clone(&state),
             daemon.clone(),
             leaving_watch,
             operator_pause_watch,
@@ -165,6 +162,11 @@ pub(crate) fn run_child<R: Send + 'static>(
         .make_current();
         debug!(log, "child started");
         let session = program(daemon.clone());
+        if child_kind == ChildKind::OneRequest {
+            // Not earlier, because a child that hangs in the line above is not ready. This fails only if
+            // the parent has closed the slot, and then ends the child.
+            let _ = state.borrow_mut().update(UpdateStatus::Req, now());
+        }
         session.do_send(DaemonChild { request });
         actix_rt::spawn(on_session_panicked(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)

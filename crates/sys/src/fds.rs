@@ -36,7 +36,7 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
 /// If the open descriptors can neither be listed nor be counted.
 pub fn close_others(keep: Option<BorrowedFd<'_>>) -> Result<()> {
     let keep = keep.map(|keep| keep.as_raw_fd());
-    for (fd, _target) in open_or_possible()? {
+    for (fd, _target) in list_or_probe()? {
         if fd >= FIRST && Some(fd) != keep {
             // SAFETY: close(2) accepts any number. This process exits without running code that
             // owns the descriptor, see above.
@@ -117,7 +117,7 @@ const NUMBERS_MAX: u64 = 1 << 20;
 pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, String)>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let is_inherited = |fd: RawFd| flags(fd).is_ok_and(|flags| !flags.contains(FdFlag::FD_CLOEXEC));
-    let open = open_or_possible()?;
+    let open = list_or_probe()?;
     let stray = open.into_iter().filter(|(fd, _)| *fd >= FIRST && is_inherited(*fd) && !keep(*fd));
     let closed: Vec<(RawFd, String)> = stray.collect();
     for (fd, _) in &closed {
@@ -129,14 +129,16 @@ pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, Strin
     Ok(closed)
 }
 
-/// Returns the open descriptors or, if they cannot be listed, all numbers of descriptors.
-fn open_or_possible() -> Result<Vec<(RawFd, String)>> {
+/// Returns the open descriptors. If they cannot be listed, tries all numbers after standard error, and
+/// leaves out the targets.
+pub(crate) fn list_or_probe() -> Result<Vec<(RawFd, String)>> {
     match open_fds() {
         Ok(open) if platform::LISTS_ALL => Ok(open),
         Ok(_) | Err(_) => {
             let limit = open_files_limit()?.min(NUMBERS_MAX);
             let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
-            Ok((FIRST..limit).map(|fd| (fd, String::new())).collect())
+            let open = (FIRST..limit).filter(|fd| flags(*fd).is_ok());
+            Ok(open.map(|fd| (fd, String::new())).collect())
         }
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Result};
-use crate::fds::open_fds;
+use crate::fds::list_or_probe;
 use crate::poll::{Interest, wait};
 
 /// The identity of a socket, which is the same for all descriptors of the socket, in all processes.
@@ -61,7 +61,7 @@ pub struct OpenListener {
 /// If the open descriptors cannot be listed, or no descriptor is free.
 pub fn open_listeners() -> Result<Vec<OpenListener>> {
     let mut found = Vec::new();
-    for (number, _target) in open_fds()? {
+    for (number, _target) in list_or_probe()? {
         // SAFETY: the number was in the list of open descriptors. It is only used for the next
         // calls, which fail if another thread has closed the descriptor.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
