@@ -164,8 +164,21 @@ impl Target {
 
     pub(super) fn children(&self) -> BTreeSet<Process> {
         let mut children = self.forks.children();
-        children.retain(|child| *child != self.parent);
+        children.retain(|child| *child != self.parent && !self.is_adopted(*child));
         children.into_iter().collect()
+    }
+
+    /// Returns whether the fork server has adopted the process: it runs another program, or is in the
+    /// group of the child that has started it. A child leads its group, or is still in the group of
+    /// the fork server.
+    fn is_adopted(&self, process: Process) -> bool {
+        let is_other = |group| group != process.0 && group != self.forks.0;
+        match self.row.model {
+            Model::Daemon | Model::Dispatcher => {
+                process.program() != self.forks.program() || process.group().is_some_and(is_other)
+            }
+            Model::Manager => false,
+        }
     }
 
     fn has_control(&self) -> bool {
@@ -261,7 +274,7 @@ impl Target {
     pub(super) fn end_left_behind(&self) {
         for process in self.daemon.processes() {
             let is_daemon = process == self.parent || process == self.forks;
-            if !is_daemon && !self.forks.children().contains(&process) {
+            if !is_daemon && !self.children().contains(&process) {
                 process.signal(Signal::SIGKILL);
             }
         }

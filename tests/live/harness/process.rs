@@ -127,6 +127,12 @@ impl Process {
         self.read("oom_score_adj")?.trim().parse().ok()
     }
 
+    /// Returns the path of the program that the process runs.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        fs::read_link(self.file("exe")).ok()
+    }
+
     pub(crate) fn workdir(self) -> Option<PathBuf> {
         fs::read_link(self.file("cwd")).ok()
     }

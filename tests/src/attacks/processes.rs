@@ -258,10 +258,11 @@ fn segmentation_fault_signal(_attacker: &mut Attacker) -> io::Result<()> {
     Ok(kill(getpid(), Signal::SIGSEGV)?)
 }
 
-/// Blocks all signals, leaves group and session, and never ends by itself.
+/// Blocks all signals, leaves group and session if it can, and never ends by itself.
 fn refuses_to_end(_attacker: &mut Attacker) -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)?;
-    setsid()?;
+    // A child that leads a process group cannot.
+    let _leads_a_group = setsid();
     nix::sys::prctl::set_pdeathsig(None)?;
     loop {
         std::thread::sleep(Duration::from_secs(1));
