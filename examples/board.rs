@@ -27,6 +27,7 @@ use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, ChildHandle, ChildReport, Daemon, DaemonActor,
     DaemonChild, GetStatus, PreFork, Program, Report, Status, UpdateStatus, format,
 };
+use examples::patiently;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -119,11 +120,8 @@ impl Handler<Accepted<std::net::TcpStream>> for Session {
             if let (Some(child), Ok(stream)) =
                 (ChildHandle::current(), TcpStream::from_std(accepted.0))
             {
-                tokio::select! {
-                    // Ignore errors of this client; the next one is waiting.
-                    _talked = talk(stream, &child) => {}
-                    _reason = child.wait_for_shutdown() => {}
-                }
+                // Ignore errors of this client; the next one is waiting.
+                let _ = talk(stream, &child).await;
                 child.label("");
             }
             daemon.do_send(UpdateStatus::Done);
@@ -138,7 +136,7 @@ async fn talk(stream: TcpStream, child: &ChildHandle) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     let mut lines = 0;
-    while stream.read_line(&mut line).await? > 0 {
+    while patiently(stream.read_line(&mut line)).await? > 0 {
         lines += 1;
         child.label(&format!("{peer}, lines: {lines}"));
         match line.trim().to_ascii_uppercase().as_str() {
@@ -149,7 +147,7 @@ async fn talk(stream: TcpStream, child: &ChildHandle) -> io::Result<()> {
             _other => {}
         }
         let answer = format!("{}: {}\r\n", std::process::id(), line.trim());
-        stream.write_all(answer.as_bytes()).await?;
+        patiently(stream.write_all(answer.as_bytes())).await?;
         line.clear();
     }
     Ok(())

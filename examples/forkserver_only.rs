@@ -25,7 +25,7 @@ use daemon_forkserver::{
 };
 
 /// How long a child waits for its client.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the parent waits after a shortage of descriptors, processes or memory.
 const RETRY: Duration = Duration::from_millis(100);
 

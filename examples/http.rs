@@ -25,8 +25,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-/// How long a client may take for the header of a request.
+/// How long a client may take for the header of a request, and to read the last answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After how long a connection ends with its current request. Each client occupies a child.
+const CONNECTION_MAX: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
@@ -43,7 +46,7 @@ fn routes() -> Router {
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 
-/// Serves one connection. When the child is asked to leave, the connection ends after the current
+/// Serves one connection. When the child is asked to leave, or the connection is old, it ends after the current
 /// request, or the first one if none has come yet, with `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
@@ -66,7 +69,10 @@ async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), 
     };
     tokio::select! {
         served = connection.as_mut() => return served,
-        () = leave => connection.as_mut().graceful_shutdown(),
+        () = leave => {}
+        () = tokio::time::sleep(CONNECTION_MAX) => {}
     }
-    connection.await
+    connection.as_mut().graceful_shutdown();
+    // A client that never reads is cut off.
+    tokio::time::timeout(PATIENCE, connection).await.unwrap_or(Ok(()))
 }

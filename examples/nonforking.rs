@@ -20,6 +20,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFutu
 use actix_daemon::{
     ChildActor, Daemon, DaemonActor, DaemonChild, DaemonShutdown, Program, Solo, Subscribe,
 };
+use examples::patiently;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -132,9 +133,9 @@ impl Handler<DaemonShutdown> for EchoServer {
 async fn echo(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
     let mut bytes = [0; 4096];
     loop {
-        match stream.read(&mut bytes).await? {
+        match patiently(stream.read(&mut bytes)).await? {
             0 => return Ok(()),
-            read => stream.write_all(&bytes[..read]).await?,
+            read => patiently(stream.write_all(&bytes[..read])).await?,
         }
     }
 }

@@ -30,7 +30,7 @@ use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Worker};
 
 /// How long a client may take for a line. Each client occupies a worker.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 use std::net::TcpStream;
 
 use actix_daemon::{ChildHandle, Connection, Daemon, DaemonError, PreFork};
+use examples::patiently;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,9 +32,9 @@ async fn echo(mut stream: Connection<TcpStream>, child: ChildHandle) -> std::io:
     child.label(&format!("echo for {}", stream.peer_addr()?));
     let mut bytes = [0; 4096];
     loop {
-        match stream.read(&mut bytes).await? {
+        match patiently(stream.read(&mut bytes)).await? {
             0 => return Ok(()),
-            read => stream.write_all(&bytes[..read]).await?,
+            read => patiently(stream.write_all(&bytes[..read])).await?,
         }
     }
 }

@@ -13,6 +13,8 @@ use actix_daemon::{
 };
 use daemon_service::systemd::{StoreFd, inherited_fds};
 use daemon_service::{Callbacks, ServiceActor, ServiceSettings};
+use examples::patiently;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::callbacks::{ServiceSession, SetService, Workload};
 
@@ -147,14 +149,23 @@ impl Handler<Accepted<TcpStream>> for Child {
 
     fn handle(&mut self, Accepted(stream): Accepted<TcpStream>, ctx: &mut Context<Self>) {
         let daemon = self.daemon.clone();
-        let echo = async move {
+        let serve = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) {
-                let (mut from, mut to) = stream.split();
-                // An error means that the client has disconnected.
-                let _ = tokio::io::copy(&mut from, &mut to).await;
+                // An error means that the client has disconnected, or is silent.
+                let _ = echo(&mut stream).await;
             }
             daemon.do_send(UpdateStatus::Done);
         };
-        ctx.spawn(echo.into_actor(self));
+        ctx.spawn(serve.into_actor(self));
+    }
+}
+
+async fn echo(stream: &mut tokio::net::TcpStream) -> std::io::Result<()> {
+    let mut bytes = [0; 4096];
+    loop {
+        match patiently(stream.read(&mut bytes)).await? {
+            0 => return Ok(()),
+            read => patiently(stream.write_all(&bytes[..read])).await?,
+        }
     }
 }

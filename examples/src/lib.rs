@@ -10,9 +10,23 @@ pub mod protocol;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a client may take to send, or to receive. Each client occupies a child.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads from a client or writes to it, for [`PATIENCE`] at most.
+///
+/// # Errors
+///
+/// The errors of the operation, and `TimedOut`.
+pub async fn patiently<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, operation).await?
+}
 
 /// Listens on 127.0.0.1, on the port that the first argument of the program names. If the argument
 /// is 0 or missing, listens on a free port and prints `PORT=<n>`.

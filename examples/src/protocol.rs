@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::patiently;
+
 /// The maximum length of a line.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -67,7 +69,8 @@ pub trait Answers {
     async fn peek(&self) -> String;
 }
 
-/// Serves a client until it sends DONE or closes the connection.
+/// Serves a client until it sends DONE, closes the connection, or is silent for
+/// [`PATIENCE`](crate::PATIENCE).
 ///
 /// # Errors
 ///
@@ -77,7 +80,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut lines = LineSplitter::default();
-    while let Some(line) = lines.next(stream).await? {
+    while let Some(line) = patiently(lines.next(stream)).await? {
         let word = Word::parse(&line);
         let answer = match word {
             Word::Pid => std::process::id().to_string(),
@@ -90,7 +93,7 @@ where
             Word::Done => "OK".to_owned(),
             Word::Other => "???".to_owned(),
         };
-        stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        patiently(stream.write_all(format!("{answer}\r\n").as_bytes())).await?;
         if word == Word::Done {
             return Ok(());
         }

@@ -1,10 +1,12 @@
 //! Tests the examples that print what happens, `board` and `dispatch`, and what example servers do
 //! without descriptors, and with clients that wait at a stop.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{GuardedProgram, LineClient, Process, Signal, until};
+use crate::harness::{GuardedProgram, LineClient, Process, Signal, run_clients, until};
 
 /// An example server, and a request that it answers with one line or more.
 struct Server {
@@ -13,6 +15,8 @@ struct Server {
     request: &'static str,
     /// Is in the first or the last line of the answer.
     answer: &'static str,
+    /// How many clients it serves at the same time, if this is limited.
+    clients_max: usize,
 }
 
 const HTTP: Server = Server {
@@ -20,19 +24,85 @@ const HTTP: Server = Server {
     arguments: &["0"],
     request: "GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
     answer: "answered by process",
+    clients_max: 32,
 };
-const NONFORKING: Server =
-    Server { name: "nonforking", arguments: &["0"], request: "hello\n", answer: "hello" };
-const SHORT_WAY: Server =
-    Server { name: "short_way", arguments: &["0"], request: "hello\n", answer: "hello" };
+const NONFORKING: Server = Server {
+    name: "nonforking",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: "hello",
+    clients_max: 30,
+};
+const SHORT_WAY: Server = Server {
+    name: "short_way",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: "hello",
+    clients_max: 32,
+};
 const PREFORK_RELOAD: Server = Server {
     name: "prefork_reload",
     arguments: &["0", "/dev/null"],
     request: "Ann\n",
     answer: "Hello, Ann",
+    clients_max: 4,
 };
-const FORKSERVER_ONLY: Server =
-    Server { name: "forkserver_only", arguments: &["0"], request: "hello\n", answer: ": hello" };
+const FORKSERVER_ONLY: Server = Server {
+    name: "forkserver_only",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: ": hello",
+    clients_max: 64,
+};
+const PREFORKING: Server = Server {
+    name: "preforking",
+    arguments: &["0"],
+    request: "PING\n",
+    answer: "PONG",
+    clients_max: 10,
+};
+const FORKING: Server = Server {
+    name: "forking",
+    arguments: &["0"],
+    request: "PING\n",
+    answer: "PONG",
+    clients_max: 3,
+};
+const BOARD: Server = Server {
+    name: "board",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: ": hello",
+    clients_max: 12,
+};
+const BABYSIT: Server = Server {
+    name: "babysit",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: "hello",
+    clients_max: 8,
+};
+const SERVICE: Server = Server {
+    name: "service",
+    arguments: &["0"],
+    request: "hello\n",
+    answer: "hello",
+    clients_max: 8,
+};
+
+/// All example servers.
+const SERVERS: [Server; 10] = [
+    HTTP,
+    NONFORKING,
+    SHORT_WAY,
+    PREFORK_RELOAD,
+    FORKSERVER_ONLY,
+    PREFORKING,
+    FORKING,
+    BOARD,
+    BABYSIT,
+    SERVICE,
+];
 
 impl Server {
     fn start(&self) -> (GuardedProgram, u16) {
@@ -41,6 +111,41 @@ impl Server {
             guard.stdout().lines().find_map(|line| line.strip_prefix("PORT=")?.parse().ok())
         });
         (guard, port)
+    }
+
+    /// Returns the process that takes signals: examples that run in the background have left their
+    /// first process.
+    fn parent(&self, guard: &GuardedProgram, port: u16) -> Process {
+        match self.answer {
+            "PONG" => Process(LineClient::connect(port).ask("PARENT").parse().expect("a pid")),
+            _ => guard.process(),
+        }
+    }
+
+    fn log(&self, guard: &GuardedProgram) -> String {
+        guard.stderr() + &guard.read(&format!("{}.log", self.name))
+    }
+
+    /// Connects as many clients as the server serves at the same time: some send nothing, some send
+    /// half a request, and some send requests and never read.
+    fn half_open_clients(&self, port: u16) -> Vec<TcpStream> {
+        let kinds = (0..self.clients_max).map(|nth| {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
+            stream.set_write_timeout(Some(Duration::from_millis(200))).expect("set");
+            match nth % 3 {
+                0 => {}
+                1 => {
+                    let half = &self.request.as_bytes()[..self.request.len() / 2];
+                    stream.write_all(half).expect("sent");
+                }
+                _ => {
+                    let requests = self.request.replace("close", "keep-alive").repeat(100);
+                    while stream.write_all(requests.as_bytes()).is_ok() {}
+                }
+            }
+            stream
+        });
+        kinds.collect()
     }
 
     /// Sends the request, and checks its answer.
@@ -61,24 +166,30 @@ impl Server {
     }
 }
 
-/// Sets the soft limit of descriptors of a process.
+/// Sets the soft limit of descriptors of a process and its descendants.
 fn limit_descriptors(process: Process, limit: u32) {
     let done = Command::new("prlimit")
         .args(["--pid", &process.0.to_string(), &format!("--nofile={limit}:")])
         .status();
-    assert!(done.is_ok_and(|status| status.success()), "prlimit of util-linux works");
+    let is_done = done.is_ok_and(|status| status.success());
+    assert!(is_done || !process.is_alive(), "prlimit of util-linux works");
+    for child in process.children() {
+        limit_descriptors(child, limit);
+    }
 }
 
 #[test]
 fn clients_that_wait_at_a_stop_are_served() {
-    for server in [HTTP, NONFORKING, SHORT_WAY, PREFORK_RELOAD] {
+    let pools = [HTTP, SHORT_WAY, PREFORKING, BOARD, BABYSIT, SERVICE, PREFORK_RELOAD];
+    for server in pools.into_iter().chain([NONFORKING, FORKING]) {
         let (mut guard, port) = server.start();
         // The answer shows that the server handles signals.
         server.ask(&mut LineClient::connect(port));
+        let parent = server.parent(&guard, port);
         let clients: Vec<_> = (0..40).map(|_| LineClient::connect(port)).collect();
-        guard.process().signal(Signal::SIGTERM);
+        parent.signal(Signal::SIGTERM);
         until("the stop begins", || {
-            let log = guard.stderr();
+            let log = server.log(&guard);
             (log.contains("daemon stopping") || log.contains("signal received")).then_some(())
         });
         for mut client in clients {
@@ -90,26 +201,34 @@ fn clients_that_wait_at_a_stop_are_served() {
 
 #[test]
 fn servers_without_descriptors_accept_again_when_they_have_some() {
-    for server in [NONFORKING, PREFORK_RELOAD, FORKSERVER_ONLY] {
+    for server in SERVERS {
         let (guard, port) = server.start();
         server.ask(&mut LineClient::connect(port));
-        let mut limited = vec![guard.process()];
-        if server.name == PREFORK_RELOAD.name {
-            limited.extend(guard.process().children());
-        }
-        for process in &limited {
-            limit_descriptors(*process, 3);
-        }
+        let parent = server.parent(&guard, port);
+        limit_descriptors(parent, 3);
         let mut client = LineClient::connect(port);
         client.send(server.request).unwrap();
         let is_answered = client.is_answered_within(Duration::from_millis(300));
         assert!(!is_answered, "{} cannot accept", server.name);
-        for process in &limited {
-            limit_descriptors(*process, 1024);
-        }
+        limit_descriptors(parent, 1024);
         server.check(&mut client);
-        assert_eq!(guard.status(), None, "{} runs", server.name);
+        assert!(parent.is_alive(), "{} runs", server.name);
     }
+}
+
+#[test]
+fn half_open_clients_neither_keep_others_from_being_served_nor_hold_up_a_stop() {
+    run_clients(SERVERS.len(), |nth| {
+        let server = &SERVERS[nth];
+        let (mut guard, port) = server.start();
+        let parent = server.parent(&guard, port);
+        let first = server.half_open_clients(port);
+        server.ask(&mut LineClient::connect(port));
+        let second = server.half_open_clients(port);
+        parent.signal(Signal::SIGTERM);
+        guard.wait_until_gone();
+        drop((first, second));
+    });
 }
 
 #[test]

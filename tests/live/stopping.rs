@@ -118,8 +118,7 @@ fn serve_handles_queued_clients_before_the_daemon_stops() {
     // When the daemon is ready, the parent and the children handle signals. The test then stops the
     // children, so that the connections wait in the listener's queue.
     daemon.wait_for_log("daemon ready");
-    // `min_spare` is 20 % of `max_children`, which is 32.
-    let children = daemon.wait_for_children(6);
+    let children = daemon.wait_for_children(4);
     for child in &children {
         child.signal(Signal::SIGSTOP);
     }
