@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use actix_dispatch::fuzz::WorkerFrame;
@@ -39,7 +40,7 @@ fn links() -> io::Result<Vec<Descriptor>> {
 /// runtime.
 fn link() -> io::Result<Descriptor> {
     let mut all = links()?;
-    let copies = |path| all.iter().filter(|descriptor| descriptor.path == *path).count();
+    let copies = |path: &Path| all.iter().filter(|descriptor| descriptor.path == *path).count();
     let first = all.iter().position(|descriptor| copies(&descriptor.path) == 1);
     first.map(|index| all.swap_remove(index)).ok_or_else(|| missing("the link to the dispatcher"))
 }
