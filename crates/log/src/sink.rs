@@ -260,6 +260,7 @@ impl<W: Write> Sink<W> {
 
     /// Forgets the lines that wait, without counting them. A process that was forked has a copy of
     /// the lines that the other process will write.
+    #[inline]
     pub fn forget_waiting(&self) {
         if self.has_waiting() {
             let mut state = self.lock();

@@ -138,6 +138,7 @@ pub fn group_of(pid: Pid) -> Option<Pid> {
 /// # Errors
 ///
 /// If this process is a session leader already (setpgid(2)).
+#[inline]
 pub fn become_group_leader() -> Result<()> {
     let this = unistd::Pid::from_raw(0);
     unistd::setpgid(this, this).map_err(|errno| Error::os("create a process group", errno))
