@@ -180,20 +180,24 @@ fn limit_descriptors(process: Process, limit: u32) {
 
 #[test]
 fn clients_that_wait_at_a_stop_are_served() {
-    let pools = [HTTP, SHORT_WAY, BOARD, BABYSIT, SERVICE, PREFORK_RELOAD];
+    let pools = [HTTP, SHORT_WAY, PREFORKING, BOARD, BABYSIT, SERVICE, PREFORK_RELOAD];
     for server in pools.into_iter().chain([NONFORKING, FORKING]) {
         let (mut guard, port) = server.start();
         // The answer shows that the server handles signals.
         server.ask(&mut LineClient::connect(port));
         let parent = server.parent(&guard, port);
-        let clients: Vec<_> = (0..40).map(|_| LineClient::connect(port)).collect();
+        let mut clients: Vec<_> = (0..40).map(|_| LineClient::connect(port)).collect();
         parent.signal(Signal::SIGTERM);
         until("the stop begins", || {
             let log = server.log(&guard);
             (log.contains("daemon stopping") || log.contains("signal received")).then_some(())
         });
+        // All of them, because children may take the clients in any order.
+        for client in &mut clients {
+            client.send(server.request).unwrap_or_else(|error| panic!("{}: {error}", server.name));
+        }
         for mut client in clients {
-            server.ask(&mut client);
+            server.check(&mut client);
         }
         assert_eq!(guard.wait_until_gone(), "code 0", "{}", server.name);
     }

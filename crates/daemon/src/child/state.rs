@@ -224,12 +224,16 @@ impl<B: WakeParent> ChildState<B> {
     }
 
     /// Makes the child exit after its current request. An earlier reason remains, except that
-    /// `Stopping` replaces `Retired`.
+    /// `Stopping` replaces `Retired` and `Recycled`.
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         let reason = match self.leaving {
-            // A stop of the daemon replaces a retirement, because when the daemon stops, the child
-            // must also serve the listener's backlog.
-            Some(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => reason,
+            // When the daemon stops, no other child is forked, so this one must also serve the
+            // connections that wait.
+            Some(ShutdownReason::Retired | ShutdownReason::Recycled)
+                if reason == ShutdownReason::Stopping =>
+            {
+                reason
+            }
             Some(earlier) => earlier,
             None => reason,
         };

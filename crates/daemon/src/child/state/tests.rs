@@ -109,13 +109,14 @@ fn a_retired_child_accepts_requests_again_only_when_the_daemon_stops() {
 }
 
 #[test]
-fn the_first_reason_to_leave_stays_except_that_stopping_replaces_retired() {
+fn the_first_reason_to_leave_stays_except_that_stopping_replaces_retired_and_recycled() {
     use ShutdownReason::{Recycled, Retired, Stopping, StoppingNow};
     for (first, then, stays) in [
         (Stopping, Retired, Stopping),
         (Recycled, Retired, Recycled),
         (Retired, Recycled, Retired),
         (Retired, Stopping, Stopping),
+        (Recycled, Stopping, Stopping),
         (StoppingNow, Stopping, StoppingNow),
     ] {
         let mut state = state(ChildKind::Pool, 0);
