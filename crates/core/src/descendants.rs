@@ -4,9 +4,9 @@ use crate::signals::Signal;
 
 /// What happens to the processes that a child has started, and that still run when the child ends.
 ///
-/// They are its *descendants*: helpers that it has started, and what these have started. A descendant
-/// that has made its own process group or session has left the child, and only ends at the daemon's
-/// stop.
+/// They are its *descendants*: the processes that it has started, and their descendants. A
+/// descendant that has made its own process group or session has left the child, and only ends at
+/// the daemon's stop.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Descendants {
     /// Nothing. They may outlive the daemon, and keep its listener open.

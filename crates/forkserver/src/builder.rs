@@ -170,8 +170,9 @@ impl ForkServerBuilder {
 }
 
 /// Makes this process the leader of a new process group, and ignores TTIN and TTOU. The terminal
-/// sends these signals to stop a background process that reads from it or writes to it. A handler
-/// would not do, because the call would be repeated without end. TSTP has no effect. Children
+/// sends these signals to stop a background process that reads from it or writes to it. They
+/// are ignored and not handled, because after a handler the system would restart the call, which
+/// would fail again without end. TSTP has no effect. Children
 /// inherit the actions of the signals, and lead groups of their own.
 fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;

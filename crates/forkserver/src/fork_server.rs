@@ -370,10 +370,11 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::Release)
     }
 
-    /// Shuts the fork server down. Children that are left receive TERM, and KILL after `grace`. So do
-    /// then the processes that children have started, unless the fork server
-    /// [leaves them](daemon_core::Descendants::Leave); `grace` is the time for all together. When the fork server has exited, [`collect`](ForkServer::collect) returns
-    /// [`ForkServerError::Lost`] and [`reap`](ForkServer::reap) returns how it exited.
+    /// Shuts the fork server down. Children that are left receive TERM, and KILL after `grace`. Then
+    /// the processes that children have started receive the same, unless they are
+    /// [left alone](daemon_core::Descendants::Leave). `grace` is the total time. When the fork server
+    /// has exited, [`collect`](ForkServer::collect) returns [`ForkServerError::Lost`] and
+    /// [`reap`](ForkServer::reap) returns how it exited.
     ///
     /// # Errors
     ///

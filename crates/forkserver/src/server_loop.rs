@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{ChildId, MonotonicTime, Seat};
+use daemon_core::{ChildId, Exit, MonotonicTime, Seat};
 use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::memfd;
@@ -138,9 +138,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 self.child_exits.clear()?;
                 let mut exited = std::mem::take(&mut self.exit_buffer);
                 self.children.reap_into(&mut exited)?;
-                self.report_exits(exited.iter().copied());
-                self.find_left(&exited);
-                exited.clear();
+                self.report_exits(exited.drain(..));
                 self.exit_buffer = exited;
             }
             if !link.is_empty() {
@@ -172,7 +170,11 @@ impl<B: ChildProgram> ServerLoop<B> {
     /// children are adopted when they exit, and ended then. Returns whether none is left, or waiting
     /// for them is useless.
     fn end_descendants(&mut self, time: MonotonicTime) -> bool {
-        if !self.settings.descendants.are_ended() || !reap::has_children() {
+        // A lookup that was killed and still exists hangs, and is not waited for.
+        if !self.settings.descendants.are_ended()
+            || !self.children.is_empty()
+            || !reap::has_children()
+        {
             return true;
         }
         let Some(Shutdown { kill_at, asked, .. }) = &mut self.shutdown else { return true };
@@ -182,8 +184,7 @@ impl<B: ChildProgram> ServerLoop<B> {
             reap::signal_children_except(|_pid| false, Signal::Kill)
         } else {
             // `HashSet::insert` returns false for a process that was asked before.
-            let asked = std::cell::RefCell::new(asked);
-            reap::signal_children_except(|pid| !asked.borrow_mut().insert(pid), Signal::Term)
+            reap::signal_children_except(|pid| !asked.insert(pid), Signal::Term)
         };
         match signalled {
             Ok(processes) => {
@@ -204,25 +205,26 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Finds the groups of exited children in which processes are left. During a stop of the daemon
-    /// this is not reported, because they end with the daemon.
-    fn find_left(&mut self, exited: &[ExitedChild<ForkedProcess>]) {
+    /// Finds out whether processes are left in the group of a child that was reaped just now. During a
+    /// stop of the daemon this is not reported, because they end with the daemon.
+    fn find_left(&mut self, child: ChildId, exited: &ExitedChild<ForkedProcess>) {
         let descendants = self.settings.descendants;
-        if !descendants.are_ended() || self.shutdown.is_some() {
+        // If other code has reaped the child, another group can have its number by now.
+        let is_known = exited.exit != Exit::Unknown;
+        let group = exited.pid;
+        if !descendants.are_ended()
+            || self.shutdown.is_some()
+            || !is_known
+            || exited.is_group_killed
+            || !process::group_exists(group)
+        {
             return;
         }
-        for ExitedChild { id, pid, .. } in exited {
-            // The child was reaped just now, so no other group has its number yet.
-            let ForkedProcess::Child(child) = id else { continue };
-            if !process::group_exists(*pid) {
-                continue;
-            }
-            match descendants.signal_at_exit() {
-                None if self.program.is_none() => {}
-                None => self.report(&Report::DescendantsLeft { child: *child, group: *pid }),
-                Some(_asked) => {
-                    self.ending_groups.insert((now() + self.settings.grace, *pid));
-                }
+        match descendants.signal_at_exit() {
+            None if self.program.is_none() => {}
+            None => self.report(&Report::DescendantsLeft { child, group }),
+            Some(_asked) => {
+                self.ending_groups.insert((now() + self.settings.grace, group));
             }
         }
     }
@@ -342,6 +344,8 @@ impl<B: ChildProgram> ServerLoop<B> {
                     self.request_buffer = forked.request;
                     self.request_buffer.clear();
                 }
+                // A group that was empty has lost its number to the new child.
+                self.ending_groups.retain(|(_due, group)| *group != pid);
                 self.children.add(ForkedProcess::Child(child), pid);
                 self.report(&Report::ChildForked { child, pid });
             }
@@ -392,18 +396,20 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     fn report_exits(&mut self, exited: impl IntoIterator<Item = ExitedChild<ForkedProcess>>) {
-        for ExitedChild { id, pid, exit } in exited {
-            match id {
+        for exited in exited {
+            match exited.id {
                 ForkedProcess::Child(child) => {
+                    let ExitedChild { pid, exit, .. } = exited;
                     self.report(&Report::ChildExited { child, pid, exit });
+                    self.find_left(child, &exited);
                 }
                 ForkedProcess::Lookup(_) => {}
             }
         }
     }
 
-    /// Asks the children to stop, and sets the time at which they are killed. The parent decides
-    /// before that how long it waits for them, so this time matters only if the parent is gone.
+    /// Asks the children to stop. At the end of the grace period, they and what they have started are
+    /// killed.
     fn begin_shutdown(&mut self, grace: Duration) {
         let time = now();
         let kill_at = time + grace;
@@ -422,8 +428,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    fn signal_all(&self, signal: Signal) {
-        for child in self.children() {
+    fn signal_all(&mut self, signal: Signal) {
+        for child in self.children().collect::<Vec<_>>() {
             // A signal that cannot be sent has no effect.
             let _ = self.children.signal(child, signal);
         }

@@ -202,7 +202,7 @@ fn look_up(
     fds::close_others(Some(output.as_fd()))?;
     // A hook that the program has set must not run here.
     drop(std::panic::take_hook());
-    // The alarm ends the process even if the fork server is stopped. It needs the default action.
+    // The alarm ends the process even if the fork server is stopped.
     terminate_after(SYMBOL_LOOKUP_MAX);
     restore_all_defaults();
     unblock_all()?;

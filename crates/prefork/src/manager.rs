@@ -465,7 +465,7 @@ impl PreforkManager {
         }
     }
 
-    fn signal(&self, child: ChildId, signal: Signal) {
+    fn signal(&mut self, child: ChildId, signal: Signal) {
         let sent = self.children.signal(child, signal);
         self.log_unsent(child, signal, &sent);
     }
@@ -486,7 +486,7 @@ impl PreforkManager {
     }
 
     fn record_exit(&mut self, exited: ExitedChild<ChildId>) {
-        let ExitedChild { id: ChildId { slot, .. }, pid, exit } = exited;
+        let ExitedChild { id: ChildId { slot, .. }, pid, exit, .. } = exited;
         let Some(entry) = self.pool.entry(slot).copied() else { return };
         let time = now();
         let last = self.board.close_slot(slot, time);

@@ -169,7 +169,7 @@ impl Error {
     /// errors.
     #[must_use]
     pub fn is_resource_shortage(&self) -> bool {
-        matches!(self.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM))
+        matches!(self, Error::ForkShortage { .. })
     }
 
     /// Returns whether the call failed because this process (`EMFILE`) or the whole system

@@ -57,7 +57,7 @@ mod platform {
     use crate::fork::{ForkResult, flush_c_streams, fork};
     use crate::process::{Pid, Signal, exit_now, number_of, this_pid};
     use crate::reap::{Exit, has_children, reap_any};
-    use crate::signals::{block_all, restore_default};
+    use crate::signals::{block_all, keep_exits};
     use crate::title::Title;
 
     /// What is added to the number of a signal in an exit code, as shells do.
@@ -68,7 +68,7 @@ mod platform {
             return Ok(false);
         }
         // If CHLD were ignored, the exit status of the child would be lost.
-        restore_default(Signal::Child)?;
+        keep_exits();
         // Blocked signals are kept, even those without a handler.
         let blocked = block_all()?;
         flush_c_streams();

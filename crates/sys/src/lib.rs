@@ -47,6 +47,8 @@
 //! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
 //! | `trace` (with the feature of this name, on by default) | backtraces of other processes |
 //! | [`inherited`], [`detach`](mod@detach), [`stdio`], [`pidfile`], [`environment`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`output`] | output that does not wait for its reader |
+//! | [`init`] | process 1 of a container |
 //! | [`ownfile`] | whether a path still leads to a file that this process has made |
 //! | [`privileges`], [`capabilities`], `sandbox` (with the feature of this name) | giving up privileges |
 //! | [`listen`], [`backlog`], [`socketfile`], [`fds`], [`new_file`] | listening sockets, their backlogs, Unix socket files, open and inherited descriptors, created files |

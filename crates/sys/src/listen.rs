@@ -110,8 +110,8 @@ pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
     shutdown(listener.as_raw_fd(), Shutdown::Read).map_err(|errno| Error::os(action(), errno))
 }
 
-/// Prevents that new connections come into the backlog of a listening socket, in all processes that
-/// have it open. Connections that are in the backlog already can still be accepted.
+/// Keeps new connections out of the backlog of a listening socket, in all processes that have it
+/// open. Connections that are in the backlog already can still be accepted.
 ///
 /// To stop without dropping a client, call this function first, then accept the remaining
 /// connections, and then [`shut_down`] the listener. A Unix socket is shut down here. New clients of

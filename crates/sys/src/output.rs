@@ -196,7 +196,7 @@ mod platform {
         let space =
             libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         // The offset -1, in two halves, is the current one.
-        let (count, offset) = (1_i64, -1_i64);
+        let (count, offset): (libc::c_long, libc::c_long) = (1, -1);
         // SAFETY: the vector's only entry is `bytes`, which the call only reads; the descriptor is
         // open.
         let written = unsafe {

@@ -39,8 +39,8 @@ impl SocketFile {
     /// its owner is changed. This happens only if the user cannot replace the socket or one of its
     /// directories, because otherwise the user could get any other file instead.
     ///
-    /// On systems other than Linux this function changes the process's umask during the bind, which
-    /// other threads must not rely on. It does not prevent two processes from replacing the same
+    /// On systems other than Linux this function changes the umask of the whole process during the
+    /// bind, so no other thread may create files at that time. It does not prevent two processes from replacing the same
     /// socket at the same time. To prevent this, use a [`PidFile`](crate::pidfile::PidFile).
     ///
     /// # Errors

@@ -83,6 +83,7 @@ struct Entry<K> {
     /// When the child is killed or, after that, checked.
     due: Option<MonotonicTime>,
     was_late: bool,
+    is_group_killed: bool,
 }
 
 /// A child that has exited and been reaped.
@@ -94,6 +95,8 @@ pub struct ExitedChild<K> {
     pub pid: Pid,
     /// How the child exited; [`Exit::Unknown`] if other code has reaped the child.
     pub exit: Exit,
+    /// Whether the table has sent KILL to the child's group, see [`GroupSignals::kill`].
+    pub is_group_killed: bool,
 }
 
 /// What [`ChildTable::kill_late`] has done.
@@ -136,7 +139,7 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     /// Adds a child that this process has just forked.
     pub fn add(&mut self, id: K, pid: Pid) {
         self.pids.insert(id, pid);
-        self.children.insert(pid, Entry { id, due: None, was_late: false });
+        self.children.insert(pid, Entry { id, due: None, was_late: false, is_group_killed: false });
         if self.watched.as_mut().is_some_and(|watched| watched.add(pid).is_err()) {
             self.unwatched.insert(pid);
         }
@@ -224,7 +227,7 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     }
 
     fn remove(&mut self, pid: Pid, exit: Exit) -> Option<ExitedChild<K>> {
-        let Entry { id, due, was_late: _ } = self.children.remove(&pid)?;
+        let Entry { id, due, was_late: _, is_group_killed } = self.children.remove(&pid)?;
         self.pids.remove(&id);
         if let Some(time) = due {
             self.due.remove(&(time, pid));
@@ -233,7 +236,7 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
             watched.remove(pid);
             self.unwatched.remove(&pid);
         }
-        Some(ExitedChild { id, pid, exit })
+        Some(ExitedChild { id, pid, exit, is_group_killed })
     }
 
     /// Sends a signal to a child. A signal to a child that has exited has no effect, whether the
@@ -242,7 +245,7 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
     /// # Errors
     ///
     /// If the child has changed to another user.
-    pub fn signal(&self, id: K, signal: Signal) -> Result<SignalOutcome> {
+    pub fn signal(&mut self, id: K, signal: Signal) -> Result<SignalOutcome> {
         let Some(pid) = self.pid(id) else {
             return Ok(SignalOutcome::NoSuchProcess);
         };
@@ -250,6 +253,9 @@ impl<K: Copy + Eq + Hash> ChildTable<K> {
         if self.groups.kill && signal == Signal::Kill && peek_exit(pid).is_ok() {
             // A child that has not made its group yet has started no processes.
             let _no_group = process::signal_group(pid, signal);
+            if let Some(entry) = self.children.get_mut(&pid) {
+                entry.is_group_killed = true;
+            }
         }
         sent
     }

@@ -112,7 +112,7 @@ mod platform {
     /// # Errors
     ///
     /// None on this system.
-    pub fn signal_children_except(_: impl Fn(Pid) -> bool, _: Signal) -> Result<u32> {
+    pub fn signal_children_except(_: impl FnMut(Pid) -> bool, _: Signal) -> Result<u32> {
         Ok(0)
     }
 }
@@ -161,7 +161,7 @@ mod platform {
     ///
     /// If the children cannot be listed, because `/proc` is not mounted.
     pub fn signal_children_except(
-        is_excepted: impl Fn(Pid) -> bool,
+        mut is_excepted: impl FnMut(Pid) -> bool,
         signal: Signal,
     ) -> Result<u32> {
         let path = format!("/proc/self/task/{}/children", this_pid());
@@ -227,7 +227,7 @@ mod platform {
     /// # Errors
     ///
     /// If this process is not the reaper of its descendants.
-    pub fn signal_children_except(_: impl Fn(Pid) -> bool, signal: Signal) -> Result<u32> {
+    pub fn signal_children_except(_: impl FnMut(Pid) -> bool, signal: Signal) -> Result<u32> {
         let mut kill = ReaperKill {
             signal: number_of(signal),
             flags: 0,

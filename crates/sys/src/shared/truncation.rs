@@ -81,7 +81,7 @@ pub(super) fn survive(file: File, start: NonNull<c_void>, length: usize) -> io::
 /// it forks. Pages that replace it are then read-only too.
 pub(super) fn set_read_only(start: *const c_void, length: usize) {
     let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
-    // SAFETY: the list consists of leaked values that no code changes.
+    // SAFETY: the list consists of leaked values, of which only an atomic changes.
     while let Some(file) = unsafe { mapped.as_ref() } {
         if file.start == start as usize {
             file.read_only.store(length, Ordering::Release);
@@ -118,7 +118,7 @@ extern "C" fn on_bus_error(number: c_int, info: *mut siginfo_t, context: *mut c_
     // SAFETY: SIGBUS sets the address.
     let address = unsafe { details.si_addr() } as usize;
     let mut mapped = MAPPED.load(Ordering::Acquire).cast_const();
-    // SAFETY: the list consists of leaked values that no code changes.
+    // SAFETY: the list consists of leaked values, of which only an atomic changes.
     while let Some(file) = unsafe { mapped.as_ref() } {
         if (file.start..file.start + file.length).contains(&address) && file.restore(address) {
             Errno::set_raw(errno);

@@ -157,7 +157,10 @@ fn reaped_by_other_code() {
     let pid = child(|| 3);
     children.add(pid, pid);
     wait_for(pid).expect("reaped");
-    assert_eq!(reap_some(&mut children, 1), [ExitedChild { id: pid, pid, exit: Exit::Unknown }]);
+    assert_eq!(
+        reap_some(&mut children, 1),
+        [ExitedChild { id: pid, pid, exit: Exit::Unknown, is_group_killed: false }]
+    );
     assert_eq!(children.reap().expect("reaped"), []);
 }
 
@@ -185,19 +188,23 @@ fn all_children() {
     children.add("exiting", exiting);
     children.add("sleeping", sleeping);
     let exited = reap_some(&mut children, 1);
-    assert_eq!(exited, [ExitedChild { id: "exiting", pid: exiting, exit: Exit::Code(3) }]);
+    assert_eq!(
+        exited,
+        [ExitedChild { id: "exiting", pid: exiting, exit: Exit::Code(3), is_group_killed: false }]
+    );
     eventually("the child that is not in the table is reaped too", || {
         assert_eq!(children.reap().expect("reaped"), []);
         peek_exit(unknown).is_err()
     });
     assert_eq!(children.check("sleeping"), None);
-    let signal = |children: &ChildTable<_>, id| children.signal(id, Signal::Kill).expect("sent");
-    assert_eq!(signal(&children, "exiting"), SignalOutcome::NoSuchProcess);
-    assert_eq!(signal(&children, "sleeping"), SignalOutcome::Delivered);
+    let signal = |children: &mut ChildTable<_>, id| children.signal(id, Signal::Kill).expect("sent");
+    assert_eq!(signal(&mut children, "exiting"), SignalOutcome::NoSuchProcess);
+    assert_eq!(signal(&mut children, "sleeping"), SignalOutcome::Delivered);
     wait_for(sleeping).expect("reaped by other code");
-    assert_eq!(signal(&children, "sleeping"), SignalOutcome::NoSuchProcess);
+    assert_eq!(signal(&mut children, "sleeping"), SignalOutcome::NoSuchProcess);
     assert_eq!(children.reap().expect("reaped"), []);
-    let missing = ExitedChild { id: "sleeping", pid: sleeping, exit: Exit::Unknown };
+    let missing =
+        ExitedChild { id: "sleeping", pid: sleeping, exit: Exit::Unknown, is_group_killed: false };
     assert_eq!(children.check("sleeping"), Some(missing));
     assert!(children.is_empty());
 }
