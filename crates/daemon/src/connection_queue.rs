@@ -7,14 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use daemon_sys::limits::open_files_limit;
-use daemon_sys::link::{self, LinkEnd};
+use daemon_sys::link::{self, LinkEnd, OneMessage};
 use daemon_sys::listen::SocketId;
 use daemon_sys::poll::{Interest, wait};
 
 /// A message without a descriptor: the receiver tries to accept from the listener.
 const TRY_TO_ACCEPT: &[u8] = b"t";
-/// A message with the descriptor of a connection.
-const CONNECTION: &[u8] = b"c";
 /// How many connections are put into the queue at most: Linux's default for the longest backlog.
 const CONNECTIONS_MAX: u64 = 4096;
 /// How many messages are read at a time, so that a damaged child that sends without end cannot keep
@@ -101,7 +99,7 @@ impl ConnectionQueue {
 
     /// Puts a connection into the queue.
     pub(crate) fn put(&self, connection: BorrowedFd<'_>) -> io::Result<()> {
-        self.entrance.send(&[IoSlice::new(CONNECTION)], &[connection])?;
+        self.entrance.send_one(connection)?;
         self.put.update(|put| put + 1);
         Ok(())
     }
@@ -109,12 +107,10 @@ impl ConnectionQueue {
     /// Takes the next message. Returns `None` if there is none, or this process has no free
     /// descriptor for a connection.
     fn take(&self) -> Option<Taken> {
-        // Without a free descriptor, the connection would be lost.
-        drop(self.exit.as_fd().try_clone_to_owned().ok()?);
-        let mut fds = VecDeque::new();
-        match self.exit.receive(&mut [0], &mut fds) {
-            Ok(1..) => Some(fds.pop_front().map_or(Taken::TryToAccept, Taken::Connection)),
-            Ok(0) | Err(_) => None,
+        match self.exit.receive_one() {
+            Ok(OneMessage::Descriptor(connection)) => Some(Taken::Connection(connection)),
+            Ok(OneMessage::Byte) => Some(Taken::TryToAccept),
+            Ok(OneMessage::Closed) | Err(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, Stderr, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::System;
 use daemon_log::{Flushed, SharedCounters, Sink};
@@ -18,9 +18,6 @@ use daemon_sys::watch;
 use slog::{FnValue, Level, Logger, o, warn};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
-
-/// How long a process that exits waits for the output to accept the lines that wait.
-const EXIT_MAX: Duration = Duration::from_millis(100);
 
 /// The delay after the output was writable and accepted nothing all the same.
 const RETRY: Duration = Duration::from_millis(100);
@@ -146,15 +143,10 @@ async fn flush_when_writable() {
 
 /// Tries for a short time to write the records that wait. Called before a process exits.
 pub(crate) fn flush_before_exit() {
-    let deadline = Instant::now() + EXIT_MAX;
-    while SINK.flush() == Flushed::Blocked {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        // If the wait fails, the loop ends at the deadline.
-        SINK.with_output(|output| drop(wait(&[(output.as_fd(), Interest::Write)], Some(left))));
-    }
+    // If the wait fails, the attempts end at the deadline.
+    SINK.flush_before_exit(|output, left| {
+        drop(wait(&[(output.as_fd(), Interest::Write)], Some(left)));
+    });
 }
 
 /// Writes lines to the destination of the default logger without waiting for it, for a

@@ -5,9 +5,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The maximum length in bytes of the lines that wait for the output.
 pub const WAITING_MAX: usize = 256 * 1024;
+
+/// How long a process that exits waits for the output.
+const EXIT_MAX: Duration = Duration::from_millis(100);
 
 /// Writes whole lines to an output, and never waits for it.
 ///
@@ -192,6 +196,22 @@ impl<W: Write> Sink<W> {
         let (flushed, dropped) = state.flush();
         self.release(state, dropped, true);
         flushed
+    }
+
+    /// Writes the lines that wait, and tries for a tenth of a second at most. `wait` waits until the
+    /// output accepts more, or until the given time has passed.
+    pub fn flush_before_exit(&self, wait: impl Fn(&W, Duration)) {
+        if self.flush() == Flushed::All {
+            return;
+        }
+        let deadline = Instant::now() + EXIT_MAX;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.with_output(|output| wait(output, left));
+            if self.flush() == Flushed::All || left.is_zero() {
+                return;
+            }
+        }
     }
 
     fn release(&self, mut state: MutexGuard<'_, State<W>>, dropped: Dropped, had_waiting: bool) {

@@ -1,17 +1,12 @@
 //! The connections that the manager has taken from a listener that it shuts down, for the workers
 //! that are left.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use daemon_sys::backlog::is_shortage;
-use daemon_sys::link::{self, LinkEnd};
+use daemon_sys::link::{self, LinkEnd, OneMessage, is_shortage};
 use daemon_sys::listen::{accept, drops_packets};
 use daemon_sys::poll::{Interest, wait};
-
-/// The message that a connection is attached to.
-const CONNECTION: &[u8] = b"c";
 
 /// The manager's side: a socket pair that workers inherit.
 ///
@@ -48,7 +43,7 @@ impl Handover {
                     Ok(None) => return true,
                     Err(error) => return !is_shortage(&error),
                 };
-            if self.entrance.send(&[IoSlice::new(CONNECTION)], &[connection.as_fd()]).is_err() {
+            if self.entrance.send_one(connection.as_fd()).is_err() {
                 self.held = Some(connection);
                 return false;
             }
@@ -78,12 +73,9 @@ impl HandoverExit {
             return Ok(None);
         }
         loop {
-            // Without a free descriptor, the connection would be lost.
-            drop(listener.try_clone_to_owned()?);
-            let mut fds = VecDeque::new();
-            match self.0.receive(&mut [0], &mut fds) {
-                Ok(0) => return Ok(None),
-                Ok(_) => return Ok(fds.pop_front()),
+            match self.0.receive_one() {
+                Ok(OneMessage::Descriptor(connection)) => return Ok(Some(connection)),
+                Ok(OneMessage::Byte | OneMessage::Closed) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     wait(&[(self.0.as_fd(), Interest::Read)], None).map_err(io::Error::other)?;
                 }

@@ -15,31 +15,15 @@ use slog::{Logger, warn};
 /// [`UnixListener`].
 pub trait Listener: AsFd + sealed::Sealed {
     /// The type of its connections.
-    type Stream;
-
-    /// Converts a connection that was accepted. The stream is blocking.
-    #[doc(hidden)]
-    fn stream(connection: OwnedFd) -> io::Result<Self::Stream>;
+    type Stream: From<OwnedFd>;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
-
-    fn stream(connection: OwnedFd) -> io::Result<TcpStream> {
-        let stream = TcpStream::from(connection);
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
-
-    fn stream(connection: OwnedFd) -> io::Result<UnixStream> {
-        let stream = UnixStream::from(connection);
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
 }
 
 mod sealed {

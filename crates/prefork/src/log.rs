@@ -15,9 +15,6 @@ use slog::{Level, Logger};
 /// accepted.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a process that ends waits for standard error.
-const END_MAX: Duration = Duration::from_millis(100);
-
 static SINK: LazyLock<Sink<NonblockingOutput<Stderr>>> =
     LazyLock::new(|| Sink::new(NonblockingOutput::new(stderr())));
 
@@ -49,10 +46,9 @@ pub(crate) fn become_worker() {
 }
 
 /// Tries for a short time to write the records that wait.
-pub(crate) fn flush_before_end() {
-    if has_waiting() {
-        // If the wait fails, the records are written as far as possible at once.
-        SINK.with_output(|output| drop(wait(&[(output.as_fd(), Interest::Write)], Some(END_MAX))));
-        let _still_waiting = has_waiting();
-    }
+pub(crate) fn flush_before_exit() {
+    // If the wait fails, the attempts end at the deadline.
+    SINK.flush_before_exit(|output, left| {
+        drop(wait(&[(output.as_fd(), Interest::Write)], Some(left)));
+    });
 }

@@ -222,7 +222,7 @@ impl Prefork {
             let left = manager.pool.workers();
             if left == 0 || deadline.is_some_and(|deadline| deadline <= now()) {
                 manager.update_phase();
-                log::flush_before_end();
+                log::flush_before_exit();
                 return Ok(left);
             }
             let until = manager.kill_overdue().into_iter().chain(deadline).min();

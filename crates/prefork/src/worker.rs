@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use daemon_core::{
     Label, Pid, Seat, Signal, SlotEntry, SlotNumber, Status, StatusKind, Transition,
 };
-use daemon_sys::backlog;
 use daemon_sys::clock::now;
 use daemon_sys::fork::flush_c_streams;
-use daemon_sys::listen::accept;
+use daemon_sys::link::is_shortage;
+use daemon_sys::listen::{accept, set_nonblocking};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::SignalListener;
@@ -45,10 +45,10 @@ const EXIT_PANIC: i32 = 101;
 /// The manager asks a worker to stop by a *stop signal*, for example TERM. By default the stop
 /// signal terminates the worker at once, as in the original. After the first call of
 /// [`accept`](Worker::accept), [`should_stop`](Worker::should_stop),
-/// [`wait_for`](Worker::wait_for) or [`as_fd`](Worker::as_fd), the worker handles the stop signal instead, and can finish its current
-/// work before it exits. The same applies to signals that the manager traps and forwards as a stop
-/// signal, because workers can receive them directly: Ctrl-C in a terminal sends INT to all workers
-/// too.
+/// [`wait_for`](Worker::wait_for) or [`as_fd`](Worker::as_fd), the worker handles the stop signal
+/// instead, and can finish its current work before it exits. The same applies to signals that the
+/// manager traps and forwards as a stop signal, because workers can receive them directly: Ctrl-C in
+/// a terminal sends INT to all workers too.
 ///
 /// # Examples
 ///
@@ -231,7 +231,8 @@ impl Worker {
             match accepted {
                 Ok(Some(connection)) => {
                     self.accepting.accepted();
-                    return L::stream(connection).map(Some);
+                    set_nonblocking(connection.as_fd(), false).map_err(io::Error::other)?;
+                    return Ok(Some(connection.into()));
                 }
                 Ok(None) if should_stop => return Ok(None),
                 // A request to stop ends the wait, too.
@@ -239,7 +240,7 @@ impl Worker {
                     let (WaitResult::Ready | WaitResult::Stop) =
                         self.wait_for(listener).map_err(io::Error::other)?;
                 }
-                Err(error) if backlog::is_shortage(&error) => {
+                Err(error) if is_shortage(&error) => {
                     let stop = (!should_stop).then(|| self.as_fd());
                     self.accepting.sit_out(error, stop, &self.log)?;
                 }
@@ -342,7 +343,7 @@ impl Worker {
         // The worker exits in any case, so an error does not matter.
         let _ = self.report(Status::Leaving);
         let _ = std::io::stdout().flush();
-        log::flush_before_end();
+        log::flush_before_exit();
         flush_c_streams();
         exit_now(code)
     }

@@ -1,21 +1,12 @@
-//! The backlog of a listening socket: how many connections wait in it, and whether one could not be
-//! taken from it because something has run out.
+//! How many connections wait in the backlog of a listening socket.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Returns how many connections wait in the backlog of a listening socket; `None` if the system
-/// does not tell. Linux tells it for TCP sockets.
+/// Returns how many connections wait in the backlog of a listening socket; `None` if the number is
+/// unknown. Only Linux reports it, for TCP sockets.
 #[must_use]
 pub fn length(listener: BorrowedFd<'_>) -> Option<u32> {
     platform::length(listener)
-}
-
-/// Returns whether accept(2) failed because this process or the system is out of descriptors or
-/// memory. The connection then stays in the backlog.
-#[must_use]
-pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 #[cfg(target_os = "linux")]

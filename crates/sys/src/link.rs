@@ -62,8 +62,20 @@ pub fn shutdown_write(end: &LinkEnd) -> Result<()> {
     shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut down a socket", errno))
 }
 
-/// Returns whether a send failed because the system is short of memory, space or descriptors. Such
-/// a send can succeed later; after any other error, except `WouldBlock`, it cannot.
+/// What [`LinkEnd::receive_one`] returns.
+#[derive(Debug)]
+pub enum OneMessage {
+    /// A message with a descriptor.
+    Descriptor(OwnedFd),
+    /// A message without a descriptor.
+    Byte,
+    /// All copies of the other end are closed, or shut down for writing.
+    Closed,
+}
+
+/// Returns whether a call on a socket failed because the process or the system is short of memory,
+/// space or descriptors. Such a call can succeed later. A send cannot after any other error, except
+/// `WouldBlock`.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     let passing = [
@@ -119,6 +131,33 @@ impl LinkEnd {
             // SAFETY: the header's pointers are to `bytes`, whose slices have the layout of iovec,
             // and to `control`, with their true lengths; sendmsg only reads them.
             unsafe { libc::sendmsg(self.raw(), &raw const message, platform::SEND) }
+        })
+    }
+
+    /// Sends one descriptor, as a message that [`receive_one`](Self::receive_one) returns.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`send`](Self::send).
+    pub fn send_one(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(&[IoSlice::new(b"f")], &[fd]).map(drop)
+    }
+
+    /// Receives a message of one byte, with the descriptor that was sent with it. Several processes
+    /// may receive from the same end: each message goes to one of them.
+    ///
+    /// # Errors
+    ///
+    /// - `WouldBlock` if there is no message.
+    /// - `EMFILE` if this process has no free descriptor. The message then stays, so that a process
+    ///   that has one receives it.
+    pub fn receive_one(&self) -> io::Result<OneMessage> {
+        // Without a free descriptor, the one that was sent would be lost.
+        drop(self.as_fd().try_clone_to_owned()?);
+        let mut fds = VecDeque::new();
+        Ok(match self.receive(&mut [0], &mut fds)? {
+            0 => OneMessage::Closed,
+            _ => fds.pop_front().map_or(OneMessage::Byte, OneMessage::Descriptor),
         })
     }
 
