@@ -197,7 +197,8 @@ fn all_children() {
         peek_exit(unknown).is_err()
     });
     assert_eq!(children.check("sleeping"), None);
-    let signal = |children: &mut ChildTable<_>, id| children.signal(id, Signal::Kill).expect("sent");
+    let signal =
+        |children: &mut ChildTable<_>, id| children.signal(id, Signal::Kill).expect("sent");
     assert_eq!(signal(&mut children, "exiting"), SignalOutcome::NoSuchProcess);
     assert_eq!(signal(&mut children, "sleeping"), SignalOutcome::Delivered);
     wait_for(sleeping).expect("reaped by other code");
