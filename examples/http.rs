@@ -46,8 +46,8 @@ fn routes() -> Router {
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 
-/// Serves one connection. When the child is asked to leave, or the connection is old, it ends after the current
-/// request, or the first one if none has come yet, with `connection: close`.
+/// Serves one connection. When the child is asked to leave, or the connection is old, it ends after
+/// the current request, or the first one if none has come yet, with `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
     let (label, first_request) = (child.clone(), Notify::new());

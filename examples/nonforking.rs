@@ -62,8 +62,8 @@ enum StopRequest {
     Yes,
 }
 
-/// Echoes on all its connections. When the daemon asks it to stop, it accepts those that wait in the
-/// queue, and answers the daemon after the last open connection has ended.
+/// Echoes on all its connections. When the daemon asks it to stop, it accepts those that wait in
+/// the queue, and answers the daemon after the last open connection has ended.
 struct EchoServer {
     listener: Option<TcpListener>,
     stop: watch::Sender<StopRequest>,

@@ -33,9 +33,15 @@ fn exhaust(daemon: &DaemonProcess, child: Process) {
     let mut client = client_of(daemon, child);
     let end = daemon.dir().join("end");
     assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
+    wait_until_exhausted(child);
+}
+
+/// Waits until a child has no free descriptor, or has exited. The descriptor of its last client is
+/// closed, and its number is used again.
+fn wait_until_exhausted(child: Process) {
     until("all descriptors are in use", || {
-        // The client's own descriptor is closed next, and its number is used again.
-        (child.descriptors().range(..64).count() == 64).then_some(())
+        let is_full = child.descriptors().range(..64).count() == 64;
+        (is_full || !child.is_alive()).then_some(())
     });
 }
 
@@ -57,7 +63,7 @@ fn connections_are_served_by_the_siblings_of_a_child_without_free_descriptors() 
 #[test]
 fn connections_to_a_unix_socket_are_served_by_the_siblings_of_a_child_without_descriptors() {
     let program = TestProgram::serve().logged().options(POOL).options("unix=DIR/s");
-    let (daemon, mut served) = (program.start(), 0);
+    let daemon = program.start();
     let path = daemon.dir().join("s");
     let ask = |word: &str| {
         let mut stream = BufReader::new(UnixStream::connect(&path).unwrap());
@@ -69,9 +75,8 @@ fn connections_to_a_unix_socket_are_served_by_the_siblings_of_a_child_without_de
     };
     let end = daemon.dir().join("end");
     assert_eq!(ask(&format!("exhaust_descriptors {}", end.display())), "ok\n");
-    while served < 200 {
+    for _ in 0..200 {
         assert_eq!(ask("word"), "word\n");
-        served += 1;
     }
     daemon.wait_for_log("cannot accept a connection");
 }
@@ -104,12 +109,7 @@ fn a_pool_whose_children_all_lack_descriptors_serves_again_when_there_are_some()
             assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
         }
         drop(clients);
-        for child in children {
-            until("all descriptors are in use", || {
-                let is_full = child.descriptors().range(..64).count() == 64;
-                (is_full || !child.is_alive()).then_some(())
-            });
-        }
+        children.into_iter().for_each(wait_until_exhausted);
         let mut waiting = Vec::new();
         until("no child can accept", || {
             let mut client = daemon.client();
@@ -121,7 +121,7 @@ fn a_pool_whose_children_all_lack_descriptors_serves_again_when_there_are_some()
             (waiting.len() >= 8).then_some(())
         });
         daemon.wait_for_log("cannot accept a connection");
-        fs::write(daemon.dir().join("end"), "").unwrap();
+        fs::write(end, "").unwrap();
         for mut client in waiting {
             assert!(client.read().unwrap().ends_with("late"));
         }

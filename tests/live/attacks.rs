@@ -1,5 +1,6 @@
-//! Tests that no child, worker or task can take its parent down. Children carry out the attacks of the
-//! catalogue (`tests/src/attacks.rs`). After each attack the daemon must be as before, see `target.rs`.
+//! Tests that no child, worker or task can take its parent down. Children carry out the attacks of
+//! the catalogue (`tests/src/attacks.rs`). After each attack the daemon must be as before, see
+//! `target.rs`.
 //!
 //! In the short form each attack is carried out once by each kind of daemon. In the random form
 //! several children attack at once while other clients are served, see `random.rs`.

@@ -6,15 +6,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{FlowArg, tcflow};
 
-use crate::harness::{DaemonProcess, LineClient, Signal, TestProgram, until};
+use crate::harness::{DaemonProcess, LineClient, Signal, SmallDisk, TestProgram, until};
 
 /// An output that accepts nothing more, and its reader.
 struct BlockedOutput {
@@ -75,8 +73,8 @@ fn flood(client: &mut LineClient) {
     }
 }
 
-/// Checks that a daemon whose log is blocked replaces a child, answers, reopens its logs, peeks, and
-/// serves while its children log.
+/// Checks that a daemon whose log is blocked replaces a child, answers, reopens its logs, peeks,
+/// and serves while its children log.
 fn works(daemon: &DaemonProcess) {
     let mut client = daemon.client();
     flood(&mut client);
@@ -131,13 +129,7 @@ fn a_manager_of_workers_whose_standard_error_nobody_reads_works_and_stops() {
     let BlockedOutput { output, mut reader, filled, .. } = BlockedOutput::pipe();
     let program = TestProgram::workers().options("start=2 grace=5000");
     let mut daemon = program.errors_to(output).start();
-    let manager = daemon.parent();
-    let workers = || {
-        until("there are two workers", || {
-            let workers = manager.children();
-            (workers.len() == 2).then_some(workers)
-        })
-    };
+    let workers = || daemon.wait_for_workers(2);
     for _ in 0..3 {
         let before = workers();
         assert!(before[0].signal(Signal::SIGKILL));
@@ -227,42 +219,12 @@ fn a_daemon_whose_log_reader_is_gone_works_and_stops() {
     }
 }
 
-/// A small disk of its own. Returns `None` if this process may not mount one.
-struct SmallDisk<'a>(&'a Path);
-
-impl SmallDisk<'_> {
-    fn mount(at: &Path) -> Option<SmallDisk<'_>> {
-        fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
-            .arg(at)
-            .status();
-        mounted.is_ok_and(|status| status.success()).then_some(SmallDisk(at))
-    }
-
-    /// Fills the disk up to the last byte.
-    fn fill(&self) {
-        let mut filler = File::create(self.0.join("filler")).unwrap();
-        while filler.write(&[b'-'; 4096]).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_costs_only_the_records_meanwhile_and_no_record_is_glued_to_a_torn_one() {
-    let program = TestProgram::pool();
-    let place = program.dir().join("disk");
-    let Some(disk) = SmallDisk::mount(&place) else {
-        eprintln!("skipped: only root can mount a small disk");
-        return;
-    };
-    let log = place.join("log");
-    let mut daemon = program.options(OPTIONS).options("logfile=DIR/disk/log").start();
+    let Some(disk) = SmallDisk::mount(256) else { return };
+    let log = disk.root().join("log");
+    let options = format!("{OPTIONS} logfile={}", log.display());
+    let mut daemon = TestProgram::pool().options(&options).start();
     let mut clients = [daemon.client(), daemon.client()];
     assert_eq!(clients[0].ask("log before"), "ok");
     disk.fill();
@@ -272,7 +234,7 @@ fn a_full_disk_costs_only_the_records_meanwhile_and_no_record_is_glued_to_a_torn
             assert_eq!(client.ask(&format!("log {number} {text}")), "ok");
         }
     }
-    fs::remove_file(place.join("filler")).unwrap();
+    fs::remove_file(disk.filler()).unwrap();
     for client in &mut clients {
         assert_eq!(client.ask("log after"), "ok");
         assert_eq!(client.ask("done"), "ok");

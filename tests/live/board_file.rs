@@ -4,14 +4,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use tempfile::TempDir;
-
-use crate::harness::{DaemonProcess, LineClient, Signal, TestProgram, until};
+use crate::harness::{DaemonProcess, LineClient, Signal, SmallDisk, TestProgram, until};
 
 fn set_length(board: &Path, length: u64) {
     // The file may have been removed.
@@ -97,8 +94,8 @@ fn a_manager_of_workers_serves_on_whatever_happens_to_the_file_of_its_scoreboard
     assert!(!log.contains("signal BUS"), "{log}");
 }
 
-/// The file is truncated at every moment of the births of children, in which all signals are blocked
-/// and no handler of the child is installed yet.
+/// The file is truncated at every moment of the births of children, in which all signals are
+/// blocked and no handler of the child is installed yet.
 #[test]
 fn children_start_while_the_file_is_truncated_without_a_pause() {
     let options = "start=3 min=3 max=6 board_file=DIR/board grace=2000";
@@ -131,43 +128,10 @@ fn children_start_while_the_file_is_truncated_without_a_pause() {
     assert!(!log.contains("signal BUS"), "{log}");
 }
 
-/// A file system that one file can fill. It is unmounted at the end.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
-    fn mount(kibibytes: u32) -> Option<SmallDisk> {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={kibibytes}k");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path());
-        if mount.output().is_ok_and(|output| output.status.success()) {
-            return Some(SmallDisk(dir));
-        }
-        eprintln!("skipped: only root can mount a file system");
-        None
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn fill(&self) {
-        let mut other = File::options().append(true).create(true).open(self.path("other")).unwrap();
-        std::io::copy(&mut std::io::repeat(1), &mut other).unwrap_err();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_disk_that_is_full_when_the_file_is_truncated_does_not_end_the_service() {
     let Some(disk) = SmallDisk::mount(256) else { return };
-    let board = disk.path("board");
+    let board = disk.root().join("board");
     let options = format!("start=2 min=2 max=4 board_file={}", board.display());
     let mut daemon = TestProgram::pool().logged().options(&options).start();
     let (parent, fork_server) = (daemon.parent(), daemon.fork_server());
@@ -196,10 +160,10 @@ fn a_disk_that_is_full_when_the_file_is_truncated_does_not_end_the_service() {
 #[test]
 fn a_disk_that_is_too_small_for_the_scoreboard_is_refused_at_the_start() {
     let Some(disk) = SmallDisk::mount(16) else { return };
-    let board = disk.path("board");
+    let board = disk.root().join("board");
     let failed =
         TestProgram::pool().options(&format!("board_file={}", board.display())).fail_to_start();
     let sentence = format!("cannot write shared file {}: no space left", board.display());
     assert!(failed.stderr.contains(&sentence), "{}", failed.stderr);
-    assert_eq!(fs::read_dir(disk.path("")).unwrap().count(), 0, "no temporary file is left");
+    assert_eq!(fs::read_dir(disk.root()).unwrap().count(), 0, "no temporary file is left");
 }

@@ -143,8 +143,8 @@ fn a_parent_without_free_descriptors_logs_the_failure_and_later_accepts_connecti
     let daemon = TestProgram::postfork().logged().options("open_files=48 max=8").start();
     let mut commands = daemon.command_client().unwrap();
     let message = "cannot accept a connection";
-    // A descriptor that another thread of the parent uses for a moment becomes free after all others
-    // are in use. The parent then still accepts a connection.
+    // A descriptor that another thread of the parent uses for a moment becomes free after all
+    // others are in use. The parent then still accepts a connection.
     let mut client = until("no descriptor is left for a connection", || {
         assert_ne!(commands.try_ask("exhaust_descriptors").unwrap(), "0");
         let mut client = daemon.client();

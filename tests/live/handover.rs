@@ -12,8 +12,8 @@ fn descriptors(daemon: &DaemonProcess) -> BTreeMap<Process, usize> {
         .collect()
 }
 
-/// Waits until the parent and the fork server have no more descriptors than before. A descriptor that
-/// was open for a moment may have been counted before, so both may have fewer.
+/// Waits until the parent and the fork server have no more descriptors than before. A descriptor
+/// that was open for a moment may have been counted before, so both may have fewer.
 fn wait_for_at_most(daemon: &DaemonProcess, before: &BTreeMap<Process, usize>) {
     until("the parent and the fork server have no more descriptors than before", || {
         let all = descriptors(daemon);

@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{DaemonProcess, Process, Signal, TestProgram, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, until};
 
 /// The functions that create a test program of each model.
 const MODELS: [fn() -> TestProgram; 3] =
     [TestProgram::pool, TestProgram::postfork, TestProgram::solo];
 
-/// Returns the numbers of the signals in a mask of `/proc/PID/status`, except 32 and 33, which the C
-/// library uses itself.
+/// Returns the numbers of the signals in a mask of `/proc/PID/status`, except 32 and 33, which the
+/// C library uses itself.
 fn signals_in(process: Process, mask: &str) -> Vec<u32> {
     let mask = u64::from_str_radix(&process.status(mask)[0], 16).unwrap();
     (1..=31).chain(34..=64).filter(|number| mask & (1 << (number - 1)) != 0).collect()
@@ -152,8 +153,19 @@ fn a_removed_working_directory_prevents_only_relative_paths() {
     }
 }
 
-/// The signals whose default action is to end or to stop a process, and that have no meaning for the
-/// parent or for children: USR1, ALRM, STKFLT, XFSZ, VTALRM, PROF, IO, PWR.
+#[test]
+fn a_pending_alarm_of_the_launcher_does_not_end_the_daemon() {
+    for program in [TestProgram::pool(), TestProgram::workers()] {
+        let mut daemon = program.options("start=1 min=1").launched_with("alarm=1").launch();
+        let parent = daemon.parent();
+        during(Duration::from_millis(1500), || assert!(parent.is_alive()));
+        assert_eq!(daemon.client().ask("echo served"), "served");
+        assert_eq!(daemon.stop()[&parent], "code 0");
+    }
+}
+
+/// The signals whose default action is to end or to stop a process, and that have no meaning for
+/// the parent or for children: USR1, ALRM, STKFLT, XFSZ, VTALRM, PROF, IO, PWR.
 const UNUSED: [u32; 8] = [10, 14, 16, 25, 26, 27, 29, 30];
 
 #[test]
@@ -245,10 +257,7 @@ fn a_manager_of_workers_resets_the_same() {
     let start = TestProgram::workers().options("start=2");
     let mut daemon = start.launched_with("block=all ignore=INT,CHLD,USR1,TSTP,HUP").launch();
     let manager = daemon.parent();
-    let workers = until("there are two workers", || {
-        let workers = manager.children();
-        (workers.len() == 2).then_some(workers)
-    });
+    let workers = daemon.wait_for_workers(2);
     for process in workers.iter().copied().chain([manager]) {
         wait_until_unblocked(process);
         assert_eq!(signals_in(process, "SigIgn"), [PIPE]);

@@ -1,18 +1,15 @@
-//! Limits of resources that are too low for the start: a sentence that names the limit, never a panic.
+//! Limits of resources that are too low for the start: a sentence that names the limit, never a
+//! panic.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
-use nix::unistd::Uid;
-
-use crate::harness::{DaemonProcess, TestProgram, until};
+use crate::harness::{DaemonProcess, TestProgram, nobody, until};
 
 const FILES: &str = "pidfile=DIR/pid control=DIR/control board_file=DIR/board start=1 min=1";
 
 /// Starts a pool with these states of the launcher, and waits until it runs or has ended.
 fn start(states: &str, options: &str) -> Result<DaemonProcess, String> {
-    let start = TestProgram::pool().logged().options(FILES).options(options);
-    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let start = TestProgram::pool().writable_by_all().logged().options(FILES).options(options);
     let mut daemon = start.launched_with(states).launch_without_waiting();
     let socket = daemon.dir().join("commands");
     until("the daemon has started or ended", || {
@@ -73,7 +70,7 @@ fn a_limit_of_open_files_that_the_daemon_sets_itself_is_checked() {
 
 #[test]
 fn a_limit_of_processes_that_is_too_low_is_named() {
-    if !Uid::effective().is_root() {
+    if nobody().is_none() {
         return;
     }
     for options in ["", "detach"] {

@@ -8,21 +8,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
-use nix::unistd::{Uid, User, mkfifo};
+use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
-use crate::harness::{DaemonProcess, Signal, TestProgram, until};
-
-/// The ids of the user nobody; `None` if this process is not root.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
-fn nobody() -> Option<(u32, u32)> {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: only root can create files of other users");
-        return None;
-    }
-    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
-    Some((nobody.uid.as_raw(), nobody.gid.as_raw()))
-}
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, nobody, until};
 
 /// A user who is neither root nor the daemon's user.
 const MALLORY: u32 = 4711;
@@ -165,8 +154,8 @@ fn start_all(user: &str, directory: &str, owner: u32) {
             let mut places = Places::new(owner);
             let path = places.path(directory).join("file");
             places.put(thing, &path);
-            let program = TestProgram::pool().options("start=1 min=1 max=1").options(user);
-            fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+            let program =
+                TestProgram::pool().writable_by_all().options("start=1 min=1 max=1").options(user);
             let program = program.options(&options.replace("PATH", &path.display().to_string()));
             if starts(setting, thing, user, directory) {
                 let mut daemon = program.start();
@@ -213,8 +202,8 @@ fn remove(path: &Path) {
 
 /// Returns a running daemon that logs to a file in this directory.
 fn logging_daemon(user: &str, path: &Path) -> DaemonProcess {
-    let program = TestProgram::pool().options("start=1 min=1 max=1").options(user);
-    fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+    let program =
+        TestProgram::pool().writable_by_all().options("start=1 min=1 max=1").options(user);
     program.options(&format!("logfile={}", path.display())).start()
 }
 
@@ -258,7 +247,7 @@ fn reopen_all(user: &str, directory: &str, owner: u32) {
         daemon.parent().signal(Signal::SIGHUP);
         until("all processes log to a new file", || {
             let family = daemon.processes();
-            let logs = |fd, process: &crate::harness::Process| {
+            let logs = |fd, process: &Process| {
                 process.descriptors().get(&fd).is_some_and(|open| *open == path)
             };
             let all = family.iter().all(|process| logs(1, process) && logs(2, process));
@@ -316,8 +305,9 @@ fn a_link_that_a_child_can_replace_does_not_extend_the_sandbox_of_the_next_start
     symlink("/", &link).unwrap();
     lchown(&link, Some(uid), None).unwrap();
     let sandboxed = |path: &Path| {
-        let program = TestProgram::pool().options("start=1 user=nobody sandbox best_effort");
-        fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+        let program = TestProgram::pool()
+            .writable_by_all()
+            .options("start=1 user=nobody sandbox best_effort");
         program.options(&format!("may_write={}", path.display()))
     };
     let failed = sandboxed(&link).fail_to_start();
@@ -338,8 +328,7 @@ fn the_working_directory_is_entered_with_the_permissions_of_the_daemons_user() {
     symlink(secret.join("inner"), places.path("theirs/link")).unwrap();
     lchown(places.path("theirs/link"), Some(uid), None).unwrap();
     let in_directory = |path: &Path| {
-        let program = TestProgram::pool().options("start=1 user=nobody");
-        fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+        let program = TestProgram::pool().writable_by_all().options("start=1 user=nobody");
         program.options(&format!("workdir={}", path.display()))
     };
     let failed = in_directory(&places.path("theirs/link")).fail_to_start();
@@ -355,8 +344,11 @@ fn files_that_the_daemons_user_may_not_make_again_are_reported_at_hup() {
     let places = Places::new(uid);
     let (control, pidfile) = (places.path("roots/control"), places.path("roots/pid"));
     let options = format!("control={} pidfile={}", control.display(), pidfile.display());
-    let program = TestProgram::pool().logged().options("start=1 user=nobody").options(&options);
-    fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+    let program = TestProgram::pool()
+        .writable_by_all()
+        .logged()
+        .options("start=1 user=nobody")
+        .options(&options);
     let mut daemon = program.start();
     assert_eq!(fs::metadata(&control).unwrap().uid(), uid);
     fs::remove_file(&control).unwrap();
@@ -375,8 +367,8 @@ fn files_that_the_daemons_user_may_not_make_again_are_reported_at_hup() {
 fn a_log_to_standard_error_stays_on_the_launchers_descriptor_and_is_not_given_away() {
     let Some(_ids) = nobody() else { return };
     for path in ["/dev/stderr", "/proc/self/fd/2"] {
-        let program = TestProgram::pool().options("start=1 min=1 max=1 user=nobody");
-        fs::set_permissions(program.dir(), Permissions::from_mode(0o777)).unwrap();
+        let program =
+            TestProgram::pool().writable_by_all().options("start=1 min=1 max=1 user=nobody");
         let daemon = program.options(&format!("logfile={path}")).start();
         let stderr = daemon.dir().join("stderr");
         assert_eq!(fs::metadata(&stderr).unwrap().uid(), 0);

@@ -5,27 +5,16 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-use crate::harness::{DaemonProcess, GuardedProgram, Process, Signal, TestProgram, until};
-
-/// The ids of the user to whom the daemons change; `None` if this process cannot change users.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
-fn nobody() -> Option<(u32, u32)> {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return None;
-    }
-    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
-    Some((nobody.uid.as_raw(), nobody.gid.as_raw()))
-}
+use crate::harness::{
+    DaemonProcess, GuardedProgram, Process, Signal, TestProgram, nobody, skipped, until,
+};
 
 /// Returns a pool whose directory the daemon's user can write.
 fn pool_of_nobody() -> TestProgram {
-    let start = TestProgram::pool().logged().options("start=1 min=1 max=2 user=nobody");
-    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
-    start
+    let start = TestProgram::pool().writable_by_all().logged();
+    start.options("start=1 min=1 max=2 user=nobody")
 }
 
 /// Creates a directory of this owner in a test's directory.
@@ -43,18 +32,12 @@ fn directory_of_root() -> TempDir {
     directory
 }
 
-fn all(daemon: &DaemonProcess) -> Vec<Process> {
-    let family = daemon.processes();
-    assert!(family.len() >= 3, "a parent, a fork server and a child run: {family:?}");
-    family
-}
-
 const NONE: &str = "0000000000000000";
 const NET_BIND_SERVICE: &str = "0000000000000400";
 
 #[track_caller]
 fn check_capabilities(daemon: &DaemonProcess, sets: [(&str, &str); 5]) {
-    for process in all(daemon) {
+    for process in daemon.processes_with_children() {
         for (set, expected) in sets {
             assert_eq!(process.status(set), [expected], "{set} of {}", process.title());
         }
@@ -69,7 +52,7 @@ fn no_capability_is_left_in_any_set_of_any_process() {
     let daemon = pool_of_nobody().start();
     let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
     check_capabilities(&daemon, sets.map(|set| (set, NONE)));
-    for process in all(&daemon) {
+    for process in daemon.processes_with_children() {
         assert_eq!(process.status("NoNewPrivs"), ["1"], "{}", process.title());
     }
 }
@@ -128,14 +111,26 @@ fn capabilities_that_cannot_be_kept_are_refused_before_anything_is_forked() {
 #[test]
 fn no_new_privs_can_be_switched_on_and_off() {
     let daemon = TestProgram::pool().options("start=1 no_new_privs=true").start();
-    assert!(all(&daemon).iter().all(|process| process.status("NoNewPrivs") == ["1"]));
+    assert!(
+        daemon
+            .processes_with_children()
+            .iter()
+            .all(|process| process.status("NoNewPrivs") == ["1"])
+    );
     if nobody().is_some() {
         let daemon = pool_of_nobody().options("no_new_privs=false").start();
-        assert!(all(&daemon).iter().all(|process| process.status("NoNewPrivs") == ["0"]));
+        assert!(
+            daemon
+                .processes_with_children()
+                .iter()
+                .all(|process| process.status("NoNewPrivs") == ["0"])
+        );
     }
     let daemon = TestProgram::pool().options("start=1").start();
     let own = Process(std::process::id()).status("NoNewPrivs");
-    assert!(all(&daemon).iter().all(|process| process.status("NoNewPrivs") == own));
+    assert!(
+        daemon.processes_with_children().iter().all(|process| process.status("NoNewPrivs") == own)
+    );
 }
 
 const SECRET: &str = "TEST_SECRET_OF_THE_LAUNCHER";
@@ -156,7 +151,7 @@ fn the_environment_of_the_launcher_is_not_inherited_and_not_left_in_memory() {
     for dropped in [SECRET, "NOTIFY_SOCKET", "HOME=/root"] {
         assert!(!variables.contains(dropped), "{dropped}: {variables}");
     }
-    for process in all(&daemon) {
+    for process in daemon.processes_with_children() {
         let memory = fs::read(format!("/proc/{}/environ", process.0)).unwrap();
         assert!(!String::from_utf8_lossy(&memory).contains(SECRET), "{}", process.title());
     }
@@ -207,7 +202,7 @@ fn stray_descriptors(start: TestProgram, options: &str) -> Vec<u32> {
         open.filter(|(_, target)| *target == passwd).map(|(fd, _)| fd).collect()
     };
     let parents = open(daemon.parent());
-    for process in all(&daemon) {
+    for process in daemon.processes_with_children() {
         assert_eq!(open(process), parents, "{}", process.title());
     }
     if parents.is_empty() {
@@ -268,7 +263,7 @@ fn a_child_cannot_read_the_memory_of_other_processes_of_its_user() {
             (client.ask(&format!("try open_memory {}", other.0)) == "ok").then_some(())
         });
         let daemon = pool_of_nobody().options("core_dumps=false").start();
-        assert!(all(&daemon).iter().all(|process| {
+        assert!(daemon.processes_with_children().iter().all(|process| {
             process.limit("Max core file size").as_deref() == Some("0")
                 && fs::metadata(format!("/proc/{}/mem", process.0)).unwrap().uid() == 0
         }));
@@ -342,9 +337,8 @@ fn links_in_a_directory_of_the_daemons_user_do_not_make_root_touch_other_files()
         }
         prepare();
         let options = options.replace("THEIRS", &theirs.display().to_string());
-        let again = TestProgram::pool().options("user=nobody start=1").options(&options);
-        fs::set_permissions(again.dir(), fs::Permissions::from_mode(0o777)).unwrap();
-        let failed = again.fail_to_start();
+        let again = TestProgram::pool().writable_by_all().options("user=nobody start=1");
+        let failed = again.options(&options).fail_to_start();
         assert_eq!((failed.status.as_str(), failed.processes), ("code 1", 1), "{options}");
         let found = fs::metadata(&precious).unwrap();
         assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o600), "{options}");
@@ -387,8 +381,7 @@ fn files_in_a_directory_of_root_are_created_for_the_daemons_user() {
     let roots = directory_of_root();
     let (control, log) = (roots.path().join("control"), roots.path().join("log"));
     let options = format!("control={} logfile={}", control.display(), log.display());
-    let start = TestProgram::pool().options("start=1 user=nobody");
-    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let start = TestProgram::pool().writable_by_all().options("start=1 user=nobody");
     let mut daemon = start.options(&options).start();
     let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
     assert_eq!((owner(&control), owner(&log)), (uid, uid));
@@ -427,8 +420,7 @@ fn children_of_another_user_do_not_have_the_launchers_terminal() {
         return;
     }
     if !Path::new(SCRIPT).exists() {
-        eprintln!("skipped: script(1), which gives a program a terminal, is not installed");
-        return;
+        return skipped("script(1), which gives a program a terminal, is not installed");
     }
     let terminals = |options: &str| -> Vec<bool> {
         let directory = directory_of_root();

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{GuardedProgram, LineClient, Process, Signal, until};
+use crate::harness::{GuardedProgram, LineClient, Process, Signal, skipped, until};
 
 /// The number of processes that lose their parent.
 const ORPHANS: usize = 50;
@@ -17,7 +17,7 @@ fn start(program: &str, unshare: &[&str], options: &str) -> Option<GuardedProgra
         .status()
         .is_ok_and(|status| status.success());
     if !permitted {
-        skip();
+        skipped("new pid namespaces are not permitted");
         return None;
     }
     let arguments = ["--pid", "--fork", "--kill-child"];
@@ -28,11 +28,6 @@ fn start(program: &str, unshare: &[&str], options: &str) -> Option<GuardedProgra
         .chain(options.split_whitespace())
         .collect();
     Some(GuardedProgram::program("/usr/bin/unshare", &arguments))
-}
-
-#[expect(clippy::print_stderr, reason = "says that the test was skipped")]
-fn skip() {
-    eprintln!("skipped: new pid namespaces are not permitted");
 }
 
 fn pool(options: &str) -> Option<GuardedProgram> {
@@ -74,7 +69,8 @@ fn zombies(process: Process) -> usize {
     pids.filter(|pid| Process(*pid).state() == Some('Z')).count()
 }
 
-/// Starts processes in the namespace whose parent exits, waits until they were adopted, and ends them.
+/// Starts processes in the namespace whose parent exits, waits until they were adopted, and ends
+/// them.
 fn make_orphans(init: Process) {
     let before = init.children();
     let script = format!("for i in $(seq {ORPHANS}); do sleep 1000 & done");
@@ -94,7 +90,7 @@ fn make_orphans(init: Process) {
 }
 
 #[test]
-fn process_1_reaps_strangers_and_exits_with_the_code_of_the_daemon() {
+fn process_1_reaps_processes_that_lost_their_parent_and_exits_with_the_code_of_the_daemon() {
     let Some(mut program) = pool("start=2 max=4") else { return };
     wait_until_ready(&program);
     let (init, parent) = (init(&program), parent(&program));

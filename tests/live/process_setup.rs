@@ -3,21 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use nix::unistd::{Uid, User};
-
-use crate::harness::{DaemonProcess, Process, TestProgram, until};
-
-fn all(daemon: &DaemonProcess) -> Vec<Process> {
-    let family = daemon.processes();
-    assert!(family.len() >= 3, "a parent, a fork server and a child run: {family:?}");
-    family
-}
+use crate::harness::{TestProgram, nobody, until};
 
 #[test]
 fn umask_workdir_and_limits_apply_in_every_process() {
     let options = "start=2 umask=027 workdir=/usr open_files=321 core=0 nice=5 oom_score_adj=345";
     let daemon = TestProgram::pool().options(options).start();
-    for process in all(&daemon) {
+    for process in daemon.processes_with_children() {
         assert_eq!(process.status("Umask"), ["0027"]);
         assert_eq!(process.workdir().unwrap().to_str(), Some("/usr"));
         assert_eq!(process.limit("Max open files").as_deref(), Some("321"));
@@ -51,16 +43,13 @@ fn titles_show_name_role_slot_status_and_label() {
 
 #[test]
 fn privileges_are_dropped_permanently_in_every_process() {
-    if !Uid::effective().is_root() {
-        skipped("only root can drop privileges");
-        return;
-    }
-    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
-    let start = TestProgram::pool().logged().options("start=2 user=nobody");
-    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let Some((uid, gid)) = nobody() else { return };
+    let start = TestProgram::pool().writable_by_all().logged().options("start=2 user=nobody");
     let daemon = start.start();
-    let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
-    for process in all(&daemon) {
+    // The log file belongs to the user `nobody`, who can therefore reopen it.
+    assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), uid);
+    let (uid, gid) = (uid.to_string(), gid.to_string());
+    for process in daemon.processes_with_children() {
         assert_eq!(process.status("Uid"), vec![uid.clone(); 4], "{}", process.title());
         assert_eq!(process.status("Gid"), vec![gid.clone(); 4], "{}", process.title());
         let groups = process.status("Groups");
@@ -68,11 +57,4 @@ fn privileges_are_dropped_permanently_in_every_process() {
         assert_eq!(process.status("CapEff"), ["0000000000000000"]);
     }
     assert_eq!(daemon.client().ask("root"), "Err(EPERM)");
-    // The log file belongs to the user `nobody`, who can therefore reopen it.
-    assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), nobody.uid.as_raw());
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

@@ -150,8 +150,8 @@ fn a_sandboxed_child_serves_reports_logs_reopens_is_traced_panics_and_stops() {
     });
     assert_eq!(client.ask("log after the rotation"), "ok");
     daemon.wait_for_log("after the rotation");
-    // A child that panics is replaced by one that is in the sandbox, too. The frames of its backtrace
-    // have names, because the child may read its own program.
+    // A child that panics is replaced by one that is in the sandbox, too. The frames of its
+    // backtrace have names, because the child may read its own program.
     client.send("panic\n").unwrap();
     assert_eq!(client.rest(), "");
     daemon.wait_for_log("serve_commands");

@@ -1,4 +1,5 @@
-//! Tests listeners that belong to other programs, too: a daemon that stops leaves their queue alone.
+//! Tests listeners that belong to other programs, too: a daemon that stops leaves their queue
+//! alone.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,8 +23,8 @@ struct Heir {
 }
 
 impl Heir {
-    /// Starts the test program `serve` by a shell command that executes `"$0" "$@"`, and waits until
-    /// it serves.
+    /// Starts the test program `serve` by a shell command that executes `"$0" "$@"`, and waits
+    /// until it serves.
     fn start(command: &str, options: &str) -> Heir {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

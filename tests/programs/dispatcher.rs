@@ -1,6 +1,6 @@
-//! A test dispatcher. Its arguments are options, see `src/options.rs`. The parent listens on a port. It
-//! runs the method that a line names, with the rest of the line as the parameter, in a worker, and
-//! answers with the result or with the reason of the failure.
+//! A test dispatcher. Its arguments are options, see `src/options.rs`. The parent listens on a
+//! port. It runs the method that a line names, with the rest of the line as the parameter, in a
+//! worker, and answers with the result or with the reason of the failure.
 
 use std::error::Error;
 use std::time::Duration;

@@ -57,7 +57,6 @@ fn hand_down(name: &str, value: &str) -> Result<(), Box<dyn Error>> {
             let resource = match name {
                 "open_files" => Resource::OpenFiles,
                 "processes" => Resource::Processes,
-                "address_space" => Resource::AddressSpace,
                 "file_size" => Resource::FileSize,
                 "stack" => Resource::Stack,
                 "core" => Resource::Core,

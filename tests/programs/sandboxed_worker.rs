@@ -1,6 +1,6 @@
 //! A dispatcher whose workers are in a sandbox: `sandboxed_worker DIRECTORY ACTION ARGUMENT...`. A
-//! worker tries each action of `src/attempts.rs`, and the parent prints each answer. Workers may read and
-//! write only DIRECTORY.
+//! worker tries each action of `src/attempts.rs`, and the parent prints each answer. Workers may
+//! read and write only DIRECTORY.
 
 use std::error::Error;
 

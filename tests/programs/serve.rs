@@ -2,8 +2,8 @@
 //! answers the lines `pid`, `sleep MILLIS`, `block FILE`, `exhaust_descriptors FILE`,
 //! `attack NAME SEED MILLIS`, `fail`, `reset` and `panic`, and `say WORDS`, which reports statuses.
 //!
-//! The option `inherit` takes the listener from standard input (`inherit=stdin`) or from the service
-//! manager (`inherit=fds`). The option `ownership` declares who owns it.
+//! The option `inherit` takes the listener from standard input (`inherit=stdin`) or from the
+//! service manager (`inherit=fds`). The option `ownership` declares who owns it.
 
 use std::error::Error;
 use std::io;

@@ -25,8 +25,8 @@ mod orphans {
     }
 }
 
-/// On other systems, init adopts orphans, so the warden cannot find the processes that a test leaves
-/// behind.
+/// On other systems, init adopts orphans, so the warden cannot find the processes that a test
+/// leaves behind.
 #[cfg(not(target_os = "linux"))]
 mod orphans {
     /// Always fails, because the live tests run on Linux only.

@@ -1,20 +1,21 @@
-//! A test program with the manager of `daemon-prefork`. Its workers answer the lines `pid`, `echo TEXT`
-//! and `attack NAME SEED MILLIS`.
+//! A test program with the manager of `daemon-prefork`. Its workers answer the lines `pid`,
+//! `echo TEXT` and `attack NAME SEED MILLIS`.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
+use daemon_sys::listen::{ListenAddress, listen_again};
 use live_tests::{Options, attack};
-use socket2::{SockAddr, SockRef};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    let address = SockAddr::from(listener.local_addr()?);
+    let address = ListenAddress::of(listener.as_fd())?;
     let stop = ToAll(Signal::Term);
     let builder = Prefork::builder();
     let builder = match options.get("board_file") {
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn serve(
     worker: &Worker,
     listener: &TcpListener,
-    address: &SockAddr,
+    address: &ListenAddress,
 ) -> Result<(), Box<dyn Error>> {
     loop {
         match worker.accept(listener) {
@@ -51,19 +52,11 @@ fn serve(
             Ok(None) => return Ok(()),
             // Another worker has shut the listener down.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                listen_again(listener, address)?;
+                listen_again(listener.as_fd(), address)?;
             }
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Makes a listener that was shut down listen again on its address.
-fn listen_again(listener: &TcpListener, address: &SockAddr) -> io::Result<()> {
-    let socket = SockRef::from(listener);
-    // The socket is still bound, unless the system had chosen its port.
-    let _ = socket.bind(address);
-    socket.listen(i32::MAX)
 }
 
 fn answer(worker: &Worker, connection: TcpStream) -> Result<(), Box<dyn Error>> {

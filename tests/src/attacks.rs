@@ -1,9 +1,9 @@
-//! What a hostile child or worker can do to its daemon: a catalogue of attacks. The test programs run
-//! an attack when a client sends the line `attack NAME SEED MILLIS`.
+//! What a hostile child or worker can do to its daemon: a catalogue of attacks. The test programs
+//! run an attack when a client sends the line `attack NAME SEED MILLIS`.
 //!
-//! The attacks run on Linux only. They use only what every child has: its memory, its descriptors, its process and the
-//! processes of its user. They contain no unsafe code: a child writes to its memory through
-//! `/proc/self/mem`, and duplicates its descriptors with pidfd_getfd(2).
+//! The attacks run on Linux only. They use only what every child has: its memory, its descriptors,
+//! its process and the processes of its user. They contain no unsafe code: a child writes to its
+//! memory through `/proc/self/mem`, and duplicates its descriptors with pidfd_getfd(2).
 //!
 //! Not in the catalogue is what the kernel permits to every process of the same user, and what no
 //! program can prevent: signals that end the parent or the fork server, ptrace(2) on them, and
@@ -85,8 +85,9 @@ pub fn catalogue() -> impl Iterator<Item = Attack> {
     [BOARD, MEMORY, DESCRIPTORS, PROCESSES, SPEECH, WORKER_LINK].into_iter().flatten().copied()
 }
 
-/// Runs the attack `NAME SEED MILLIS`, and returns `done by PID`, or why the attack was not possible. Many
-/// attacks do not return. An attack that repeats itself does so for this many milliseconds.
+/// Runs the attack `NAME SEED MILLIS`, and returns `done by PID`, or why the attack was not
+/// possible. Many attacks do not return. An attack that repeats itself does so for this many
+/// milliseconds.
 #[must_use]
 pub fn attack(command: &str) -> String {
     let mut words = command.split_whitespace();

@@ -153,9 +153,9 @@ fn shared_page(line: &str) -> Option<u64> {
 }
 
 /// Writes a response to the request in the page: its second word is the request's number and the
-/// count of addresses, and each of the 64 addresses takes two words. Does nothing if the page has no
-/// request: the first word is the request's number in the upper half, and a pid or 0 in the lower
-/// half.
+/// count of addresses, and each of the 64 addresses takes two words. Does nothing if the page has
+/// no request: the first word is the request's number in the upper half, and a pid or 0 in the
+/// lower half.
 fn forge_response(memory: &File, page: u64, round: u64) {
     let mut word = [0; 8];
     if memory.read_exact_at(&mut word, page).is_err() {

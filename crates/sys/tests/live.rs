@@ -13,6 +13,8 @@ mod live {
 }
 #[path = "../../../tests/scenarios.rs"]
 mod scenarios;
+#[path = "../../../tests/small_disk.rs"]
+mod small_disk;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 //! Random sequences of attacks by several children at once, while other clients are served.
 //!
-//! `make attack` runs them for `MINUTES` in all. Without this variable, as in `make test`, they run for
-//! a few seconds. The seed is printed; `SEED` repeats a sequence, as far as the order in which the
-//! processes run does not change it.
+//! `make attack` runs them for `MINUTES` in all. Without this variable, as in `make test`, they run
+//! for a few seconds. The seed is printed; `SEED` repeats a sequence, as far as the order in which
+//! the processes run does not change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -27,8 +27,8 @@ const PEAK: u64 = 32 << 20;
 const AFTER_GRACE: Duration = Duration::from_secs(5);
 /// The grace period of all targets.
 const GRACE: Duration = Duration::from_secs(2);
-/// The longest time that a dispatcher's client waits for the answer to an attack: more than the hard
-/// limit, after which the dispatcher answers.
+/// The longest time that a dispatcher's client waits for the answer to an attack: more than the
+/// hard limit, after which the dispatcher answers.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a client waits for the end of an attack, in addition to three times its window.
 const ATTACK_PATIENCE: Duration = Duration::from_millis(400);
@@ -168,9 +168,9 @@ impl Target {
         children.into_iter().collect()
     }
 
-    /// Returns whether the fork server has adopted the process: it runs another program, or is in the
-    /// group of the child that has started it. A child leads its group, or is still in the group of
-    /// the fork server.
+    /// Returns whether the fork server has adopted the process: it runs another program, or is in
+    /// the group of the child that has started it. A child leads its group, or is still in the
+    /// group of the fork server.
     fn is_adopted(&self, process: Process) -> bool {
         let is_other = |group| group != process.0 && group != self.forks.0;
         match self.row.model {
@@ -262,7 +262,8 @@ impl Target {
         })
     }
 
-    /// Ends what an operator would end: the attackers, and the processes that they have left behind.
+    /// Ends what an operator would end: the attackers, and the processes that they have left
+    /// behind.
     pub(super) fn end_attack(&self, attackers: BTreeSet<Process>) {
         for attacker in attackers {
             attacker.signal(Signal::SIGKILL);
@@ -345,8 +346,8 @@ impl Target {
         })
     }
 
-    /// Sends a request to each child, as clients do in the life of a daemon. A plausible lie about a
-    /// child, for example that it is busy, is believed until the child reports something itself.
+    /// Sends a request to each child, as clients do in the life of a daemon. A plausible lie about
+    /// a child, for example that it is busy, is believed until the child reports something itself.
     fn let_each_child_serve(&self) {
         let mut others = self.children();
         // Connections that stay open keep the children busy that have served.
@@ -527,8 +528,8 @@ fn pids(report: &Value) -> impl Iterator<Item = Process> {
     })
 }
 
-/// Waits until `look` returns `Ok`, and returns its value. A condition that does not become true is a
-/// result and not a panic, so that the test can report it and go on with the next attack.
+/// Waits until `look` returns `Ok`, and returns its value. A condition that does not become true is
+/// a result and not a panic, so that the test can report it and go on with the next attack.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Tests the lookup of the functions in backtraces: it runs in a process of its own, and neither its
-//! cost nor its failure affects the parent.
+//! Tests the lookup of the functions in backtraces: it runs in a process of its own, and neither
+//! its cost nor its failure affects the parent.
 
 use std::thread;
 

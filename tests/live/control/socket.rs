@@ -7,17 +7,12 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::unistd::{Uid, User};
-
 use super::{control, socket_path, start_with_control};
-use crate::harness::{Process, TestProgram, error_of};
+use crate::harness::{Process, TestProgram, error_of, nobody};
 
 #[test]
 fn a_client_of_another_user_is_refused_with_a_reason() {
-    if !Uid::effective().is_root() {
-        skipped("only root can become another user");
-        return;
-    }
+    let Some((uid, gid)) = nobody() else { return };
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     // The socket's mode denies access to other users, so the test changes the mode.
     for (path, mode) in [(daemon.dir().to_owned(), 0o755), (socket_path(&daemon), 0o666)] {
@@ -25,41 +20,26 @@ fn a_client_of_another_user_is_refused_with_a_reason() {
     }
     let knock = daemon.dir().join("knock");
     fs::copy(env!("CARGO_BIN_EXE_unix_client"), &knock).unwrap();
-    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
-    let said = Command::new(&knock)
-        .arg(socket_path(&daemon))
-        .uid(nobody.uid.as_raw())
-        .gid(nobody.gid.as_raw())
-        .output()
-        .unwrap();
+    let said = Command::new(&knock).arg(socket_path(&daemon)).uid(uid).gid(gid).output().unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     let (kind, text) = error_of(&answer);
     assert_eq!(kind, "forbidden");
-    assert!(text.contains(&nobody.uid.to_string()), "{text}");
+    assert!(text.contains(&uid.to_string()), "{text}");
 }
 
 #[test]
 fn the_control_socket_belongs_to_the_daemons_user() {
-    if !Uid::effective().is_root() {
-        skipped("only root can drop privileges");
-        return;
-    }
-    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
-    let start = TestProgram::pool().logged().options("start=1 min=0 max=2 user=nobody");
-    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let Some((uid, _gid)) = nobody() else { return };
+    let start = TestProgram::pool().writable_by_all().logged();
+    let start = start.options("start=1 min=0 max=2 user=nobody");
     let mut daemon = start.options("control=DIR/control").start();
     let socket = socket_path(&daemon);
     let file = fs::symlink_metadata(&socket).unwrap();
-    assert_eq!((file.uid(), file.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
+    assert_eq!((file.uid(), file.mode() & 0o777), (uid, 0o600));
     // Root has access too.
     control(&daemon).expect_done("stop", "");
     daemon.wait_until_gone();
     assert!(!socket.exists());
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test prints a message")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }
 
 #[test]

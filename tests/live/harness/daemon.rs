@@ -64,13 +64,16 @@ impl DaemonProcess {
     }
 
     /// Waits until the parent's command socket is open. If the program has no command socket, waits
-    /// until the parent runs.
+    /// until the parent runs, or no process is left.
     pub(super) fn wait_until_launched(&self) {
         match self.command_socket() {
             Some(socket) => {
                 drop(until("the command socket is open", || UnixStream::connect(&socket).ok()));
             }
-            None => drop(self.parent()),
+            None => until("the parent runs or has ended", || {
+                let has_ended = self.launcher_status().is_some() && self.processes().is_empty();
+                (has_ended || self.find_parent().is_some()).then_some(())
+            }),
         }
     }
 
@@ -117,6 +120,25 @@ impl DaemonProcess {
         self.warden().descendants()
     }
 
+    /// Returns all processes of a daemon that has at least one child.
+    #[track_caller]
+    pub(crate) fn processes_with_children(&self) -> Vec<Process> {
+        let processes = self.processes();
+        assert!(processes.len() >= 3, "a parent, a fork server and a child run: {processes:?}");
+        processes
+    }
+
+    /// Waits until the manager of `daemon-prefork` has exactly this many workers and returns them.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn wait_for_workers(&self, count: usize) -> Vec<Process> {
+        let manager = self.parent();
+        until(&format!("there are {count} workers"), || {
+            let workers = manager.children();
+            (workers.len() == count).then_some(workers)
+        })
+    }
+
     /// Returns the launching process.
     #[track_caller]
     pub(crate) fn launcher(&self) -> Process {
@@ -125,6 +147,7 @@ impl DaemonProcess {
         })
     }
 
+    /// Returns the parent, if it runs.
     pub(crate) fn find_parent(&self) -> Option<Process> {
         match self.warden().children().as_slice() {
             [parent] if self.is_parent(*parent) => Some(*parent),
@@ -133,8 +156,8 @@ impl DaemonProcess {
     }
 
     /// Returns whether the process is the daemon's parent. A process without the parent's title may
-    /// be one that exits because the daemon detaches. The programs `forkserver_only` and `workers` set
-    /// no title.
+    /// be one that exits because the daemon detaches. The programs `forkserver_only` and `workers`
+    /// set no title.
     fn is_parent(&self, process: Process) -> bool {
         matches!(self.name.as_str(), "forkserver_only" | "workers")
             || process.title().contains(": parent")

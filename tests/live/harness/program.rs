@@ -1,8 +1,10 @@
 //! Starts programs under test.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -156,8 +158,8 @@ impl TestProgram {
         self
     }
 
-    /// Launches the program in an unusual state, see `programs/launcher.rs`. The states are separated
-    /// by spaces, and `DIR` is replaced by the test's directory.
+    /// Launches the program in an unusual state, see `programs/launcher.rs`. The states are
+    /// separated by spaces, and `DIR` is replaced by the test's directory.
     pub(crate) fn launched_with(mut self, states: &str) -> Self {
         let dir = self.dir.path().display().to_string();
         let launcher = PathBuf::from(env!("CARGO_BIN_EXE_launcher"));
@@ -175,13 +177,20 @@ impl TestProgram {
         self
     }
 
-    /// Runs this shell command first, in the process that then becomes the program. `DIR` is replaced
-    /// by the test's directory.
+    /// Runs this shell command first, in the process that then becomes the program. `DIR` is
+    /// replaced by the test's directory.
     pub(crate) fn after_shell_command(mut self, command: &str) -> Self {
         let command = command.replace("DIR", &self.dir.path().display().to_string());
         let script = format!("{command}; exec \"$0\" \"$@\"");
         let program = std::mem::replace(&mut self.program, PathBuf::from("/bin/sh"));
         self.arguments.splice(0..0, ["-c".into(), script.into(), program.into_os_string()]);
+        self
+    }
+
+    /// Permits every user to write to the test's directory.
+    pub(crate) fn writable_by_all(self) -> Self {
+        let writable = Permissions::from_mode(0o777);
+        std::fs::set_permissions(self.dir(), writable).expect("the directory is ours");
         self
     }
 
@@ -225,7 +234,7 @@ impl TestProgram {
         daemon
     }
 
-    /// Starts the program and waits until its parent runs.
+    /// Starts the program and waits until its parent runs, or no process is left.
     #[track_caller]
     pub(crate) fn launch(self) -> DaemonProcess {
         let is_detached = self.arguments.iter().any(|argument| argument == "detach");
@@ -236,9 +245,7 @@ impl TestProgram {
             let code = until("the launching process ends", || daemon.launcher_status());
             assert_eq!(code, "code 0", "{}", daemon.stderr());
         }
-        if daemon.name() != "panicking" {
-            daemon.wait_until_launched();
-        }
+        daemon.wait_until_launched();
         daemon
     }
 

@@ -1,4 +1,5 @@
-//! Attacks on the scoreboard. `docs/scoreboard.md` and `crates/core/src/line.rs` describe its layout.
+//! Attacks on the scoreboard. `docs/scoreboard.md` and `crates/core/src/line.rs` describe its
+//! layout.
 
 use std::io;
 use std::thread::sleep;

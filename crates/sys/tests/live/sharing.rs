@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::os::fd::AsFd;
 use std::sync::atomic::{
     AtomicU64,
@@ -24,6 +24,7 @@ use daemon_sys::title::Title;
 
 use super::helpers::child;
 use crate::scenarios::Scenario;
+use crate::small_disk::SmallDisk;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
@@ -74,42 +75,16 @@ fn stores_of_children_are_visible() {
     assert!(counters.iter().all(|counter| counter.load(SeqCst) == 4));
 }
 
-/// A file system of 64 KiB, which is unmounted at the end.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir.path());
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(SmallDisk(dir))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 fn values_on_a_full_disk_are_shared() {
-    let Some(disk) = SmallDisk::mount() else {
-        return println!("skipped: only root can mount a file system");
-    };
-    let path = disk.0.path().join("counters");
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let path = disk.root().join("counters");
     let memory = SharedMemory::<AtomicU64>::in_file(&path, 4096).expect("mapped");
     memory.make_read_only(512).expect("changed");
     let values = memory.values();
     values[4095].store(7, SeqCst);
-    let fill = || {
-        let file = fs::File::options().write(true).open(&path).expect("opened");
-        file.set_len(0).expect("truncated");
-        let mut other = fs::File::create(disk.0.path().join("other")).expect("created");
-        let filled = io::copy(&mut io::repeat(1), &mut other).expect_err("the disk is full");
-        assert_eq!(filled.kind(), io::ErrorKind::StorageFull);
-    };
-    fill();
+    let file = fs::File::options().write(true).open(&path).expect("opened");
+    file.set_len(0).expect("truncated");
+    disk.fill();
     // Each process finds the page missing, and replaces it by the same page of the reserve.
     let first = child(|| {
         values[4095].store(8, SeqCst);
