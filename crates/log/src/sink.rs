@@ -269,10 +269,11 @@ impl<W: Write> Sink<W> {
     }
 
     /// Calls a function that makes the output write to another place. Lines that wait are written
-    /// whole to the new place.
+    /// whole to the new place, which does not end in the middle of a line.
     pub fn redirect(&self, call: impl FnOnce(&mut W)) {
         let mut state = self.lock();
         call(&mut state.output);
+        state.counters.set_torn(false);
         if let Some(first) = state.waiting.front_mut() {
             first.written = 0;
         }

@@ -261,6 +261,23 @@ fn lines_that_wait_are_written_whole_to_another_place_and_by_one_process() {
 }
 
 #[test]
+fn another_place_does_not_begin_with_the_end_of_a_torn_line() {
+    static SHARED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+    let [dropped, torn] = &SHARED;
+    for is_shared in [false, true] {
+        let sink = TestSink::new();
+        if is_shared {
+            sink.0.share(SharedCounters { dropped, torn });
+        }
+        sink.fail(&[Ok(2)], Some(FULL));
+        sink.0.write_line(b"one\n");
+        sink.0.redirect(|output| *output = Output::default());
+        sink.0.write_line(b"two\n");
+        assert_eq!((sink.text().as_str(), sink.0.dropped()), ("two\n", 1));
+    }
+}
+
+#[test]
 fn processes_that_share_counters_end_each_others_torn_lines() {
     static SHARED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
     let [dropped, torn] = &SHARED;
