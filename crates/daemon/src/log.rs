@@ -11,7 +11,6 @@ use std::time::Duration;
 use actix::System;
 use daemon_log::{Flushed, SharedCounters, Sink};
 use daemon_sys::output::NonblockingOutput;
-use daemon_sys::poll::{Interest, wait};
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::stdio::{LogFile, SavedStderr};
 use daemon_sys::watch;
@@ -144,9 +143,7 @@ async fn flush_when_writable() {
 /// Tries for a short time to write the records that wait. Called before a process exits.
 pub(crate) fn flush_before_exit() {
     // If the wait fails, the attempts end at the deadline.
-    SINK.flush_before_exit(|output, left| {
-        drop(wait(&[(output.as_fd(), Interest::Write)], Some(left)));
-    });
+    SINK.flush_before_exit(|output, left| drop(output.wait_writable(left)));
 }
 
 /// Writes lines to the destination of the default logger without waiting for it, for a

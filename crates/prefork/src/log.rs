@@ -2,13 +2,11 @@
 
 use std::io::{Stderr, stderr};
 use std::ops::Deref;
-use std::os::fd::AsFd;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use daemon_log::{Flushed, Sink};
 use daemon_sys::output::NonblockingOutput;
-use daemon_sys::poll::{Interest, wait};
 use slog::{Level, Logger};
 
 /// How long the manager waits before it tries again to write the records that standard error has not
@@ -35,9 +33,9 @@ impl Deref for StderrSink {
     }
 }
 
-/// Writes the records that wait. Returns whether there are still some.
-pub(crate) fn has_waiting() -> bool {
-    SINK.flush() == Flushed::Blocked
+/// Writes the records that wait, as far as standard error accepts them.
+pub(crate) fn flush() -> Flushed {
+    SINK.flush()
 }
 
 /// Forgets the records that wait in a new worker: the manager writes them.
@@ -48,7 +46,5 @@ pub(crate) fn become_worker() {
 /// Tries for a short time to write the records that wait.
 pub(crate) fn flush_before_exit() {
     // If the wait fails, the attempts end at the deadline.
-    SINK.flush_before_exit(|output, left| {
-        drop(wait(&[(output.as_fd(), Interest::Write)], Some(left)));
-    });
+    SINK.flush_before_exit(|output, left| drop(output.wait_writable(left)));
 }

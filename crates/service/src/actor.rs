@@ -272,6 +272,7 @@ impl ServiceActor {
                 Err(error) => Some(error.to_string()),
             });
             if let Some(reason) = reason {
+                service.service_manager.withdraw_watchdog();
                 error!(service.log, "not notifying the watchdog: unhealthy"; "reason" => reason);
             } else if let Err(error) = service.service_manager.notify_watchdog() {
                 service.log_unsent(&error);

@@ -47,6 +47,11 @@ impl Outbox {
         self.has_watchdog = true;
     }
 
+    /// Removes the notification of the watchdog if it waits, because it is no longer true.
+    pub(crate) fn withdraw_watchdog(&mut self) {
+        self.has_watchdog = false;
+    }
+
     /// Sends what waits until a notification cannot be sent, and returns that error.
     pub(crate) fn send<E>(&mut self, mut send: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let sent = self.try_send(&mut send);
@@ -124,6 +129,19 @@ mod tests {
         outbox.push_watchdog();
         outbox.push("READY=1\n".to_owned());
         assert_eq!(sent(&mut outbox), ["READY=1\n", "WATCHDOG=1\n"]);
+    }
+
+    #[test]
+    fn the_watchdog_is_not_notified_later_of_a_service_that_is_no_longer_healthy() {
+        let mut outbox = Outbox::default();
+        outbox.push("READY=1\n".to_owned());
+        outbox.push_watchdog();
+        assert!(outbox.send(|_| Err(())).is_err());
+        outbox.withdraw_watchdog();
+        assert_eq!(sent(&mut outbox), ["READY=1\n"]);
+        outbox.push_watchdog();
+        outbox.withdraw_watchdog();
+        assert_eq!(outbox.retry_in(), None);
     }
 
     #[test]

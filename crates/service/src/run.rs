@@ -7,6 +7,7 @@ use actix::{Addr, System};
 
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
+use crate::log;
 use crate::messages::AwaitExit;
 
 /// Runs the service with this name in its own actix System until the service has stopped. Returns
@@ -48,10 +49,12 @@ fn serve<F>(start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
 {
-    System::new().block_on(async move {
+    let ended = System::new().block_on(async move {
         let service = start().map_err(|error| ServiceError::Program(error.to_string()))?;
         service.send(AwaitExit).await.map_err(|_mailbox| ServiceError::ActorLost)
-    })
+    });
+    log::flush_before_exit();
+    ended
 }
 
 /// Runs the service in the calling thread. The name of the service is used only on Windows.

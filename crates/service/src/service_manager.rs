@@ -105,6 +105,12 @@ mod platform {
             self.send(Outbox::push_watchdog)
         }
 
+        /// Does not notify the watchdog later, if a notification waits, because the service is not
+        /// healthy any more.
+        pub(crate) fn withdraw_watchdog(&mut self) {
+            self.outbox.withdraw_watchdog();
+        }
+
         /// Ends the signal listeners, because the service has stopped.
         pub(crate) fn close(&mut self) {
             self.stop_listening();
@@ -380,6 +386,9 @@ mod platform {
         pub(crate) fn notify_watchdog(&mut self) -> io::Result<()> {
             Ok(())
         }
+
+        /// Does nothing: the SCM has no watchdog.
+        pub(crate) fn withdraw_watchdog(&mut self) {}
 
         /// Returns `None`: the SCM has no queue that can be full.
         pub(crate) fn retry_in(&self) -> Option<Duration> {

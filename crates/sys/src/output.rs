@@ -8,9 +8,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
+use crate::error::Result;
 use crate::poll::{Interest, wait};
 
 /// The maximum length of a write after the descriptor was polled. A pipe that is writable accepts at
@@ -97,6 +99,16 @@ impl<F: AsFd> NonblockingOutput<F> {
         *self = NonblockingOutput::new(to);
     }
 
+    /// Waits after a write that would have waited, until the reader accepts more or this time has
+    /// passed.
+    ///
+    /// # Errors
+    ///
+    /// If the system is out of memory (poll(2)).
+    pub fn wait_writable(&self, limit: Duration) -> Result<()> {
+        wait(&[(self.as_fd(), Interest::Write)], Some(limit)).map(|[_ready]| ())
+    }
+
     /// Returns the descriptor.
     #[must_use]
     pub fn get_ref(&self) -> &F {
@@ -163,8 +175,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// Polls the descriptor and then writes to it. The write can still wait, if another process fills the
 /// pipe or stops the terminal between the two calls.
 fn write_polled(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let [ready] = wait(&[(fd, Interest::Write)], Some(std::time::Duration::ZERO))
-        .map_err(io::Error::other)?;
+    let [ready] = wait(&[(fd, Interest::Write)], Some(Duration::ZERO)).map_err(io::Error::other)?;
     match ready.is_writable() {
         true => write(fd, &bytes[..bytes.len().min(POLLED_MAX)]),
         false => Err(io::ErrorKind::WouldBlock.into()),
