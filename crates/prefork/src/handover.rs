@@ -5,32 +5,32 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use daemon_sys::link::{self, LinkEnd, OneMessage, is_shortage};
-use daemon_sys::listen::{accept, drops_packets};
+use daemon_sys::listen::accept;
 use daemon_sys::poll::{Interest, wait};
 
 /// The manager's side: a socket pair that workers inherit.
 ///
 /// A worker that is asked to stop leaves when the queue of its listener is empty. If the manager
 /// only took connections from there, a worker could leave while the manager holds one. Therefore the
-/// manager first makes the listener drop packets, and a worker that finds an empty queue then waits
-/// for the end of the handover.
+/// manager first makes the listener refuse new connections, which workers can see, and a worker that
+/// finds an empty queue then waits for the end of the handover.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    entrance: LinkEnd,
-    exit: LinkEnd,
+    sender: LinkEnd,
+    receiver: LinkEnd,
     /// A connection for which there was no space.
     held: Option<OwnedFd>,
 }
 
 /// The side of a worker.
 #[derive(Debug)]
-pub(crate) struct HandoverExit(LinkEnd);
+pub(crate) struct HandoverReceiver(LinkEnd);
 
 impl Handover {
     pub(crate) fn new() -> Result<Handover, daemon_sys::Error> {
-        let (entrance, exit) = link::pair()?;
-        entrance.grow_send_buffer();
-        Ok(Handover { entrance, exit, held: None })
+        let (sender, receiver) = link::pair()?;
+        sender.grow_send_buffer();
+        Ok(Handover { sender, receiver, held: None })
     }
 
     /// Takes the connections that wait in the queue of the listener. Returns `false` if some are
@@ -43,7 +43,7 @@ impl Handover {
                     Ok(None) => return true,
                     Err(error) => return !is_shortage(&error),
                 };
-            if self.entrance.send_one(connection.as_fd()).is_err() {
+            if self.sender.send_one(connection.as_fd()).is_err() {
                 self.held = Some(connection);
                 return false;
             }
@@ -52,26 +52,20 @@ impl Handover {
 
     /// Tells workers that no connection follows.
     pub(crate) fn end(&self) -> Result<(), daemon_sys::Error> {
-        link::shutdown_write(&self.entrance)
+        link::shutdown_write(&self.sender)
     }
 
-    /// Returns the side of a new worker. Only the manager keeps the entrance open, so a worker also
+    /// Returns the side of a new worker. Only the manager keeps the sender open, so a worker also
     /// sees the end if the manager is killed.
-    pub(crate) fn into_exit(self) -> HandoverExit {
-        HandoverExit(self.exit)
+    pub(crate) fn into_receiver(self) -> HandoverReceiver {
+        HandoverReceiver(self.receiver)
     }
 }
 
-impl HandoverExit {
+impl HandoverReceiver {
     /// Returns the next connection that the manager hands over, and waits for it. Returns `None`
-    /// after the last one, or if the manager does not hand over those of this listener.
-    ///
-    /// Call this function after the queue of the listener was found empty: what the manager takes
-    /// from an empty queue later came after that.
-    pub(crate) fn next(&self, listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-        if !drops_packets(listener) {
-            return Ok(None);
-        }
+    /// after the last one.
+    pub(crate) fn next(&self) -> io::Result<Option<OwnedFd>> {
         loop {
             match self.0.receive_one() {
                 Ok(OneMessage::Descriptor(connection)) => return Ok(Some(connection)),

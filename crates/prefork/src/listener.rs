@@ -74,7 +74,7 @@ impl AcceptProgress {
 
     /// Leaves the queue to the other workers for a while, because this process cannot accept now.
     /// The wait ends early when `stop` is readable. Returns the error if it has lasted too long.
-    pub(crate) fn sit_out(
+    pub(crate) fn wait_during_shortage(
         &self,
         shortage: io::Error,
         stop: Option<BorrowedFd<'_>>,

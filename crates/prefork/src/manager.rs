@@ -10,6 +10,7 @@ use daemon_core::{
     Phase, Pid, Scoreboard, ScoreboardLine, Seat, Signal, SlotNumber, Status, StopReason,
     classify_exit, format,
 };
+use daemon_log::Flushed;
 use daemon_sys::clock::now;
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
@@ -274,7 +275,7 @@ impl PreforkManager {
         let due = self.rolling_signals.iter().filter_map(RollingSignal::due);
         let mut until = until.into_iter().chain(due).min();
         let start = now();
-        if log::has_waiting() {
+        if log::flush() == Flushed::Blocked {
             until = until.into_iter().chain([start + log::RETRY]).min();
         }
         if self.reports_matter() {
@@ -582,10 +583,8 @@ impl PreforkManager {
         self.children.next_deadline()
     }
 
-    pub(crate) fn update_phase(&self) {
-        if self.pool.workers() == 0 {
-            self.board.set_phase(Phase::Stopped);
-        }
+    pub(crate) fn set_stopped(&self) {
+        self.board.set_phase(Phase::Stopped);
     }
 
     /// Turns this process into a worker, and drops the manager's state.
@@ -616,7 +615,7 @@ impl PreforkManager {
         drop(signals);
         manager_pid.transfer_to_worker();
         log::become_worker();
-        let handover = handover.into_exit();
+        let handover = handover.into_receiver();
         let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             if leads_group {
                 become_group_leader()?;

@@ -8,7 +8,7 @@ use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::inherited;
 use daemon_sys::init::leave_process_1;
-use daemon_sys::listen::{drops_packets, refuse_new_connections, shut_down};
+use daemon_sys::listen::{refuse_new_connections, refuses_new_connections, shut_down};
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
@@ -194,7 +194,7 @@ impl Prefork {
         self.role.manager("wait for workers")?;
         // If this fails, the descriptor does not listen any more, and there is nothing to close.
         let _ = refuse_new_connections(fd);
-        if drops_packets(fd) {
+        if refuses_new_connections(fd) {
             while !self.role.manager("take connections")?.handover.take_all(fd) {
                 if self.wait_until(Some(HANDOVER_RETRY))? == 0 {
                     break;
@@ -220,9 +220,13 @@ impl Prefork {
                 manager.forward(signal);
             }
             let left = manager.pool.workers();
-            if left == 0 || deadline.is_some_and(|deadline| deadline <= now()) {
-                manager.update_phase();
+            if left == 0 {
+                manager.set_stopped();
+                // The program may exit now.
                 log::flush_before_exit();
+                return Ok(left);
+            }
+            if deadline.is_some_and(|deadline| deadline <= now()) {
                 return Ok(left);
             }
             let until = manager.kill_overdue().into_iter().chain(deadline).min();

@@ -12,7 +12,7 @@ use daemon_core::{
 use daemon_sys::clock::now;
 use daemon_sys::fork::flush_c_streams;
 use daemon_sys::link::is_shortage;
-use daemon_sys::listen::{accept, set_nonblocking};
+use daemon_sys::listen::{accept, refuses_new_connections, set_nonblocking};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::SignalListener;
@@ -20,7 +20,7 @@ use daemon_sys::wakeup::Waker;
 use slog::{Logger, crit, error, o};
 
 use crate::error::StatusError;
-use crate::handover::HandoverExit;
+use crate::handover::HandoverReceiver;
 use crate::listener::{AcceptProgress, Listener};
 use crate::log;
 
@@ -73,7 +73,7 @@ pub struct Worker {
     /// Whether the worker handles stop signals.
     is_listening: Cell<bool>,
     accepting: AcceptProgress,
-    handover: HandoverExit,
+    handover: HandoverReceiver,
     log: Logger,
 }
 
@@ -87,6 +87,15 @@ pub enum WaitResult {
     Stop,
 }
 
+/// The result of an attempt to take a connection.
+enum Accepted {
+    Connection(OwnedFd),
+    /// No connection waits at present.
+    None,
+    /// No more connections are to be taken.
+    Last,
+}
+
 /// The arguments of [`Worker::new`].
 #[derive(Debug)]
 pub(crate) struct WorkerParts {
@@ -97,7 +106,7 @@ pub(crate) struct WorkerParts {
     /// The signals that ask the worker to stop.
     pub(crate) stop_signals: Vec<Signal>,
     pub(crate) signals: SignalListener,
-    pub(crate) handover: HandoverExit,
+    pub(crate) handover: HandoverReceiver,
     pub(crate) log: Logger,
 }
 
@@ -180,8 +189,10 @@ impl Worker {
         }
     }
 
-    /// Accepts a connection, and waits for one if there is none. Returns `None` when the worker was
-    /// asked to stop and the queue of the listener is empty: the worker should then return.
+    /// Accepts a connection, and waits for one if there is none. Returns `None` when no connection
+    /// follows: the worker was asked to stop and the queue of the listener is empty, or the manager
+    /// has closed the listener with [`close_and_wait`](crate::Prefork::close_and_wait). The worker
+    /// should then return.
     ///
     /// From the first call on, stop signals no longer terminate the worker, see
     /// [Stopping](Worker#stopping). So a worker that serves one connection after the other loses no
@@ -224,42 +235,46 @@ impl Worker {
         let fd = listener.as_fd();
         loop {
             let should_stop = self.should_stop();
-            let accepted = match should_stop {
-                true => self.accept_when_stopping(fd),
-                false => accept(fd),
-            };
-            match accepted {
-                Ok(Some(connection)) => {
+            match self.try_accept(fd, should_stop) {
+                Ok(Accepted::Connection(connection)) => {
                     self.accepting.accepted();
                     set_nonblocking(connection.as_fd(), false).map_err(io::Error::other)?;
                     return Ok(Some(connection.into()));
                 }
-                Ok(None) if should_stop => return Ok(None),
+                Ok(Accepted::Last) => return Ok(None),
                 // A request to stop ends the wait, too.
-                Ok(None) => {
+                Ok(Accepted::None) => {
                     let (WaitResult::Ready | WaitResult::Stop) =
                         self.wait_for(listener).map_err(io::Error::other)?;
                 }
                 Err(error) if is_shortage(&error) => {
                     let stop = (!should_stop).then(|| self.as_fd());
-                    self.accepting.sit_out(error, stop, &self.log)?;
+                    self.accepting.wait_during_shortage(error, stop, &self.log)?;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Accepts one of the connections that wait, or takes one that the manager hands over.
-    fn accept_when_stopping(&self, listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-        if self.accepting.left(listener) > 0 {
-            match accept(listener) {
-                Ok(None) => {}
-                // The manager has shut the listener down.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
-                accepted => return accepted,
-            }
+    /// Tries to accept one of the connections that wait, or takes one that the manager hands over.
+    fn try_accept(&self, listener: BorrowedFd<'_>, should_stop: bool) -> io::Result<Accepted> {
+        let may_take = !should_stop || self.accepting.left(listener) > 0;
+        match if may_take { accept(listener) } else { Ok(None) } {
+            Ok(Some(connection)) => return Ok(Accepted::Connection(connection)),
+            Ok(None) => {}
+            // The manager has shut the listener down. The request to stop may follow later.
+            Err(error)
+                if error.kind() == io::ErrorKind::InvalidInput
+                    && (should_stop || refuses_new_connections(listener)) => {}
+            Err(error) => return Err(error),
         }
-        self.handover.next(listener)
+        // This is checked after the queue was found empty: if the manager takes connections from the
+        // queue later, they came after that.
+        if refuses_new_connections(listener) {
+            let connection = self.handover.next()?;
+            return Ok(connection.map_or(Accepted::Last, Accepted::Connection));
+        }
+        Ok(if should_stop { Accepted::Last } else { Accepted::None })
     }
 
     /// Waits until this descriptor is readable or the worker is asked to stop. Returns

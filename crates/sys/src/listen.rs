@@ -116,22 +116,26 @@ pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
 /// To stop without dropping a client, call this function first, then accept the remaining
 /// connections, and then [`shut_down`] the listener. A Unix socket is shut down here. New clients of
 /// a TCP socket are not answered, so they try again after a second. If the system has no means for
-/// this, the backlog is reduced to the system's minimum.
+/// this, the backlog is reduced to the system's minimum. On Linux all processes that have the
+/// listener can [see](refuses_new_connections) this.
 ///
 /// # Errors
 ///
 /// If the descriptor is not a listening socket.
 pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> Result<()> {
-    if ListenAddress::of(listener)?.is_unix() {
-        return shut_down(listener);
+    let is_unix = ListenAddress::of(listener)?.is_unix();
+    // A Unix socket has no packets, so its filter is only seen by other processes.
+    let filtered = platform::drop_packets(listener);
+    match is_unix {
+        true => shut_down(listener),
+        false => filtered.or_else(|_unsupported| shrink_backlog(listener)),
     }
-    platform::drop_packets(listener).or_else(|_unsupported| shrink_backlog(listener))
 }
 
-/// Returns whether [`refuse_new_connections`] has made a listening socket drop the packets of new
-/// clients, in any process that has it open.
+/// Returns whether [`refuse_new_connections`] was called for a socket, in any process that has it
+/// open. Always `false` on systems other than Linux.
 #[must_use]
-pub fn drops_packets(listener: BorrowedFd<'_>) -> bool {
+pub fn refuses_new_connections(listener: BorrowedFd<'_>) -> bool {
     platform::drops_packets(listener)
 }
 
@@ -363,6 +367,7 @@ mod filter {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -413,15 +418,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let address = listener.local_addr().expect("an address");
         let first = TcpStream::connect(address).expect("connected");
-        assert!(!drops_packets(listener.as_fd()));
+        assert!(!refuses_new_connections(listener.as_fd()));
         refuse_new_connections(listener.as_fd()).expect("refused");
-        assert!(drops_packets(listener.as_fd()));
+        assert!(refuses_new_connections(listener.as_fd()));
         let late = std::thread::spawn(move || TcpStream::connect(address));
         let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
         let peer = TcpStream::from(accepted).peer_addr().expect("connected");
         assert_eq!(peer, first.local_addr().expect("connected"));
         assert!(accept(listener.as_fd()).expect("no error").is_none());
         shut_down(listener.as_fd()).expect("shut down");
+        assert!(refuses_new_connections(listener.as_fd()), "still");
         let refused = late.join().expect("the thread connects").expect_err("refused");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -431,12 +437,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path).expect("bound");
-        let _client = UnixStream::connect(&path).expect("connected");
+        let client = UnixStream::connect(&path).expect("connected");
         refuse_new_connections(listener.as_fd()).expect("shut down");
+        assert_eq!(refuses_new_connections(listener.as_fd()), cfg!(target_os = "linux"));
         let refused = UnixStream::connect(&path).expect_err("refused");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(accept(listener.as_fd()).expect("accepted").is_some());
+        let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
         assert!(accept(listener.as_fd()).expect("no error").is_none());
+        (&client).write_all(b"x").expect("sent");
+        UnixStream::from(accepted).read_exact(&mut [0]).expect("received");
     }
 
     #[test]

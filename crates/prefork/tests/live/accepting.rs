@@ -8,11 +8,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::Duration;
 
-use daemon_prefork::{Listener, Pid, Prefork, Signal, Worker};
+use daemon_prefork::{Listener, Pid, Prefork, Signal, SignalForward, Worker};
 use daemon_sys::listen::{ListenAddress, listen_again};
 use daemon_sys::process::this_pid;
+use daemon_sys::reap::Exit;
 
-use super::support::{Counters, assert_success, discard_logs, run_in_process, send, until_term};
+use super::support::{
+    Counters, assert_success, discard_logs, reaped_by, run_in_process, send, until_term,
+};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -20,6 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("no_unix_client_that_waits_is_lost_at_a_stop", no_unix_client_is_lost),
     ("workers_stop_although_clients_continue_to_connect", bounded),
     ("a_listener_is_closed_while_a_worker_still_serves_a_client", closed_early),
+    ("workers_that_are_not_asked_to_stop_leave_a_closed_listener_without_an_error", not_asked),
     ("a_worker_without_descriptors_accepts_again_when_it_has_some", shortage),
     ("a_worker_without_descriptors_stops", stop_during_a_shortage),
     ("a_worker_returns_the_error_of_a_broken_listener", broken),
@@ -166,6 +170,43 @@ fn closed_early() {
     }
     assert_eq!(pm.close_and_wait(listener).expect("the wait succeeds"), 0);
     assert_success(driver);
+}
+
+/// Closes a listener when only the first worker was asked to stop. The test fails by its time limit
+/// if the others wait for their turn.
+fn all_leave<L: Listener<Stream: Write>>(listener: L) {
+    let counters = Counters::new();
+    let manager = this_pid();
+    let driver = run_in_process(|| {
+        counters.until(ACCEPTED, WORKERS);
+        send(manager, Signal::Term);
+    });
+    let (pm, reaped) = reaped_by(Prefork::builder());
+    let hour = Duration::from_secs(3600);
+    let mut pm = pm
+        .max_workers(WORKERS)
+        .trap_signals([(Signal::Term, SignalForward::OneByOne(Signal::Term, hour))])
+        .logger(discard_logs())
+        .build()
+        .expect("valid settings");
+    while pm.signal_received() != Some(Signal::Term) {
+        pm.start(|worker| {
+            assert!(!worker.should_stop());
+            counters.add(ACCEPTED);
+            worker.accept(&listener).map(|accepted| assert!(accepted.is_none()))
+        })
+        .expect("start succeeds");
+    }
+    assert_eq!(pm.close_and_wait(listener).expect("the wait succeeds"), 0);
+    assert_success(driver);
+    let exits: Vec<Exit> = reaped.borrow().iter().map(|reaped| reaped.exit).collect();
+    assert_eq!(exits, [Exit::Code(0); WORKERS as usize]);
+}
+
+fn not_asked() {
+    all_leave(TcpListener::bind("127.0.0.1:0").expect("bound"));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    all_leave(UnixListener::bind(dir.path().join("socket")).expect("bound"));
 }
 
 /// Sets how many descriptors a worker may have.
