@@ -94,7 +94,7 @@ fn a_manager_of_workers_serves_on_whatever_happens_to_the_file_of_its_scoreboard
     assert!(!log.contains("signal BUS"), "{log}");
 }
 
-/// The file is truncated at every moment of the births of children, in which all signals are
+/// The file is truncated at every moment of the forks of children, in which all signals are
 /// blocked and no handler of the child is installed yet.
 #[test]
 fn children_start_while_the_file_is_truncated_without_a_pause() {

@@ -8,11 +8,11 @@ mod accepting;
 #[cfg(target_os = "linux")]
 mod attacks;
 mod babysitting;
-mod births;
 #[cfg(target_os = "linux")]
 mod blocked_log;
 #[cfg(target_os = "linux")]
 mod board_file;
+mod boot_timeout;
 mod control;
 mod default_log;
 mod descendants;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::harness::{LineClient, Process, Signal, is_refused, until};
 
 /// A daemon that was started with a listener of the test, as its standard input or as descriptor 3.
-struct Heir {
+struct SharingDaemon {
     process: Child,
     log: PathBuf,
     _dir: TempDir,
@@ -22,18 +22,18 @@ struct Heir {
     port: u16,
 }
 
-impl Heir {
+impl SharingDaemon {
     /// Starts the test program `serve` by a shell command that executes `"$0" "$@"`, and waits
     /// until it serves.
-    fn start(command: &str, options: &str) -> Heir {
+    fn start(command: &str, options: &str) -> SharingDaemon {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let process = spawn(&listener, command, options, &log);
-        let heir = Heir { process, log, _dir: dir, listener, port };
-        assert_eq!(heir.client().ask("up"), "up");
-        heir
+        let daemon = SharingDaemon { process, log, _dir: dir, listener, port };
+        assert_eq!(daemon.client().ask("up"), "up");
+        daemon
     }
 
     /// Starts another daemon with the same listener, after the first has stopped.
@@ -80,7 +80,7 @@ impl Heir {
     }
 }
 
-impl Drop for Heir {
+impl Drop for SharingDaemon {
     #[expect(clippy::print_stderr, reason = "a failed test prints it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -116,22 +116,22 @@ const POSTFORK: &str = "postfork max=2";
 fn the_queue_of_an_inherited_listener_keeps_its_length_when_a_daemon_stops() {
     for command in [PLAIN, SOCKET_UNIT, STARTER] {
         for options in [POOL, POSTFORK] {
-            let mut heir = Heir::start(command, options);
-            let mut busy = heir.client();
+            let mut daemon = SharingDaemon::start(command, options);
+            let mut busy = daemon.client();
             assert_eq!(busy.ask("busy"), "busy");
-            heir.request_stop();
+            daemon.request_stop();
             // The stop has begun when an idle child has left: a new client is not served.
             until("the daemon does not accept any more", || {
-                let mut late = heir.client();
+                let mut late = daemon.client();
                 late.send("late\n").unwrap();
                 let served = late.is_answered_within(Duration::from_millis(100));
                 (!served).then_some(())
             });
-            heir.assert_queue_is_intact();
+            daemon.assert_queue_is_intact();
             assert_eq!(busy.ask("still"), "still");
             drop(busy);
-            heir.wait_until_gone();
-            heir.assert_queue_is_intact();
+            daemon.wait_until_gone();
+            daemon.assert_queue_is_intact();
         }
     }
 }
@@ -139,7 +139,7 @@ fn the_queue_of_an_inherited_listener_keeps_its_length_when_a_daemon_stops() {
 #[test]
 fn clients_that_wait_at_a_shared_listener_are_served_by_the_next_daemon() {
     for options in [POOL, POSTFORK] {
-        let mut first = Heir::start(PLAIN, options);
+        let mut first = SharingDaemon::start(PLAIN, options);
         let mut busy = [first.client(), first.client()];
         for client in &mut busy {
             assert_eq!(client.ask("busy"), "busy");
@@ -163,15 +163,15 @@ fn clients_that_wait_at_a_shared_listener_are_served_by_the_next_daemon() {
 #[test]
 fn an_inherited_listener_that_is_declared_to_be_owned_alone_is_shut_down() {
     for options in [POOL, POSTFORK] {
-        let mut heir = Heir::start(PLAIN, &format!("{options} ownership=alone"));
-        let mut busy = heir.client();
+        let mut daemon = SharingDaemon::start(PLAIN, &format!("{options} ownership=alone"));
+        let mut busy = daemon.client();
         assert_eq!(busy.ask("busy"), "busy");
-        heir.request_stop();
-        until("clients are refused", || is_refused(heir.port).then_some(()));
+        daemon.request_stop();
+        until("clients are refused", || is_refused(daemon.port).then_some(()));
         assert_eq!(busy.ask("still"), "still");
         drop(busy);
-        heir.wait_until_gone();
-        let error = heir.listener.accept().unwrap_err();
+        daemon.wait_until_gone();
+        let error = daemon.listener.accept().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }

@@ -31,9 +31,9 @@ const ANNOUNCEMENTS_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct ConnectionQueue {
     /// The end into which connections are put, and where announcements are read.
-    entrance: LinkEnd,
+    sender: LinkEnd,
     /// The end from which connections are taken.
-    exit: LinkEnd,
+    receiver: LinkEnd,
     /// How many connections this process has put into the queue.
     put: Cell<u64>,
 }
@@ -50,16 +50,16 @@ enum Taken {
 impl ConnectionQueue {
     /// Creates an empty queue.
     pub(crate) fn new() -> Result<Self, daemon_sys::Error> {
-        let (entrance, exit) = link::pair()?;
+        let (sender, receiver) = link::pair()?;
         // With the default size it has space for some hundred connections.
-        entrance.grow_send_buffer();
-        Ok(ConnectionQueue { entrance, exit, put: Cell::new(0) })
+        sender.grow_send_buffer();
+        Ok(ConnectionQueue { sender, receiver, put: Cell::new(0) })
     }
 
     /// Announces that this child accepts from a listener that belongs to the daemon alone.
     pub(crate) fn announce(&self, listener: SocketId) {
         // If there is no space, earlier children have announced the listener.
-        let _ = self.exit.send(&[IoSlice::new(&listener.to_bytes())], &[]);
+        let _ = self.receiver.send(&[IoSlice::new(&listener.to_bytes())], &[]);
     }
 
     /// Returns the listeners that children have announced. What children send may be damaged.
@@ -67,7 +67,7 @@ impl ConnectionQueue {
         let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
         let mut buffer = [0; 4096];
         while bytes.len() < ANNOUNCEMENTS_MAX
-            && let Ok(length @ 1..) = self.entrance.receive(&mut buffer, &mut fds)
+            && let Ok(length @ 1..) = self.sender.receive(&mut buffer, &mut fds)
         {
             bytes.extend_from_slice(&buffer[..length]);
             fds.clear();
@@ -83,7 +83,7 @@ impl ConnectionQueue {
     /// woken.
     pub(crate) fn wake_siblings(&self) {
         // If there is no space, the siblings have been woken already.
-        let _ = self.entrance.send(&[IoSlice::new(TRY_TO_ACCEPT)], &[]);
+        let _ = self.sender.send(&[IoSlice::new(TRY_TO_ACCEPT)], &[]);
     }
 
     /// Returns whether another connection can be put into the queue. Between processes, no more
@@ -92,14 +92,14 @@ impl ConnectionQueue {
         let limit = open_files_limit().map_or(0, |limit| limit.min(CONNECTIONS_MAX));
         let is_within_limit = self.put.get() < limit;
         // A child may have shut down the socket.
-        let ready = wait(&[(self.entrance.as_fd(), Interest::Write)], Some(Duration::ZERO));
+        let ready = wait(&[(self.sender.as_fd(), Interest::Write)], Some(Duration::ZERO));
         let is_open = ready.is_ok_and(|[ready]| !ready.is_closed());
-        is_within_limit && is_open && self.entrance.has_send_space()
+        is_within_limit && is_open && self.sender.has_send_space()
     }
 
     /// Puts a connection into the queue.
     pub(crate) fn put(&self, connection: BorrowedFd<'_>) -> io::Result<()> {
-        self.entrance.send_one(connection)?;
+        self.sender.send_one(connection)?;
         self.put.update(|put| put + 1);
         Ok(())
     }
@@ -107,7 +107,7 @@ impl ConnectionQueue {
     /// Takes the next message. Returns `None` if there is none, or this process has no free
     /// descriptor for a connection.
     fn take(&self) -> Option<Taken> {
-        match self.exit.receive_one() {
+        match self.receiver.receive_one() {
             Ok(OneMessage::Descriptor(connection)) => Some(Taken::Connection(connection)),
             Ok(OneMessage::Byte) => Some(Taken::TryToAccept),
             Ok(OneMessage::Closed) | Err(_) => None,
@@ -130,7 +130,7 @@ impl ConnectionQueue {
 
     /// Returns the descriptor that becomes readable with each message.
     pub(crate) fn watched(&self) -> BorrowedFd<'_> {
-        self.exit.as_fd()
+        self.receiver.as_fd()
     }
 }
 
@@ -178,8 +178,8 @@ mod tests {
     fn a_queue_that_a_child_has_shut_down_takes_no_connection() {
         let queue = ConnectionQueue::new().unwrap();
         assert!(queue.has_space());
-        let exit = queue.exit.as_fd().try_clone_to_owned().unwrap();
-        UnixStream::from(exit).shutdown(std::net::Shutdown::Both).unwrap();
+        let receiver = queue.receiver.as_fd().try_clone_to_owned().unwrap();
+        UnixStream::from(receiver).shutdown(std::net::Shutdown::Both).unwrap();
         assert!(!queue.has_space());
         assert!(queue.take().is_none());
         assert_eq!(queue.announced(), []);
@@ -194,7 +194,7 @@ mod tests {
         queue.announce(id);
         queue.announce(id);
         assert_eq!(queue.announced(), [id]);
-        queue.exit.send(&[IoSlice::new(b"abc")], &[listener.as_fd()]).unwrap();
+        queue.receiver.send(&[IoSlice::new(b"abc")], &[listener.as_fd()]).unwrap();
         assert_eq!(queue.announced(), []);
         queue.announce(id);
         assert_eq!(queue.announced(), [id]);

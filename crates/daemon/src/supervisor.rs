@@ -294,7 +294,7 @@ impl<R: 'static> Supervisor<R> {
             }
             Lifecycle::Stopped => {}
         }
-        self.check_births(processes, now);
+        self.check_boot_timeouts(processes, now);
         self.check_accepting(now);
     }
 

@@ -95,7 +95,7 @@ impl<R: 'static> Supervisor<R> {
     ///
     /// One timer serves all children. It runs only while a child of a pool is starting or leaving, or
     /// if a post-forked child was forked since the last check, or was still starting then.
-    pub(super) fn check_births(
+    pub(super) fn check_boot_timeouts(
         &mut self,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,

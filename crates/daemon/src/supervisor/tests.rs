@@ -1,6 +1,6 @@
 //! Tests of the supervisor with a fake fork server. The tests inject events and advance the time.
 
-mod births;
+mod boot_timeout;
 mod enforcement;
 mod ondemand;
 mod operator;

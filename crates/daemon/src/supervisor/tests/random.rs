@@ -233,8 +233,8 @@ proptest! {
                 Ok(None) | Err(_) => prop_assert!(false, "request {} was lost", request),
             }
         }
-        let births = sim.take_effects_of(|event| matches!(event, Effect::Event(DaemonEvent::Forked(_))).then_some(())).len();
-        prop_assert!(births <= served.len());
+        let forks = sim.take_effects_of(|event| matches!(event, Effect::Event(DaemonEvent::Forked(_))).then_some(())).len();
+        prop_assert!(forks <= served.len());
     }
 
     #[test]
