@@ -124,6 +124,22 @@ fn a_session_that_panics_ends_only_its_own_child() {
 }
 
 #[test]
+fn a_child_whose_session_has_stopped_exits_and_is_replaced() {
+    let daemon = TestProgram::pool().logged().options("start=1 min=1 max_spare=1 max=1").start();
+    let mut client = daemon.client();
+    let child = client.pid();
+    assert_eq!(client.ask("stop_session"), "ok");
+    // The only child closes the next connection.
+    let mut next = daemon.client();
+    assert!(next.try_ask("echo on").is_err());
+    let line = daemon.wait_for_log("the session of the acceptor has stopped");
+    assert!(line.contains(&format!("pid: {}", child.0)), "{line}");
+    let line = daemon.wait_for_log(&format!("ChildExited {}", child.0));
+    assert!(line.contains("code 101"), "{line}");
+    assert_eq!(daemon.client().ask("echo on"), "on");
+}
+
+#[test]
 fn a_child_that_aborts_does_not_affect_other_children() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         let daemon = start().logged().options("start=2 min=2 max=4 core=0").start();

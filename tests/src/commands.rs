@@ -14,12 +14,21 @@ use crate::misbehave::{keep_descriptors_exhausted, misbehave};
 /// The interval at which a child checks for a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Serves a client until it sends `done` or disconnects.
+/// What a session does after a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It serves the next client.
+    Serve,
+    /// It stops.
+    Stop,
+}
+
+/// Serves a client until it sends `done` or `stop_session`, or disconnects.
 ///
 /// # Errors
 ///
 /// If the connection breaks.
-pub async fn serve_commands<S>(stream: &mut S, child: &ChildHandle) -> io::Result<()>
+pub async fn serve_commands<S>(stream: &mut S, child: &ChildHandle) -> io::Result<Next>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,13 +37,15 @@ where
     loop {
         line.clear();
         if stream.read_line(&mut line).await? == 0 {
-            return Ok(());
+            return Ok(Next::Serve);
         }
         let (word, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
         let answer = answer(word, rest, child).await;
         stream.write_all(format!("{answer}\n").as_bytes()).await?;
-        if word == "done" {
-            return Ok(());
+        match word {
+            "done" => return Ok(Next::Serve),
+            "stop_session" => return Ok(Next::Stop),
+            _ => {}
         }
     }
 }
@@ -43,7 +54,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
     match word {
         "pid" => std::process::id().to_string(),
         "echo" => rest.to_owned(),
-        "done" => "ok".to_owned(),
+        "done" | "stop_session" => "ok".to_owned(),
         "label" => {
             child.label(rest);
             "ok".to_owned()

@@ -2,13 +2,15 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
+};
 use actix_daemon::{
     Accepted, Broadcast, ChildAcceptor, ChildActor, ChildHandle, DaemonChild, DaemonHup,
     DaemonShutdown, Subscribe, UpdateStatus, logger,
 };
 
-use crate::commands::serve_commands;
+use crate::commands::{Next, serve_commands};
 
 /// A session that answers commands with [`serve_commands`], on one connection at a time.
 #[derive(Debug)]
@@ -28,15 +30,20 @@ impl LineSession {
     fn serve(&self, stream: TcpStream, ctx: &mut Context<Self>) {
         let daemon = self.daemon.clone();
         let serve = async move {
+            let mut next = Next::Serve;
             if let Some(child) = ChildHandle::current()
                 && let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
             {
                 // The client may have disconnected.
-                let _ = serve_commands(&mut stream, &child).await;
+                next = serve_commands(&mut stream, &child).await.unwrap_or(Next::Serve);
             }
             daemon.do_send(UpdateStatus::Done);
+            next
         };
-        ctx.spawn(serve.into_actor(self));
+        ctx.spawn(serve.into_actor(self).map(|next, _session, ctx| match next {
+            Next::Serve => {}
+            Next::Stop => ctx.stop(),
+        }));
     }
 
     fn subscribe<M>(&self, ctx: &mut Context<Self>)

@@ -7,6 +7,7 @@ mod state;
 pub use actor::ChildActor;
 pub use handle::{ChildHandle, RequestReporter};
 
+pub(crate) use actor::ChildMessage;
 pub(crate) use state::{NextAction, ProcessTitle};
 
 use std::cell::RefCell;
@@ -32,7 +33,6 @@ use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
 use crate::panics;
 use crate::system::new_system;
-use actor::ChildMessage;
 use state::ChildState;
 
 /// The data that each process of a daemon needs.

@@ -140,8 +140,8 @@ impl ControlServer {
             return Ok(false);
         }
         let path = self.file.path().to_owned();
-        let (listener, file) = SocketFile::claim(&path, None)?.into_parts();
-        let listener = UnixListener::from_std(listener.into()).map_err(|error| {
+        let socket = ControlSocket::open(SocketFile::claim(&path, None)?);
+        let ControlSocket { file, listener } = socket.map_err(|error| {
             daemon_sys::Error::os(format!("watch socket {}", path.display()), error)
         })?;
         // The task ends only when this server is closed.

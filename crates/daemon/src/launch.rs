@@ -143,11 +143,7 @@ impl ParentResources {
         if let Some(readiness) = readiness {
             readiness.notify_failure(&error.to_string());
         }
-        if let Some(terminal) = terminal {
-            // The error of the launch is returned even if standard error cannot be restored.
-            let _ = terminal.restore();
-            log::examine_target();
-        }
+        log::restore_terminal(terminal);
     }
 }
 

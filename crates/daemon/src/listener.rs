@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -97,9 +98,9 @@ struct Siblings {
 
 /// The result of taking a connection that waits already.
 #[derive(Debug)]
-pub(crate) enum Pending<S> {
+pub(crate) enum Pending {
     /// A connection.
-    Connection(S),
+    Connection(OwnedFd),
     /// No connection waits.
     Empty,
     /// accept(2) fails, so it is not known whether a connection waits.
@@ -109,7 +110,7 @@ pub(crate) enum Pending<S> {
 impl<L: Listen> WatchedListener<L> {
     /// Watches a listener that no other process accepts from.
     pub(crate) fn exclusive(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| {
+        Self::new(listener, |listener, _ownership| {
             watch::readable(listener).map(WaitMode::Exclusive).map_err(io::Error::other)
         })
     }
@@ -118,13 +119,13 @@ impl<L: Listen> WatchedListener<L> {
     /// is its handle.
     pub(crate) fn queued(listener: L, child: Option<&ChildHandle>) -> io::Result<Self> {
         let queue = child.and_then(ChildHandle::queue);
-        if let Some(queue) = &queue
-            && listener.ownership() == ListenerOwnership::Alone
-            && let Some(id) = SocketId::of(listener.as_fd())
-        {
-            queue.announce(id);
-        }
-        Self::new(listener, |listener| {
+        Self::new(listener, |listener, ownership| {
+            if let Some(queue) = &queue
+                && ownership == ListenerOwnership::Alone
+                && let Some(id) = SocketId::of(listener.as_fd())
+            {
+                queue.announce(id);
+            }
             let listener = SharedListener::new(listener).map_err(io::Error::other)?;
             let siblings = queue.map(Siblings::watch).transpose()?;
             Ok(WaitMode::Queued { listener, siblings })
@@ -132,12 +133,15 @@ impl<L: Listen> WatchedListener<L> {
     }
 
     /// Makes the listener nonblocking, in all processes that have it open, and watches it.
-    fn new(listener: L, watched: impl FnOnce(OwnedFd) -> io::Result<WaitMode>) -> io::Result<Self> {
+    fn new(
+        listener: L,
+        watched: impl FnOnce(OwnedFd, ListenerOwnership) -> io::Result<WaitMode>,
+    ) -> io::Result<Self> {
         let ownership = listener.ownership();
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
         let address = ListenAddress::of(listener.as_fd()).map_err(io::Error::other)?;
-        let mode = watched(listener)?;
+        let mode = watched(listener, ownership)?;
         let failures = RefCell::default();
         Ok(WatchedListener { mode, address, ownership, failures, log: logger(), kind: PhantomData })
     }
@@ -286,17 +290,8 @@ impl<L: Listen> WatchedListener<L> {
     }
 
     /// Accepts a connection from the backlog without waiting.
-    pub(crate) fn try_accept(&self) -> Pending<L::Socket> {
-        match listen::accept(self.fd()) {
-            Ok(Some(connection)) => Pending::Connection(connection.into()),
-            Ok(None) => Pending::Empty,
-            // The listener was shut down, after its backlog was empty.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Pending::Empty,
-            Err(error) => {
-                debug!(self.log, "cannot accept a connection"; "error" => %error);
-                Pending::Failed
-            }
-        }
+    pub(crate) fn try_accept(&self) -> Pending {
+        try_accept(self.fd(), &self.log)
     }
 
     /// Prevents that clients connect and are not served, in all processes that share the listener.
@@ -328,6 +323,20 @@ impl Siblings {
         self.is_closed.set(ready.ready().is_read_closed());
         ready.clear_ready();
         Ok(())
+    }
+}
+
+/// Accepts a connection from the backlog of a listener without waiting.
+fn try_accept(listener: BorrowedFd<'_>, log: &Logger) -> Pending {
+    match listen::accept(listener) {
+        Ok(Some(connection)) => Pending::Connection(connection),
+        Ok(None) => Pending::Empty,
+        // The listener was shut down, after its backlog was empty.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Pending::Empty,
+        Err(error) => {
+            debug!(log, "cannot accept a connection"; "error" => %error);
+            Pending::Failed
+        }
     }
 }
 
@@ -381,19 +390,15 @@ fn move_pending_of(listener: BorrowedFd<'_>, queue: &ConnectionQueue, log: &Logg
     // First, so that no connection comes after the last one was accepted.
     refuse_clients(listener, log);
     while queue.has_space() {
-        match listen::accept(listener) {
-            Ok(Some(connection)) => {
+        match try_accept(listener, log) {
+            Pending::Connection(connection) => {
                 if let Err(error) = queue.put(connection.as_fd()) {
                     warn!(log, "connection closed without service"; "reason" => %error);
-                    break;
+                    return;
                 }
             }
-            // Also if it was shut down because no connection waited.
-            Ok(None) => return shut_down(listener, log),
-            Err(error) => {
-                debug!(log, "cannot accept a connection"; "error" => %error);
-                break;
-            }
+            Pending::Empty => return shut_down(listener, log),
+            Pending::Failed => return,
         }
     }
 }
@@ -402,56 +407,70 @@ fn move_pending_of(listener: BorrowedFd<'_>, queue: &ConnectionQueue, log: &Logg
 /// pool and what is left in the listener's backlog.
 #[derive(Debug)]
 pub(crate) struct ConnectionSource<L: Listen> {
-    listener: Option<Rc<WatchedListener<L>>>,
+    listener: ListenerState<L>,
     queue: Option<Rc<ConnectionQueue>>,
+}
+
+/// What a child does with its listener.
+#[derive(Debug)]
+enum ListenerState<L> {
+    /// The child accepts from it.
+    Accepting(Rc<WatchedListener<L>>),
+    /// The daemon is stopping: new clients are refused, and those that wait are accepted.
+    Refusing(Rc<WatchedListener<L>>),
+    Closed,
 }
 
 impl<L: Listen> ConnectionSource<L> {
     /// Creates the source. In the main thread of a child, `child` is its handle.
     pub(crate) fn from(listener: L, child: Option<&ChildHandle>) -> io::Result<Self> {
-        let listener = Some(Rc::new(WatchedListener::queued(listener, child)?));
-        Ok(ConnectionSource { listener, queue: child.and_then(ChildHandle::queue) })
+        let listener = Rc::new(WatchedListener::queued(listener, child)?);
+        let queue = child.and_then(ChildHandle::queue);
+        Ok(ConnectionSource { listener: ListenerState::Accepting(listener), queue })
     }
 
-    /// Returns the listener, or `None` if it was closed.
+    /// Returns the listener, or `None` if the daemon is stopping or the listener was closed.
     pub(crate) fn listener(&self) -> Option<Rc<WatchedListener<L>>> {
-        self.listener.clone()
+        match &self.listener {
+            ListenerState::Accepting(listener) => Some(Rc::clone(listener)),
+            ListenerState::Refusing(_) | ListenerState::Closed => None,
+        }
     }
 
     /// Prepares for the stop of the daemon while this child finishes its request. Closes a listener
-    /// that another program has, too, whose queue belongs to that program.
+    /// that another program has, too, whose queue belongs to that program. Only the first call has
+    /// an effect.
     pub(crate) fn begin_stop(&mut self) {
-        match &self.listener {
-            Some(listener) if listener.is_owned_alone() => listener.refuse_clients(),
-            Some(_) | None => self.listener = None,
-        }
+        self.listener = match mem::replace(&mut self.listener, ListenerState::Closed) {
+            ListenerState::Accepting(listener) if listener.is_owned_alone() => {
+                listener.refuse_clients();
+                ListenerState::Refusing(listener)
+            }
+            ListenerState::Accepting(_) | ListenerState::Closed => ListenerState::Closed,
+            refusing @ ListenerState::Refusing(_) => refusing,
+        };
     }
 
     /// Takes one of the connections that wait when the daemon stops. If none is left, frees the
     /// listener's address and closes the listener.
     pub(crate) fn take_remaining(&mut self) -> Option<L::Socket> {
+        self.begin_stop();
         if let Some(connection) = self.queue.as_ref().and_then(|queue| queue.next_connection()) {
             return Some(connection.into());
         }
-        match self.listener.take() {
-            Some(listener) if listener.is_owned_alone() => match listener.try_accept() {
-                Pending::Connection(connection) => {
-                    self.listener = Some(listener);
-                    Some(connection)
-                }
-                Pending::Empty => {
-                    listener.shut_down();
-                    None
-                }
-                // The siblings accept the connections in the backlog.
-                Pending::Failed => None,
-            },
-            Some(_) | None => None,
+        let ListenerState::Refusing(listener) = &self.listener else { return None };
+        match listener.try_accept() {
+            Pending::Connection(connection) => return Some(connection.into()),
+            Pending::Empty => listener.shut_down(),
+            // The siblings accept the connections in the backlog.
+            Pending::Failed => {}
         }
+        self.close();
+        None
     }
 
     /// Closes the listener in this child without accepting the connections in the backlog.
     pub(crate) fn close(&mut self) {
-        self.listener = None;
+        self.listener = ListenerState::Closed;
     }
 }

@@ -94,6 +94,15 @@ pub(crate) fn examine_target() {
     SINK.redirect(NonblockingOutput::examine);
 }
 
+/// Redirects standard error to the terminal, if it was redirected to the log, so that an error which
+/// prevents the start reaches the terminal.
+pub(crate) fn restore_terminal(terminal: Option<SavedStderr>) {
+    let Some(terminal) = terminal else { return };
+    // The error is returned even if standard error cannot be restored.
+    let _ = terminal.restore();
+    examine_target();
+}
+
 /// Makes this process and those that it forks count their dropped records together.
 pub(crate) fn share_counters() -> Result<(), daemon_sys::Error> {
     let memory = SharedMemory::<AtomicU64>::anonymous(2)?;

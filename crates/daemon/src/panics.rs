@@ -36,7 +36,7 @@ use std::task::Poll;
 
 use daemon_core::LogLimit;
 use daemon_forkserver::now;
-use slog::{Drain, Logger, OwnedKVList, crit, error, o};
+use slog::{Drain, Level, Logger, OwnedKVList, crit, error, o};
 
 use crate::log::default_logger;
 
@@ -54,21 +54,22 @@ pub struct Panic {
 
 impl Panic {
     fn of(info: &PanicHookInfo<'_>) -> Panic {
-        let message = info.payload_as_str().unwrap_or("no message").to_owned();
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        Panic { message, location }
+        Panic { message: message(info.payload()), location }
     }
 
     fn caught(payload: &(dyn Any + Send)) -> Panic {
-        LAST.take().unwrap_or_else(|| {
-            let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-            let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            Panic {
-                message: message.unwrap_or_else(|| "no message".to_owned()),
-                location: "an unknown location".to_owned(),
-            }
+        LAST.take().unwrap_or_else(|| Panic {
+            message: message(payload),
+            location: "an unknown location".to_owned(),
         })
     }
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
 }
 
 thread_local! {
@@ -155,38 +156,52 @@ pub(crate) fn install_hook(log: &Logger, uncontained: impl Fn(Panic) + Send + Sy
                     log, "panic caught";
                     "message" => message, "location" => location, "suppressed" => suppressed
                 );
-                log_backtrace(log);
+                if let Some(frames) = backtrace() {
+                    error!(log, "backtrace"; "frames" => frames);
+                }
             }
             // The access fails if the thread is exiting.
             let _ = LAST.try_with(|last| last.replace(Some(panic)));
         } else {
             crit!(log, "panicked"; "message" => &panic.message, "location" => &panic.location);
-            log_backtrace(log);
+            if let Some(frames) = backtrace() {
+                crit!(log, "backtrace"; "frames" => frames);
+            }
             uncontained(panic);
         }
     }));
 }
 
-fn log_backtrace(log: &Logger) {
+/// Returns the backtrace of this thread, if backtraces are enabled.
+fn backtrace() -> Option<String> {
     let trace = Backtrace::capture();
-    if trace.status() == BacktraceStatus::Captured {
-        crit!(log, "backtrace"; "frames" => format!("\n{trace}"));
-    }
+    (trace.status() == BacktraceStatus::Captured).then(|| format!("\n{trace}"))
 }
 
 /// The program's logger, whose panics are caught. A record that makes it panic is lost.
 struct CatchingDrain(Logger);
+
+impl CatchingDrain {
+    /// Calls the program's logger. Returns `None` if it panics, which the hook reports.
+    fn call<T>(&self, act: impl FnOnce(&Logger) -> T) -> Option<T> {
+        let was_logging = LOGGING.replace(true);
+        let result = catch(|| act(&self.0));
+        LOGGING.set(was_logging);
+        result.ok()
+    }
+}
 
 impl Drain for CatchingDrain {
     type Ok = ();
     type Err = slog::Never;
 
     fn log(&self, record: &slog::Record<'_>, values: &OwnedKVList) -> Result<(), slog::Never> {
-        let was_logging = LOGGING.replace(true);
-        // The hook reports the panic.
-        let _ = catch(|| Drain::log(&self.0, record, values));
-        LOGGING.set(was_logging);
+        let _lost = self.call(|logger| Drain::log(logger, record, values));
         Ok(())
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.call(|logger| logger.is_enabled(level)).unwrap_or(true)
     }
 }
 
@@ -243,5 +258,12 @@ mod tests {
         let log = catching_logger(Logger::root(Broken, o!()));
         slog::info!(log, "lost");
         assert!(!LOGGING.get());
+    }
+
+    #[test]
+    fn the_levels_of_the_programs_logger_are_those_of_the_daemons_logger() {
+        let warnings = slog::LevelFilter::new(Broken, Level::Warning).ignore_res();
+        let log = catching_logger(Logger::root(warnings, o!()));
+        assert!(log.is_warning_enabled() && !log.is_info_enabled());
     }
 }

@@ -293,10 +293,7 @@ async fn next_connection<L: Listen>(
         }
     };
     match leaving {
-        ShutdownReason::Stopping => {
-            source.begin_stop();
-            source.take_remaining()
-        }
+        ShutdownReason::Stopping => source.take_remaining(),
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired
         | ShutdownReason::Recycled

@@ -77,20 +77,18 @@ impl StartFiles {
         self.created.clear();
     }
 
-    /// Removes the pid file.
+    /// Removes the files, as dropping does.
     ///
     /// # Errors
     ///
     /// The errors of [`PidFile::release`].
-    pub(crate) fn release_pidfile(&mut self) -> Result<(), daemon_sys::Error> {
-        self.pidfile.take().map_or(Ok(()), PidFile::release)
+    pub(crate) fn finish(mut self) -> Result<(), daemon_sys::Error> {
+        self.remove()
     }
-}
 
-impl Drop for StartFiles {
-    fn drop(&mut self) {
+    fn remove(&mut self) -> Result<(), daemon_sys::Error> {
         if this_pid() != self.owner {
-            return;
+            return Ok(());
         }
         // The error of the start is more important than a file that cannot be removed, for example
         // because the daemon has dropped its privileges. The next start replaces such a file.
@@ -101,6 +99,47 @@ impl Drop for StartFiles {
             let _ = file.remove(condition, self.user.as_ref());
         }
         // Last, because the lock prevents a second start that would use the other files.
-        let _ = self.release_pidfile();
+        self.pidfile.take().map_or(Ok(()), PidFile::release)
+    }
+}
+
+impl Drop for StartFiles {
+    fn drop(&mut self) {
+        // The next start claims a pid file that cannot be removed, because it is not locked.
+        let _ = self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn the_created_files_are_removed_before_another_start_can_claim_the_pid_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pidfile = dir.path().join("pid");
+        let boards: Vec<_> = (0..500).map(|board| dir.path().join(board.to_string())).collect();
+        let mut files = StartFiles::new(None);
+        let mut claimed = PidFile::claim(&pidfile).expect("claimed");
+        // The second start does not wait for the pid.
+        claimed.write(this_pid()).expect("written");
+        files.add_pidfile(claimed);
+        for board in &boards {
+            files.add_board(board);
+            fs::write(board, "").expect("written");
+        }
+        let second = thread::spawn(move || {
+            let _claimed = loop {
+                if let Ok(claimed) = PidFile::claim(&pidfile) {
+                    break claimed;
+                }
+            };
+            boards.into_iter().filter(|board| board.exists()).count()
+        });
+        files.finish().expect("removed");
+        assert_eq!(second.join().expect("the thread ends"), 0);
     }
 }

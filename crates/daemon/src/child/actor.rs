@@ -38,7 +38,8 @@ const PAUSE: DaemonEvent = DaemonEvent::Accepting { state: AcceptState::Paused }
 ///
 /// Sessions send [`UpdateStatus`](crate::UpdateStatus) to this actor to report what they do. The
 /// actor broadcasts [`DaemonAccept`](crate::DaemonAccept) when a session may accept a request, and
-/// [`DaemonShutdown`](crate::DaemonShutdown) when the child shuts down. The actor holds the child's seat on the scoreboard. It cannot fork.
+/// [`DaemonShutdown`](crate::DaemonShutdown) when the child shuts down. The actor holds the child's
+/// seat on the scoreboard. It cannot fork.
 #[derive(Debug)]
 pub struct ChildActor {
     state: Rc<RefCell<ChildState>>,
@@ -341,7 +342,7 @@ impl StreamHandler<SignalReady> for ChildActor {
 /// A message of a child to itself.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub(super) enum ChildMessage {
+pub(crate) enum ChildMessage {
     /// All sessions have responded to the shutdown.
     ShutdownAcknowledged,
     /// A task has started, and must end before the child exits.
@@ -354,6 +355,9 @@ pub(super) enum ChildMessage {
     Updated(NextAction),
     /// The child's session has panicked.
     SessionPanicked,
+    /// The session that serves the connections of a [`ChildAcceptor`](crate::ChildAcceptor) has
+    /// stopped, so the child cannot serve any.
+    SessionStopped,
     /// The child could not accept a connection for long, and has no request.
     CannotAccept,
 }
@@ -388,6 +392,13 @@ impl Handler<ChildMessage> for ChildActor {
             }
             ChildMessage::SessionPanicked => {
                 error!(self.context.log, "session panicked, the child exits");
+                self.end(EXIT_PANIC, ctx);
+            }
+            ChildMessage::SessionStopped => {
+                error!(
+                    self.context.log,
+                    "the session of the acceptor has stopped, the child closes the connection and exits"
+                );
                 self.end(EXIT_PANIC, ctx);
             }
             ChildMessage::CannotAccept => {

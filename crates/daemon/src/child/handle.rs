@@ -240,11 +240,6 @@ impl ChildHandle {
         self.state.borrow().admit_record(record, now())
     }
 
-    /// Ends the child with an error, because the session that serves its requests has ended.
-    pub(crate) fn fail(&self) {
-        self.daemon.do_send(ChildMessage::SessionPanicked);
-    }
-
     /// Reports that a task has started. The child does not exit before the task has ended.
     pub(crate) fn start_work(&self) {
         self.daemon.do_send(ChildMessage::WorkStarted);

@@ -16,7 +16,7 @@ use futures::future::ready;
 use slog::Logger;
 
 use super::{ConnectionSource, Listen, Pending, WatchedListener};
-use crate::child::{ChildActor, ChildHandle};
+use crate::child::{ChildActor, ChildHandle, ChildMessage};
 use crate::log::logger;
 use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandOver, HandOverError, HandOverErrorReason,
@@ -66,10 +66,8 @@ impl<L: Listen> ChildAcceptor<L> {
     /// Delivers a connection to the session. If the session has stopped, the child exits, because it
     /// cannot serve a connection any more.
     fn deliver(&self, stream: L::Socket) {
-        if !self.session.connected()
-            && let Some(child) = ChildHandle::current()
-        {
-            child.fail();
+        if !self.session.connected() {
+            self.daemon.do_send(ChildMessage::SessionStopped);
             return;
         }
         self.daemon.do_send(UpdateStatus::Req);
@@ -377,7 +375,7 @@ impl<L: Listen, R: Transfer + Send> Remaining<L, R> {
         while let Some(listener) = &self.listener {
             match listener.try_accept() {
                 Pending::Connection(stream) => {
-                    self.accepted.extend(convert(self.request, stream));
+                    self.accepted.extend(convert(self.request, stream.into()));
                 }
                 Pending::Empty => {
                     listener.shut_down();

@@ -39,11 +39,9 @@ impl ListenerOwnership {
     #[must_use]
     pub fn detect(listener: BorrowedFd<'_>) -> ListenerOwnership {
         let inherited = INHERITED.get().map_or(&[][..], Vec::as_slice);
-        let is_inherited = match SocketId::of(listener) {
-            Some(id) => inherited.contains(&Some(id)),
+        let is_inherited = !inherited.is_empty()
             // If the system does not number sockets, it may be any of those that were inherited.
-            None => !inherited.is_empty(),
-        };
+            && SocketId::of(listener).is_none_or(|id| inherited.contains(&Some(id)));
         if is_inherited { ListenerOwnership::Shared } else { ListenerOwnership::Alone }
     }
 }

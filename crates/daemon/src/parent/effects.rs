@@ -82,7 +82,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             },
             Effect::DescendantsLeft { child, group } => warn!(
                 self.log, "processes left behind by a child";
-                "slot" => child.slot.get(), "child" => group.as_raw(), "group" => group.as_raw()
+                "slot" => child.slot.get(), "group" => group.as_raw()
             ),
             Effect::EndingDescendants(processes) => info!(
                 self.log, "ending processes that children started"; "processes" => processes
@@ -242,8 +242,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let Some(control) = self.control.take() {
             control.close();
         }
-        if let Some(mut files) = self.files.take()
-            && let Err(error) = files.release_pidfile()
+        if let Some(files) = self.files.take()
+            && let Err(error) = files.finish()
         {
             warn!(self.log, "cannot remove the pid file"; "error" => error.to_string());
         }
@@ -257,11 +257,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             "daemon" => &self.context.alias,
             "children" => counters.forks, "requests" => counters.requests
         );
-        if let Some(terminal) = self.terminal.take() {
-            // The error is returned even if standard error cannot be restored.
-            let _ = terminal.restore();
-            log::examine_target();
-        }
+        log::restore_terminal(self.terminal.take());
         let failure = self.failure.take();
         let text = failure.as_ref().map(ToString::to_string);
         let mut first = failure.map_or(Ok(()), Err);

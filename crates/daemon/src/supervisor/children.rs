@@ -96,8 +96,11 @@ impl Registry {
     /// Returns whether this child is registered. Returns `false` for a child of another generation
     /// of the same slot.
     pub(crate) fn contains(&self, child: ChildId) -> bool {
-        let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
-        record.is_some_and(|record| record.child == child)
+        self.get(child).is_some()
+    }
+
+    fn get(&self, child: ChildId) -> Option<&Record> {
+        self.records.get(child.slot.index())?.as_ref().filter(|record| record.child == child)
     }
 
     fn get_mut(&mut self, child: ChildId) -> Option<&mut Record> {
@@ -139,8 +142,7 @@ impl Registry {
 
     /// Returns whether this child has neither become ready nor begun to leave.
     pub(crate) fn is_starting(&self, child: ChildId, board: ScoreboardReader) -> bool {
-        let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
-        record.is_some_and(|record| record.child == child && record.is_starting(board))
+        self.get(child).is_some_and(|record| record.is_starting(board))
     }
 
     /// Returns the children that are not ready although they should be, each of them once, and when

@@ -26,8 +26,8 @@ const QUIT_GRACE: Duration = Duration::from_millis(500);
 const FORK_SERVER_RESPONSE_MAX: Duration = Duration::from_secs(5);
 /// The interval at which the parent checks whether the fork server, which was asked to exit, has
 /// exited. While the fork server may wait for what children have started, the interval is
-/// [`ORPHAN_CHECK_INTERVAL`]. The end of its link cannot tell, because the program may have copied the link's descriptor
-/// to another process.
+/// [`ORPHAN_CHECK_INTERVAL`]. The end of its link cannot tell, because the program may have copied
+/// the link's descriptor to another process.
 const REAP_INTERVAL: Duration = Duration::from_millis(1);
 /// The interval at which the parent checks whether the children of a lost fork server are gone. The
 /// parent must poll, because these processes are not its own children.
@@ -352,9 +352,9 @@ impl<R: 'static> Supervisor<R> {
                 self.registry.mark_all_stopping(StopReason::StoppedNow);
                 processes.signal_all(Signal::Quit);
                 processes.signal_foreign(Signal::Kill);
+                self.release_pool(processes);
             }
         }
-        self.release_pool(processes);
         self.reconcile(processes, now);
     }
 
