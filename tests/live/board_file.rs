@@ -94,6 +94,15 @@ fn a_manager_of_workers_serves_on_whatever_happens_to_the_file_of_its_scoreboard
     assert!(!log.contains("signal BUS"), "{log}");
 }
 
+/// Sets a flag when the scope ends, also when a test has failed.
+struct SetAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The file is truncated at every moment of the forks of children, in which all signals are
 /// blocked and no handler of the child is installed yet.
 #[test]
@@ -109,6 +118,7 @@ fn children_start_while_the_file_is_truncated_without_a_pause() {
                 set_length(&board, 0);
             }
         });
+        let _end = SetAtTheEnd(&is_over);
         for round in 0..20 {
             let mut client = until("a child answers", || {
                 let mut client = LineClient::try_connect(daemon.port()).ok()?;
@@ -119,7 +129,6 @@ fn children_start_while_the_file_is_truncated_without_a_pause() {
             child.signal(Signal::SIGKILL);
             until(&format!("child {round} is reaped"), || (!child.is_alive()).then_some(()));
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     assert_eq!((daemon.parent(), daemon.fork_server()), (parent, fork_server));
     check_service(&daemon, "truncated all the time");

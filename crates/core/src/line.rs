@@ -197,6 +197,13 @@ impl SlotState {
         SlotState { code: status.code(), ..self }
     }
 
+    /// Returns whether the line of a child of this generation was erased, for example by a
+    /// truncation of the scoreboard's file. The parent writes a word of zeros only to slots that no
+    /// child has had.
+    pub(crate) fn is_erased(self, owner: Generation) -> bool {
+        self.pack() == 0 && owner.get() != 0
+    }
+
     pub(crate) fn pack(self) -> u64 {
         u64::from(self.code) << 56 | u64::from(self.generation.get()) << 32 | u64::from(self.pid)
     }

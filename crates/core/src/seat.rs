@@ -83,7 +83,8 @@ impl<B: WakeParent> Seat<B> {
     /// # Errors
     ///
     /// [`ReportError`] if there is no such slot, if the slot belongs to another generation, or if
-    /// its seat is taken already.
+    /// its seat is taken already. A line that was erased since the slot was opened is written
+    /// again.
     #[inline]
     pub fn take(
         board: ScoreboardReader,
@@ -95,12 +96,15 @@ impl<B: WakeParent> Seat<B> {
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
         let found = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire));
-        if found.generation != generation {
+        if found.generation != generation && !found.is_erased(generation) {
             let (own, current) = (generation, found.generation);
             return Err(ReportError::StaleGeneration { slot, own, current });
         }
         // The slot was opened for this child, so a damaged status is overwritten.
-        let status = found.status().unwrap_or(Status::Forking);
+        let status = match found.status() {
+            Some(status) if !found.is_erased(generation) => status,
+            Some(_) | None => Status::Forking,
+        };
         let own = Cell::new(SlotState::of(status, generation, pid));
         let (since, requests) = (Cell::new(now), Cell::new(0));
         let seat = Seat { board, line, slot, own, since, requests, waker };
@@ -250,12 +254,14 @@ impl<B: WakeParent> Seat<B> {
         let own = self.own.get();
         let published = loop {
             let found = self.state();
-            if found.generation != own.generation {
-                let (slot, own, current) = (self.slot, own.generation, found.generation);
-                break Err(ReportError::StaleGeneration { slot, own, current });
-            }
-            if found.status() == Some(Status::Empty) {
-                break Err(ReportError::Closed { slot: self.slot });
+            if !found.is_erased(own.generation) {
+                if found.generation != own.generation {
+                    let (slot, own, current) = (self.slot, own.generation, found.generation);
+                    break Err(ReportError::StaleGeneration { slot, own, current });
+                }
+                if found.status() == Some(Status::Empty) {
+                    break Err(ReportError::Closed { slot: self.slot });
+                }
             }
             self.store(slot_word::SINCE, self.since.get().as_nanos());
             self.store(slot_word::REQUESTS, self.requests.get());

@@ -105,6 +105,27 @@ fn a_slot_is_closed_with_the_last_plausible_values() {
 }
 
 #[test]
+fn a_child_whose_line_is_erased_takes_its_seat_and_reports() {
+    let scoreboard = scoreboard(1);
+    let generation = scoreboard.open_slot(slot(0), at(1)).unwrap();
+    let erase = || {
+        for word in 0..crate::line::WORDS {
+            damage(&scoreboard, 0, word, 0);
+        }
+    };
+    erase();
+    let seat = Seat::take(scoreboard.reader(), slot(0), generation, 700, at(2), counter()).unwrap();
+    assert_eq!(state(&scoreboard, 0), SlotState::of(Status::Forked, generation, 700));
+    for status in [Status::Fresh, Status::Serving, Status::Waiting] {
+        erase();
+        seat.report(status, at(3)).unwrap();
+        assert_eq!(state(&scoreboard, 0), SlotState::of(status, generation, 700));
+    }
+    let entry = scoreboard.reader().read(slot(0));
+    assert_eq!((entry.requests, entry.pid), (1, 700));
+}
+
+#[test]
 fn the_next_report_of_the_child_repairs_its_line() {
     let scoreboard = scoreboard(1);
     let seat = take_seat(&scoreboard, 0, counter());
