@@ -1,7 +1,6 @@
 //! The settings of a fork server, and `spawn`, which forks it.
 
 use std::error::Error;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use daemon_core::{Descendants, HEADER_LINES, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::clock::now;
-use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
+use daemon_sys::fork::{ForkResult, flush_streams, fork};
 use daemon_sys::link;
 use daemon_sys::process::{self, Signal, this_pid};
 use daemon_sys::reap::adopt_descendants;
@@ -179,13 +178,6 @@ fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     ignore(Signal::Ttin)?;
     ignore(Signal::Ttou)?;
     disregard(Signal::Tstp)
-}
-
-/// Flushes the output buffers, so that parent and child do not both write the buffered bytes.
-fn flush_streams() {
-    // If the flush fails, the bytes are written or lost when the process exits.
-    let _ = std::io::stdout().flush();
-    flush_c_streams();
 }
 
 /// Runs the fork server and, in each process that it forks, the child. Returns the exit code of the

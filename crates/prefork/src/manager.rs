@@ -1,6 +1,5 @@
 //! The manager's state, and its main loop, which forks, signals and reaps workers.
 
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use daemon_core::{
 };
 use daemon_log::Flushed;
 use daemon_sys::clock::now;
-use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
+use daemon_sys::fork::{ForkResult, flush_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{
     SignalOutcome, become_group_leader, die_with_parent, exit_now, number_of, this_pid,
@@ -332,9 +331,7 @@ impl PreforkManager {
         if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
             hook(overview);
         }
-        // Flush buffered output, because otherwise both processes would write it.
-        let _ = std::io::stdout().flush();
-        flush_c_streams();
+        flush_streams();
         let time = now();
         let child = match self.board.open_slot(slot, time) {
             Ok(generation) => ChildId { slot, generation },

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use daemon_core::{
     Label, Pid, Seat, Signal, SlotEntry, SlotNumber, Status, StatusKind, Transition,
 };
 use daemon_sys::clock::now;
-use daemon_sys::fork::flush_c_streams;
+use daemon_sys::fork::flush_streams;
 use daemon_sys::link::is_shortage;
 use daemon_sys::listen::{accept, refuses_new_connections, set_nonblocking};
 use daemon_sys::poll::{Interest, wait};
@@ -357,9 +357,8 @@ impl Worker {
     pub fn finish(self, code: i32) -> ! {
         // The worker exits in any case, so an error does not matter.
         let _ = self.report(Status::Leaving);
-        let _ = std::io::stdout().flush();
         log::flush_before_exit();
-        flush_c_streams();
+        flush_streams();
         exit_now(code)
     }
 

@@ -21,7 +21,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, Result};
-use crate::fork::{ForkResult, flush_c_streams, fork, other_threads};
+use crate::fork::{ForkResult, flush_streams, fork, other_threads};
 use crate::poll::{Interest, wait};
 use crate::process::{Pid, Signal, exit_now, signal};
 use crate::reap::{Exit, peek_exit, reap, wait_for};
@@ -101,9 +101,7 @@ pub fn detach() -> Result<ReadinessNotifier> {
     keep_exits();
     // The two waiting processes read these signals from a queue.
     let blocked = SignalBlockGuard::block(&STOP_SIGNALS)?;
-    flush_c_streams();
-    // If the flush fails, the daemon and the launcher may both write the buffered output.
-    let _ = io::stdout().flush();
+    flush_streams();
     match fork()? {
         ForkResult::Parent(intermediate) => launcher(intermediate),
         ForkResult::Child => {

@@ -4,7 +4,7 @@
 //! holds during the fork, for example the allocator's, stays locked in the child forever. [`fork`]
 //! is a safe function because it counts the threads first and refuses to fork if there are others.
 
-use std::io;
+use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub enum ForkResult {
 ///
 /// This function calls the C library's fork, which runs the functions registered with
 /// `pthread_atfork`. The child has copies of all descriptors, of the signal mask and of buffers
-/// that are not flushed yet (see [`flush_c_streams`]). Counting the threads costs one system call.
+/// that are not flushed yet (see [`flush_streams`]). Counting the threads costs one system call.
 ///
 /// # Errors
 ///
@@ -95,9 +95,10 @@ pub fn other_threads() -> Result<Option<OtherThreads>> {
     Ok(Some(OtherThreads { threads: platform::others() }))
 }
 
-/// Flushes all buffers of C's `stdio`, so that a fork does not duplicate the buffered output of C
-/// code. Does not flush Rust's own `stdout`.
-pub fn flush_c_streams() {
+/// Flushes Rust's `stdout` and all buffers of C's `stdio`, so that a fork does not duplicate
+/// buffered output. Output that cannot be flushed may be written by both processes.
+pub fn flush_streams() {
+    let _ = std::io::stdout().flush();
     // SAFETY: fflush takes a null pointer, which means every output stream (fflush(3)).
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }

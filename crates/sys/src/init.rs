@@ -46,7 +46,6 @@ mod platform {
 /// Process 1 of a pid namespace. Reads signals with sigtimedwait(2), which returns the sender.
 #[cfg(all(target_os = "linux", not(fallback)))]
 mod platform {
-    use std::io::{self, Write};
     use std::time::{Duration, Instant};
 
     use libc::c_int;
@@ -54,7 +53,7 @@ mod platform {
 
     use crate::error::Result;
     use crate::fds::close_others;
-    use crate::fork::{ForkResult, flush_c_streams, fork};
+    use crate::fork::{ForkResult, flush_streams, fork};
     use crate::process::{Pid, Signal, exit_now, number_of, this_pid};
     use crate::reap::{Exit, has_children, reap_any};
     use crate::signals::{block_all, keep_exits};
@@ -71,9 +70,7 @@ mod platform {
         keep_exits();
         // Blocked signals are kept, even those without a handler.
         let blocked = block_all()?;
-        flush_c_streams();
-        // If the flush fails, both processes may write the buffered output.
-        let _ = io::stdout().flush();
+        flush_streams();
         match fork()? {
             ForkResult::Child => {
                 drop(blocked);

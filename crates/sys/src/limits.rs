@@ -8,7 +8,7 @@ use nix::sys::resource::{self, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
-use crate::place::{Place, Trust};
+use crate::place::Place;
 use crate::privileges::{Privileges, act_as};
 
 /// The value that means "no limit" in [`set_limit`] and [`open_files_limit`].
@@ -80,11 +80,11 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
 pub fn change_dir_for(path: impl AsRef<Path>, user: &Privileges) -> Result<()> {
     let path = path.as_ref();
     match act_as(user, || change_dir(path))? {
-        Err(denied) if denied.raw_os_error() == Some(libc::EACCES) => {
-            match Place::find(path, Trust::NotThisUser(user)) {
-                Ok(place) if place.is_protected() => change_dir(path),
-                Ok(_) | Err(_) => Err(denied),
-            }
+        Err(denied)
+            if denied.raw_os_error() == Some(libc::EACCES)
+                && Place::is_protected_from(user, path) =>
+        {
+            change_dir(path)
         }
         entered => entered,
     }
@@ -125,8 +125,12 @@ fn raw(limit: u64) -> libc::rlim_t {
 ///
 /// getrlimit(2) documents no error for this call.
 pub fn open_files_limit() -> Result<u64> {
-    let (soft, _) = getrlimit(resource::Resource::RLIMIT_NOFILE)
-        .map_err(|errno| Error::os("read the limit of open files", errno))?;
+    soft_limit(resource::Resource::RLIMIT_NOFILE)
+        .map_err(|errno| Error::os("read the limit of open files", errno))
+}
+
+fn soft_limit(resource: resource::Resource) -> nix::Result<u64> {
+    let (soft, _) = getrlimit(resource)?;
     if soft == libc::RLIM_INFINITY {
         return Ok(UNLIMITED);
     }
@@ -165,10 +169,9 @@ pub fn require_descriptors(count: u32) -> Result<()> {
 ///
 /// [`Error::LimitTooLow`] if the soft limit is lower.
 pub fn require_stack(bytes: u64) -> Result<()> {
-    let (soft, _) = getrlimit(resource::Resource::RLIMIT_STACK)
+    let limit = soft_limit(resource::Resource::RLIMIT_STACK)
         .map_err(|errno| Error::os("read the limit of the stack", errno))?;
-    let limit = u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED);
-    if soft == libc::RLIM_INFINITY || limit >= bytes {
+    if limit >= bytes {
         return Ok(());
     }
     Err(Error::LimitTooLow { resource: "bytes of the stack (ulimit -s)", limit, needed: bytes })

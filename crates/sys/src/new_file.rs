@@ -40,14 +40,10 @@ impl NewFile {
     pub fn remove(self, condition: RemoveIf, user: Option<&Privileges>) -> Result<()> {
         let remove = || self.remove_in_place(condition);
         let removed = match user {
-            Some(user) if !self.is_protected_from(user) => act_as(user, remove)?,
+            Some(user) if !Place::is_protected_from(user, &self.path) => act_as(user, remove)?,
             Some(_) | None => remove(),
         };
         removed.map_err(|error| Error::os(format!("remove {}", self.path.display()), error))
-    }
-
-    fn is_protected_from(&self, user: &Privileges) -> bool {
-        Place::find(&self.path, Trust::NotThisUser(user)).is_ok_and(|place| place.is_protected())
     }
 
     fn remove_in_place(&self, condition: RemoveIf) -> io::Result<()> {

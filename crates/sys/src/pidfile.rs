@@ -50,9 +50,10 @@ impl PidFile {
     /// As for [`claim`](PidFile::claim).
     pub fn claim_for(path: impl AsRef<Path>, user: &Privileges) -> Result<PidFile> {
         let given = path.as_ref();
-        match Place::find(given, Trust::NotThisUser(user)) {
-            Ok(place) if place.is_protected() => PidFile::claim(given),
-            Ok(_) | Err(_) => act_as(user, || PidFile::claim(given))?,
+        if Place::is_protected_from(user, given) {
+            PidFile::claim(given)
+        } else {
+            act_as(user, || PidFile::claim(given))?
         }
     }
 

@@ -310,6 +310,12 @@ impl Place {
         self.directory.is_fixed && self.directory.writers == Writers::Trusted
     }
 
+    /// Returns whether this user can replace neither what stands at the path nor one of its
+    /// directories, and nobody else can whom root does not trust.
+    pub(crate) fn is_protected_from(user: &Privileges, path: &Path) -> bool {
+        Place::find(path, Trust::NotThisUser(user)).is_ok_and(|place| place.is_protected())
+    }
+
     /// Returns what stands at the place, if anything.
     pub(crate) fn entry(&self) -> io::Result<Option<Entry>> {
         self.directory.entry(&self.name)

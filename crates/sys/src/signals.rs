@@ -112,12 +112,10 @@ pub fn disregard(signal: Signal) -> Result<()> {
 /// are.
 pub fn discard_pending(signals: &[Signal]) {
     for number in signals.iter().copied().map(number_of) {
-        let mut action = empty_action();
-        // SAFETY: null means that the action is not changed; the other pointer is to a whole
-        // sigaction, which the call writes.
-        let known = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) } == 0;
         // Setting a signal to be ignored removes it from the pending ones (sigaction(2)).
-        if known && set(number, libc::SIG_IGN).is_ok() {
+        if let Ok(action) = action(number)
+            && set(number, libc::SIG_IGN).is_ok()
+        {
             // SAFETY: the action is the previous one of this signal.
             unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
         }
@@ -126,11 +124,15 @@ pub fn discard_pending(signals: &[Signal]) {
 
 /// Returns the disposition of a signal: `SIG_DFL`, `SIG_IGN`, or the address of a handler.
 fn disposition(number: c_int) -> io::Result<libc::sighandler_t> {
+    Ok(action(number)?.sa_sigaction)
+}
+
+fn action(number: c_int) -> io::Result<libc::sigaction> {
     let mut action = empty_action();
     // SAFETY: null means that the action is not changed; the other pointer is to a whole sigaction,
     // which the call writes.
     match unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) } {
-        0 => Ok(action.sa_sigaction),
+        0 => Ok(action),
         _ => Err(io::Error::last_os_error()),
     }
 }

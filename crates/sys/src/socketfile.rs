@@ -57,9 +57,10 @@ impl SocketFile {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => error,
             bound => return bound,
         };
-        match Place::find(path, Trust::NotThisUser(owner)) {
-            Ok(place) if place.is_protected() => SocketFile::bind(path, Some(owner)),
-            Ok(_) | Err(_) => Err(denied),
+        if Place::is_protected_from(owner, path) {
+            SocketFile::bind(path, Some(owner))
+        } else {
+            Err(denied)
         }
     }
 
