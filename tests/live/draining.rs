@@ -249,7 +249,9 @@ fn connections_that_are_not_served_within_the_grace_period_are_counted() {
 
 #[test]
 fn a_stop_leaves_no_client_of_a_stream_of_clients_without_an_answer() {
-    for mut server in servers(4, "") {
+    // With a quota of one request, all children of a pool can have exited when the daemon stops.
+    let settings = [(4, ""), (1, "requests=1"), (2, "requests=1")];
+    for mut server in settings.into_iter().flat_map(|(children, quota)| servers(children, quota)) {
         let (parent, answered) = (server.daemon.parent(), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _client in 0..8 {

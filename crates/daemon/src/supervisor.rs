@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use daemon_core::{
     AcceptChange, AcceptState, Backoff, BackoffRules, BackoffState, ChildKind, DemandScaler,
-    FaultCount, LogThrottle, MonotonicTime, OperatorPause, Phase, Pool, ScoreboardReader,
+    FaultCount, LogThrottle, MonotonicTime, OperatorPause, Phase, Pool, RequestLimit,
+    ScoreboardReader,
 };
 use daemon_forkserver::{ChildId, ForkError};
 use daemon_protocol::Counters;
@@ -124,7 +125,12 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 enum Strategy<R> {
     Solo,
-    PreFork { sizing: Sizing, request_factory: SharedRequestFactory<R> },
+    PreFork {
+        sizing: Sizing,
+        request_factory: SharedRequestFactory<R>,
+        /// The number of requests after which a child exits.
+        requests: RequestLimit,
+    },
     PostFork(Backlog<R>),
 }
 
@@ -177,13 +183,15 @@ impl<R: 'static> Supervisor<R> {
             Rules::PostFork { max_children, backlog } => {
                 (Strategy::PostFork(Backlog::new(max_children, backlog)), ChildKind::OneRequest, 0)
             }
-            Rules::PreFork { pool, request_factory, .. } => {
+            Rules::PreFork { pool, request_factory, requests, .. } => {
                 let sizing = Sizing::Spares(Pool::new(pool));
-                (Strategy::PreFork { sizing, request_factory }, ChildKind::Pool, pool.start)
+                let strategy = Strategy::PreFork { sizing, request_factory, requests };
+                (strategy, ChildKind::Pool, pool.start)
             }
-            Rules::OnDemand { rules, request_factory, .. } => {
+            Rules::OnDemand { rules, request_factory, requests, .. } => {
                 let sizing = Sizing::Demand { scaler: DemandScaler::new(rules), queue_depth: 0 };
-                (Strategy::PreFork { sizing, request_factory }, ChildKind::Pool, rules.start)
+                let strategy = Strategy::PreFork { sizing, request_factory, requests };
+                (strategy, ChildKind::Pool, rules.start)
             }
         };
         Supervisor {

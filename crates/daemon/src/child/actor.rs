@@ -9,7 +9,7 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
 };
 use daemon_core::{
-    AcceptState, ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action,
+    AcceptState, ChildAction, ChildKind, OperatorPause, Signal, StopMode, child_action,
 };
 use daemon_forkserver::{EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_protocol::{Report, Reporter};
@@ -273,9 +273,10 @@ impl ChildActor {
             ChildAction::Leave(StopMode::Graceful) => {
                 // The phase on the scoreboard shows whether the whole daemon stops or only this
                 // child.
-                let reason = match self.state.borrow().board().phase() {
-                    Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
-                    Phase::Starting | Phase::Running => ShutdownReason::Retired,
+                let reason = if self.state.borrow().is_daemon_stopping() {
+                    ShutdownReason::Stopping
+                } else {
+                    ShutdownReason::Retired
                 };
                 if parent_pid() != self.fork_server {
                     // The fork server, which kills children after the grace period, is gone.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::{LimitedRecord, OperatorPause, Phase, SlotNumber};
+use daemon_core::{LimitedRecord, OperatorPause, SlotNumber};
 use daemon_forkserver::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
@@ -127,10 +127,7 @@ impl ChildHandle {
     /// Returns whether the scoreboard shows that the daemon is stopping. The signal that stops this
     /// child may not have arrived yet.
     pub(crate) fn is_daemon_stopping(&self) -> bool {
-        match self.state.borrow().board().phase() {
-            Phase::Stopping | Phase::Stopped => true,
-            Phase::Starting | Phase::Running => false,
-        }
+        self.state.borrow().is_daemon_stopping()
     }
 
     /// Ends this child, which has no request, because it cannot accept connections.

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use daemon_core::{
-    ChildKind, IllegalTransition, LimitedRecord, MAX_EXTENSION, MonotonicTime, Quota, QuotaState,
-    ReportError, Seat, SlotNumber, Status, WakeParent,
+    ChildKind, IllegalTransition, LimitedRecord, MAX_EXTENSION, MonotonicTime, Phase, Quota,
+    QuotaState, ReportError, Seat, SlotNumber, Status, WakeParent,
 };
 use daemon_forkserver::ParentWakeup;
 use daemon_sys::title::Title;
@@ -79,6 +79,15 @@ impl<B: WakeParent> ChildState<B> {
 
     pub(crate) fn board(&self) -> daemon_core::ScoreboardReader {
         self.seat.reader()
+    }
+
+    /// Returns whether the scoreboard shows that the daemon is stopping. The signal that stops this
+    /// child may not have arrived yet.
+    pub(crate) fn is_daemon_stopping(&self) -> bool {
+        match self.board().phase() {
+            Phase::Stopping | Phase::Stopped => true,
+            Phase::Starting | Phase::Running => false,
+        }
     }
 
     /// Writes the status to the scoreboard again.
@@ -219,6 +228,8 @@ impl<B: WakeParent> ChildState<B> {
     fn ready(&self) -> NextAction {
         match self.leaving {
             None | Some(ShutdownReason::Stopping) => NextAction::Accept,
+            // The signal that stops this child has not arrived yet, and no other child is forked.
+            Some(ShutdownReason::Recycled) if self.is_daemon_stopping() => NextAction::Accept,
             Some(reason) => NextAction::Leave(reason),
         }
     }

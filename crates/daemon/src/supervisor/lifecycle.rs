@@ -325,6 +325,7 @@ impl<R: 'static> Supervisor<R> {
         now: MonotonicTime,
     ) {
         let is_first = self.life.stop_mode().is_none();
+        let is_running = matches!(self.life, Lifecycle::Running);
         let (until, is_answered) = match mode {
             StopMode::Graceful => (now + self.grace, false),
             StopMode::Immediate => (now + QUIT_GRACE, true),
@@ -340,6 +341,9 @@ impl<R: 'static> Supervisor<R> {
         }
         match mode {
             StopMode::Graceful => {
+                if is_running {
+                    self.fork_last_child(processes, now);
+                }
                 // First, so that the connections that wait at the listener are where children that
                 // stop look for them.
                 self.release_pool(processes);

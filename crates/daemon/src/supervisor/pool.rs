@@ -2,8 +2,8 @@
 //! its children.
 
 use daemon_core::{
-    Counts, DemandScaler, FailureReason, MonotonicTime, Pool, PoolDecision, Resize, RollingReplace,
-    RollingStep, StatusKind, StopReason, default_max_unavailable,
+    Counts, DemandScaler, FailureReason, MonotonicTime, Pool, PoolDecision, RequestLimit, Resize,
+    RollingReplace, RollingStep, StatusKind, StopReason, default_max_unavailable,
 };
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
@@ -187,7 +187,7 @@ impl<R: 'static> Supervisor<R> {
         match &mut self.strategy {
             Strategy::Solo => {}
             Strategy::PostFork(_) => self.fork_for_pending(processes, now),
-            Strategy::PreFork { sizing, request_factory } => {
+            Strategy::PreFork { sizing, request_factory, .. } => {
                 let request_factory = request_factory.clone();
                 let decision = sizing.decide(self.registry.counts(), now);
                 let PoolDecision { fork, retire, recheck_at } = decision;
@@ -204,6 +204,29 @@ impl<R: 'static> Supervisor<R> {
                 self.check_max_children(max_children, min_idle, now);
                 self.continue_reload(&request_factory, max_children, processes, now);
             }
+        }
+    }
+
+    /// Forks one more child if a pool that listens is about to stop and its children exit after a
+    /// number of requests: all children may have exited by now. So there is a child that serves the
+    /// connections that wait. For a moment, there may be one child more than `max_children`.
+    pub(super) fn fork_last_child(
+        &mut self,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        match &self.strategy {
+            Strategy::PreFork {
+                sizing: Sizing::Spares(_),
+                request_factory,
+                requests: RequestLimit::AtMost(_),
+            } => {
+                let request_factory = request_factory.clone();
+                let starting = self.registry.counts().starting();
+                let allowed = self.backoff.allowed_forks(1, starting, now);
+                self.fork_children(allowed, &request_factory, processes, now);
+            }
+            Strategy::Solo | Strategy::PreFork { .. } | Strategy::PostFork(_) => {}
         }
     }
 

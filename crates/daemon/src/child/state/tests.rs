@@ -21,11 +21,18 @@ fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1000))
 }
 
-fn state(kind: ChildKind, requests: u32) -> ChildState<NoWakeup> {
+fn scoreboard() -> Scoreboard {
     let lines = lines_for(1).unwrap();
     let lines =
         Box::leak((0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
-    let scoreboard = Scoreboard::format(lines, 1, now()).unwrap();
+    Scoreboard::format(lines, 1, now()).unwrap()
+}
+
+fn state(kind: ChildKind, requests: u32) -> ChildState<NoWakeup> {
+    state_on(&scoreboard(), kind, requests)
+}
+
+fn state_on(scoreboard: &Scoreboard, kind: ChildKind, requests: u32) -> ChildState<NoWakeup> {
     let slot = SlotNumber::new(0);
     let generation = scoreboard.open_slot(slot, now()).unwrap();
     let seat = Seat::take(scoreboard.reader(), slot, generation, 7, now(), NoWakeup).unwrap();
@@ -85,6 +92,18 @@ fn a_child_leaves_after_the_last_request_of_its_quota() {
     assert_eq!(send(&mut state, &[Done]), [(NextAction::Leave(recycled), 'w')]);
     state.report_leaving(now());
     assert_eq!(state.status(), Status::Leaving);
+}
+
+#[test]
+fn a_child_whose_quota_is_used_up_accepts_requests_when_the_daemon_stops() {
+    let scoreboard = scoreboard();
+    let mut state = state_on(&scoreboard, ChildKind::Pool, 1);
+    send(&mut state, &[Wait, Req]);
+    scoreboard.set_phase(Phase::Stopping);
+    assert_eq!(
+        send(&mut state, &[Done, Req, Done]),
+        [(NextAction::Accept, 'w'), (NextAction::Continue, 'r'), (NextAction::Accept, 'w')]
+    );
 }
 
 #[test]

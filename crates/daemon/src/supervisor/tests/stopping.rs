@@ -96,6 +96,32 @@ fn a_graceful_stop_sends_term_to_all_children_and_is_complete_when_the_last_one_
 }
 
 #[test]
+fn a_pool_with_a_quota_forks_one_more_child_for_the_connections_that_wait_when_it_stops() {
+    for (requests, last) in [(0, 0), (1, 1), (1000, 1)] {
+        let mut sim = Simulator::of(PreFork::new(3).requests(requests));
+        sim.reconcile();
+        sim.all_ready();
+        sim.stop(StopMode::Graceful);
+        assert_eq!((sim.processes.pending_forks.len(), sim.processes.release), (last, 1));
+        sim.drained();
+        sim.all_ready();
+        sim.all_leave();
+        assert_eq!(sim.processes.pending_forks.len(), 0, "no child is replaced");
+        assert_eq!(sim.all_gone(), 1);
+    }
+    // No client was served yet, or no client is to be served.
+    for mode in [StopMode::Graceful, StopMode::Immediate] {
+        let mut sim = Simulator::of(PreFork::new(3).requests(1));
+        if mode == StopMode::Immediate {
+            sim.reconcile();
+            sim.all_ready();
+        }
+        sim.stop(mode);
+        assert_eq!(sim.processes.pending_forks.len(), 0, "{mode:?}");
+    }
+}
+
+#[test]
 fn sessions_that_do_not_answer_delay_the_stop_until_the_grace_period_expires() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
