@@ -225,7 +225,7 @@ pub(crate) fn launch<P: Program>(
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
-    // The launcher may have set this. The children of strangers would become zombies of the parent.
+    // The launcher may have set this. Orphaned processes would become zombies of the parent.
     disown_descendants()?;
     let init_title = format!("{}: init", settings.title.as_ref().unwrap_or(&settings.alias));
     if leave_process_1(&init_title, settings.grace)? && std::mem::take(&mut settings.detach) {

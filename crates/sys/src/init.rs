@@ -104,7 +104,7 @@ mod platform {
     }
 
     /// Ends the processes that are left: the fork server and the children of a daemon that was killed,
-    /// which finish their requests, and strangers.
+    /// which finish their requests, and processes that lost their parent.
     fn end_the_others(grace: Duration) {
         let deadline = Instant::now() + grace;
         // To every process of the namespace except this one.
@@ -153,7 +153,7 @@ mod platform {
     /// Waits for a signal. All signals are blocked.
     fn next_signal(timeout: Option<Duration>) -> Option<Received> {
         let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
