@@ -137,7 +137,7 @@ impl Program for PanickingProgram {
     }
 }
 
-/// A session of the parent, which panics in the place that it is told.
+/// A session of the parent, which panics in the place that `at` names.
 struct Session {
     at: String,
 }
