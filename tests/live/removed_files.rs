@@ -93,11 +93,17 @@ fn a_scan_of_the_babysitter_brings_removed_files_back_without_an_operator() {
 }
 
 #[test]
-fn overwritten_contents_of_the_pid_file_are_written_again_at_hup() {
-    let daemon = daemon(TestProgram::pool(), "start=1");
-    fs::write(pidfile(&daemon), "1\nsomething else that is long").unwrap();
-    daemon.parent().signal(Signal::SIGHUP);
-    wait_for_files(&daemon);
+fn overwritten_contents_of_the_pid_file_are_written_again_at_hup_and_at_a_scan() {
+    for (options, signal) in
+        [("start=1 babysit=60000", Some(Signal::SIGHUP)), ("start=1 babysit=50", None)]
+    {
+        let daemon = daemon(TestProgram::pool(), options);
+        fs::write(pidfile(&daemon), "1\nsomething else that is long").unwrap();
+        if let Some(signal) = signal {
+            daemon.parent().signal(signal);
+        }
+        wait_for_files(&daemon);
+    }
 }
 
 #[test]

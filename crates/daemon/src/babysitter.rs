@@ -33,7 +33,7 @@ use evidence::{CollectedEvidence, EvidenceCollector, PendingRecord, SymbolResolv
 pub use settings::{Babysit, MemoryMeasure};
 
 use crate::messages::{TraceChild, TraceError};
-use crate::process_table::{inspect, presences};
+use crate::process_table::{TableError, inspect, presences};
 
 /// How long each of three operations may delay a step against a rogue: the two steps of the
 /// inspection of the process, and the lookup of the function names.
@@ -116,9 +116,6 @@ pub struct BabysitterActor {
     log: Logger,
 }
 
-/// The result of reading the process table.
-type TableResult = Result<HashMap<u32, Presence>, sysinfo::Error>;
-
 #[derive(Debug)]
 pub(crate) struct BabysitterConfig {
     pub(crate) babysit: Babysit,
@@ -198,18 +195,21 @@ impl BabysitterActor {
         ctx.spawn(judged);
     }
 
-    fn sampled(&mut self, read: Option<TableResult>, ctx: &mut Context<Self>) {
+    fn sampled(
+        &mut self,
+        read: Result<HashMap<u32, Presence>, TableError>,
+        ctx: &mut Context<Self>,
+    ) {
         self.is_sampling = false;
         match read {
-            Some(Ok(presences)) => {
+            Ok(presences) => {
                 if !self.is_stopping() {
                     self.warn_of_hidden_children(&presences);
                     self.judge(&self.children(), &presences, ctx);
                     self.daemon.do_send(BabysitterAction::Sampled);
                 }
             }
-            Some(Err(error)) => self.warn_once(&error.to_string()),
-            None => self.warn_once("the process table cannot be read in time"),
+            Err(error) => self.warn_once(&error.to_string()),
         }
     }
 

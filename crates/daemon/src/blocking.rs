@@ -10,34 +10,71 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use daemon_core::format;
 use futures::channel::oneshot;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// The maximum number of calls that have not returned. Further calls are not started.
-const MAX_THREADS: u32 = 8;
-
-/// Runs `call` on a new thread and returns its result.
-///
-/// Returns `None` if `call` panics or does not return within `limit`, if [`MAX_THREADS`] earlier
-/// calls have not returned, or if the thread cannot be started.
-pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    let (sender, result) = oneshot::channel();
-    // The caller may have timed out when the result is sent.
-    let is_started = start(move || drop(sender.send(call())));
-    if !is_started {
-        return None;
-    }
-    timeout(limit, result).await.ok()?.ok()
+/// The calls of one purpose. Each runs on a new thread, after the previous one has returned. So
+/// calls that do not return take one thread, and do not keep those of another purpose from being
+/// started.
+#[derive(Debug)]
+pub(crate) struct BlockingCalls {
+    turn: Semaphore,
 }
+
+/// Why a blocking call has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoResult {
+    #[error("not started, because the previous call has not returned")]
+    NotStarted,
+    #[error("no thread can be started")]
+    NoThread,
+    #[error("not done within {}", format::duration(*.0))]
+    TooLate(Duration),
+    #[error("it has panicked")]
+    Panicked,
+}
+
+impl BlockingCalls {
+    pub(crate) const fn new() -> BlockingCalls {
+        BlockingCalls { turn: Semaphore::const_new(1) }
+    }
+
+    /// Waits until the previous call has returned, runs `call`, and returns its result, all within
+    /// `limit`.
+    pub(crate) async fn run<T, F>(&'static self, limit: Duration, call: F) -> Result<T, NoResult>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let deadline = Instant::now() + limit;
+        let Ok(Ok(turn)) = timeout_at(deadline, self.turn.acquire()).await else {
+            return Err(NoResult::NotStarted);
+        };
+        let (sender, result) = oneshot::channel();
+        let is_started = start(move || {
+            let _turn = turn;
+            // The caller may have timed out when the result is sent.
+            drop(sender.send(call()));
+        });
+        if !is_started {
+            return Err(NoResult::NoThread);
+        }
+        match timeout_at(deadline, result).await {
+            Ok(result) => result.map_err(|_dropped| NoResult::Panicked),
+            Err(_elapsed) => Err(NoResult::TooLate(limit)),
+        }
+    }
+}
+
+/// The maximum number of threads of [`each`] whose calls have not returned.
+const MAX_THREADS: u32 = 8;
 
 /// Calls `read` for each of these processes, on one thread. A process whose call does not return
 /// within `patience` is left out, and the others are read on another thread. It is not read again
-/// before that call has returned.
+/// before that call has returned. If [`MAX_THREADS`] threads are busy, nothing is read.
 ///
 /// Returns the results that there are after `limit`.
 pub(crate) async fn each<T: Send + 'static>(
@@ -54,7 +91,12 @@ pub(crate) async fn each<T: Send + 'static>(
     while !rest.is_empty() && Instant::now() < deadline {
         let (sender, mut values) = mpsc::unbounded_channel();
         let pids = Vec::from(rest.clone());
-        if !start(move || read_all(&pids, read, &sender)) {
+        let Some(running) = RunningThread::new() else { break };
+        let is_started = start(move || {
+            let _running = running;
+            read_all(&pids, read, &sender);
+        });
+        if !is_started {
             break;
         }
         loop {
@@ -102,7 +144,7 @@ fn stuck() -> MutexGuard<'static, BTreeSet<u32>> {
 
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 
-/// Counts a thread until it ends, also if its call panics.
+/// Counts a thread of [`each`] until it ends, also if its call panics.
 struct RunningThread;
 
 impl RunningThread {
@@ -118,15 +160,9 @@ impl Drop for RunningThread {
     }
 }
 
-/// Starts a thread. Returns `false` if there is none for this call.
+/// Starts a thread. Returns whether this was possible.
 fn start(call: impl FnOnce() + Send + 'static) -> bool {
-    let Some(running) = RunningThread::new() else { return false };
-    let thread = thread::Builder::new().name("blocking-call".to_owned());
-    let call = move || {
-        let _running = running;
-        call();
-    };
-    thread.spawn(call).is_ok()
+    thread::Builder::new().name("blocking-call".to_owned()).spawn(call).is_ok()
 }
 
 #[cfg(test)]
@@ -154,31 +190,59 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn calls_that_do_not_return_are_given_up_and_their_number_is_limited() {
+    fn a_call_that_does_not_return_delays_only_calls_of_its_own_purpose() {
+        static HANGING: BlockingCalls = BlockingCalls::new();
+        static OTHER: BlockingCalls = BlockingCalls::new();
+        const SHORT: Duration = Duration::from_millis(1);
         run(async {
-            let mut senders = Vec::new();
-            for _ in 0..MAX_THREADS {
-                let (sender, receiver) = sync_mpsc::channel::<u32>();
-                assert_eq!(blocking(Duration::from_millis(1), move || receiver.recv()).await, None);
-                senders.push(sender);
+            let (sender, receiver) = sync_mpsc::channel::<u32>();
+            let hangs = HANGING.run(SHORT, move || receiver.recv());
+            assert_eq!(hangs.await, Err(NoResult::TooLate(SHORT)));
+            for _scan in 0..3 {
+                let next = HANGING.run(SHORT, || panic!("not started"));
+                assert_eq!(next.await, Err::<(), _>(NoResult::NotStarted));
             }
-            assert_eq!(blocking(LIMIT, || "not started").await, None);
-            assert_eq!(each(vec![1], (LIMIT, LIMIT), |pid| pid).await, HashMap::new());
-            // Dropping a sender makes a blocked call return.
-            senders.clear();
-            until_running(0).await;
-            assert_eq!(blocking(LIMIT, || "done").await, Some("done"));
+            assert_eq!(OTHER.run(LIMIT, || "done").await, Ok("done"));
+            // Dropping the sender makes the blocked call return.
+            drop(sender);
+            assert_eq!(HANGING.run(LIMIT, || "done").await, Ok("done"));
         });
     }
 
     #[test]
-    fn a_call_that_panics_takes_no_thread_from_later_calls() {
+    fn a_call_that_panics_does_not_keep_later_calls_from_being_started() {
+        static CALLS: BlockingCalls = BlockingCalls::new();
         run(async {
-            for _ in 0..3 * MAX_THREADS {
-                assert_eq!(blocking(LIMIT, || -> u32 { panic!("on purpose") }).await, None);
-            }
-            until_running(0).await;
-            assert_eq!(blocking(LIMIT, || "done").await, Some("done"));
+            let panics = CALLS.run(LIMIT, || panic!("on purpose"));
+            assert_eq!(panics.await, Err::<(), _>(NoResult::Panicked));
+            assert_eq!(CALLS.run(LIMIT, || "done").await, Ok("done"));
+        });
+    }
+
+    #[test]
+    fn calls_of_one_purpose_run_one_after_the_other() {
+        static CALLS: BlockingCalls = BlockingCalls::new();
+        static ACTIVE: AtomicU32 = AtomicU32::new(0);
+        run(async {
+            let calls = (0..20).map(|_call| {
+                CALLS.run(LIMIT, || {
+                    let others = ACTIVE.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                    ACTIVE.fetch_sub(1, Ordering::Relaxed);
+                    others
+                })
+            });
+            assert_eq!(futures::future::join_all(calls).await, vec![Ok(0); 20]);
+        });
+    }
+
+    #[test]
+    fn a_thread_for_reading_processes_is_not_started_while_many_are_busy() {
+        run(async {
+            let busy: Vec<_> = (0..MAX_THREADS).map(|_thread| RunningThread::new()).collect();
+            assert_eq!(each(vec![1], (LIMIT, LIMIT), |pid| pid).await, HashMap::new());
+            drop(busy);
+            assert_eq!(each(vec![1], (LIMIT, LIMIT), |pid| pid).await, HashMap::from([(1, 1)]));
         });
     }
 

@@ -2,14 +2,14 @@
 //! sysinfo has nothing, see proc(5).
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon_core::{Presence, ProcessSample};
 use daemon_protocol::{Evidence, ProcessUsage};
 use daemon_sys::process::exists;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
-use crate::blocking::{blocking, each};
+use crate::blocking::{BlockingCalls, NoResult, each};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use platform::parse_files;
@@ -21,6 +21,8 @@ struct Used {
     cpu: Duration,
     /// In bytes.
     rss: u64,
+    /// The proportional set size in bytes, if it was read.
+    pss: Option<u64>,
     /// The letter of proc(5).
     state: Option<char>,
 }
@@ -39,7 +41,8 @@ fn read(pids: &[u32]) -> Result<HashMap<u32, Used>, sysinfo::Error> {
     let used = |pid: &u32| {
         let process = system.process(Pid::from_u32(*pid))?;
         let cpu = Duration::from_millis(process.accumulated_cpu_time());
-        Some((*pid, Used { cpu, rss: process.memory(), state: letter(process.status()) }))
+        let (rss, state) = (process.memory(), letter(process.status()));
+        Some((*pid, Used { cpu, rss, pss: None, state }))
     };
     Ok(pids.iter().filter_map(used).collect())
 }
@@ -65,26 +68,45 @@ fn letter(status: ProcessStatus) -> Option<char> {
 /// How many times longer all processes may take than one.
 const PARTS: u32 = 8;
 
-/// Returns the proportional set size of each of these processes, as far as it can be read within
-/// this time. To read it, the kernel locks the memory map of the process, so one process that is
-/// stuck must not keep the others from being read.
-async fn shares(pids: Vec<u32>, limit: Duration) -> HashMap<u32, u64> {
-    let shares = each(pids, (limit / PARTS, limit), pss).await;
-    shares.into_iter().filter_map(|(pid, share)| Some((pid, share?))).collect()
+/// Reads of the process table.
+static READS: BlockingCalls = BlockingCalls::new();
+
+/// Why the process table is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    #[error(transparent)]
+    Unreadable(#[from] sysinfo::Error),
+    #[error("cannot read the process table: {0}")]
+    NotRead(#[from] NoResult),
+}
+
+/// Returns the resource usage of these processes, with their proportional set size if `by_share`.
+/// Processes that the system does not show are left out. A proportional set size that cannot be read
+/// within this time is not known: the kernel locks the memory map of the process to compute it, so a
+/// process that is stuck must not keep the others from being read.
+async fn table(
+    pids: Vec<u32>,
+    by_share: bool,
+    limit: Duration,
+) -> Result<HashMap<u32, Used>, TableError> {
+    let deadline = Instant::now() + limit;
+    let mut table = READS.run(limit, move || read(&pids)).await??;
+    if by_share {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let shares = each(table.keys().copied().collect(), (limit / PARTS, left), pss).await;
+        for (pid, used) in &mut table {
+            used.pss = shares.get(pid).copied().flatten();
+        }
+    }
+    Ok(table)
 }
 
 /// Returns the resource usage of these processes, with their proportional set size. What cannot be
 /// read within this time is not known.
 pub(crate) async fn usages(pids: Vec<u32>, limit: Duration) -> HashMap<u32, ProcessUsage> {
-    let wanted = pids.clone();
-    let used = blocking(limit, move || read(&wanted).unwrap_or_default()).await.unwrap_or_default();
-    let shares = shares(pids, limit).await;
-    used.into_iter()
-        .map(|(pid, Used { cpu, rss, .. })| {
-            let pss = shares.get(&pid).copied();
-            (pid, ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss })
-        })
-        .collect()
+    let usage = |Used { cpu, rss, pss, .. }| ProcessUsage { cpu: Some(cpu), rss: Some(rss), pss };
+    let table = table(pids, true, limit).await.unwrap_or_default();
+    table.into_iter().map(|(pid, used)| (pid, usage(used))).collect()
 }
 
 /// What the operating system reports about a process. Values that cannot be read are `None` or
@@ -115,14 +137,14 @@ impl ProcessInfo {
 /// pages of the process. This takes milliseconds for a large process, and the memory map of the
 /// process is locked during this time.
 pub(crate) async fn inspect(pid: u32, limit: Duration) -> ProcessInfo {
-    let inspected = blocking(limit, move || {
+    let inspected = each(vec![pid], (limit, limit), |pid| {
         let used = read(&[pid]).ok().and_then(|used| used.get(&pid).copied());
         let mut info = platform::inspect(pid);
         (info.usage.cpu, info.usage.rss) = (used.map(|used| used.cpu), used.map(|used| used.rss));
         info.state = used.and_then(|used| used.state);
         info
     });
-    let mut info = inspected.await.unwrap_or_default();
+    let mut info = inspected.await.remove(&pid).unwrap_or_default();
     info.usage.pss = each(vec![pid], (limit, limit), pss).await.remove(&pid).flatten();
     info
 }
@@ -136,29 +158,21 @@ pub(crate) async fn inspect(pid: u32, limit: Duration) -> ProcessInfo {
 ///
 /// # Errors
 ///
-/// If the process table cannot be read at all. Returns `None` if it cannot be read within this time.
+/// If the process table cannot be read, or not within this time.
 pub(crate) async fn presences(
     pids: Vec<u32>,
     by_share: bool,
     limit: Duration,
-) -> Option<Result<HashMap<u32, Presence>, sysinfo::Error>> {
-    let wanted = pids.clone();
-    let used = match blocking(limit, move || read(&wanted)).await? {
-        Ok(used) => used,
-        Err(error) => return Some(Err(error)),
-    };
-    let shares = match by_share {
-        true => shares(used.keys().copied().collect(), limit).await,
-        false => HashMap::new(),
-    };
-    let presence = |pid: u32| match used.get(&pid) {
+) -> Result<HashMap<u32, Presence>, TableError> {
+    let table = table(pids.clone(), by_share, limit).await?;
+    let presence = |pid: u32| match table.get(&pid) {
         None => presence_of_unlisted(pid),
         Some(used) => Presence::Seen(ProcessSample {
             cpu: used.cpu,
-            memory: if by_share { shares.get(&pid).copied() } else { Some(used.rss) },
+            memory: if by_share { used.pss } else { Some(used.rss) },
         }),
     };
-    Some(Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect()))
+    Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect())
 }
 
 fn presence_of_unlisted(pid: u32) -> Presence {
@@ -318,7 +332,6 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
-    use std::time::Instant;
 
     use super::*;
     use crate::blocking::tests::run;
@@ -410,7 +423,7 @@ mod tests {
         let (this, gone) = (std::process::id(), ended.id());
         ended.wait().expect("wait for the end of true");
         for by_share in [false, true] {
-            let presences = run(presences(vec![this, gone], by_share, LIMIT)).unwrap().unwrap();
+            let presences = run(presences(vec![this, gone], by_share, LIMIT)).unwrap();
             let Presence::Seen(sample) = presences[&this] else {
                 panic!("this process is not seen: {presences:?}");
             };

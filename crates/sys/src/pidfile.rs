@@ -7,6 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ const PID_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct PidFile {
     own: OwnFile,
-    file: File,
+    file: Arc<File>,
 }
 
 impl PidFile {
@@ -96,7 +97,7 @@ impl PidFile {
             if own.is_in_place() {
                 // The pid of a previous holder must not be taken for the one of this daemon.
                 file.set_len(0).map_err(|error| Error::os(action(), error))?;
-                return Ok(PidFile { own, file });
+                return Ok(PidFile { own, file: Arc::new(file) });
             }
         }
     }
@@ -132,19 +133,27 @@ impl PidFile {
     /// As for [`claim`](PidFile::claim) and [`write`](PidFile::write). The lock on the previous file
     /// is then kept.
     pub fn restore(&mut self, pid: Pid) -> Result<bool> {
+        if self.check(pid)() {
+            return Ok(false);
+        }
         if !self.own.is_in_place() {
             *self = PidFile::claim_within(self.own.path(), Duration::ZERO)?;
-        } else if self.pid() == Some(pid) {
-            return Ok(false);
         }
         self.write(pid)?;
         Ok(true)
     }
 
-    fn pid(&self) -> Option<Pid> {
-        let mut bytes = [0; PID_MAX];
-        let length = self.file.read_at(&mut bytes, 0).ok()?;
-        parse_pid(&bytes[..length])
+    /// Returns a function that returns whether the path leads to the locked file, and the file
+    /// contains this pid. Another thread can call it, because the file system may block.
+    ///
+    /// The function has a copy of the file, so the lock is held until it is dropped.
+    pub fn check(&self, pid: Pid) -> impl FnOnce() -> bool + Send + use<> {
+        let (own, file) = (self.own.clone(), Arc::clone(&self.file));
+        move || {
+            let mut bytes = [0; PID_MAX];
+            let read = file.read_at(&mut bytes, 0);
+            own.is_in_place() && read.is_ok_and(|length| parse_pid(&bytes[..length]) == Some(pid))
+        }
     }
 
     /// Removes the file. Call this method when the daemon exits. If the file cannot be removed, for
@@ -362,11 +371,15 @@ mod tests {
         let (_dir, path) = pid_path();
         let mut ours = PidFile::claim(&path).expect("claimed");
         ours.write(this_pid()).expect("written");
+        assert!(ours.check(this_pid())());
         assert!(!ours.restore(this_pid()).expect("in place"));
         fs::write(&path, "1\n").expect("written");
+        assert!(!ours.check(this_pid())());
         assert!(ours.restore(this_pid()).expect("written again"));
         fs::remove_file(&path).expect("the file exists");
+        assert!(!ours.check(this_pid())());
         assert!(ours.restore(this_pid()).expect("restored"));
+        assert!(ours.check(this_pid())());
         fs::remove_file(&path).expect("the file exists");
         fs::write(&path, "1\n").expect("written");
         assert!(ours.restore(this_pid()).expect("restored"));

@@ -7,48 +7,54 @@ use actix::fut::WrapFuture;
 use actix::{ActorFutureExt, AsyncContext, Context};
 use daemon_forkserver::{Transfer, now};
 use daemon_sys::ownfile::OwnFile;
-use daemon_sys::pidfile::PidFile;
 use daemon_sys::process::this_pid;
 use slog::{error, info};
 
 use super::DaemonActor;
-use crate::blocking::blocking;
+use crate::blocking::{BlockingCalls, NoResult};
 use crate::control::ControlServer;
 use crate::start_files::StartFiles;
 
-/// How long a check waits for the file system. A check that takes longer is skipped.
+/// Checks of files. One that does not return prevents further checks, and nothing else.
+static CHECKS: BlockingCalls = BlockingCalls::new();
+
+/// How long a check waits for the file system.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Restores the files that are missing. Looks for them on another thread, because a file system
-    /// can block.
+    /// Checks the files, and restores those that are missing.
     pub(super) fn check_files(&mut self, ctx: &mut Context<Self>) {
-        let files: Vec<OwnFile> = self.files().cloned().collect();
-        if files.is_empty() {
-            return;
-        }
-        let check = blocking(CHECK_MAX, move || files.iter().all(OwnFile::is_in_place));
-        ctx.spawn(check.into_actor(self).map(|are_in_place, daemon, _ctx| {
-            if are_in_place == Some(false) {
-                let failures = daemon.restore_files();
-                // Otherwise each scan would log what cannot be restored.
-                if !failures.is_empty() && daemon.files_log.should_log(now()) {
-                    daemon.log_failures(&failures);
-                }
+        let check = self.are_files_intact().into_actor(self);
+        ctx.spawn(check.map(|are_intact, daemon, _ctx| {
+            let failures = daemon.restore_files(are_intact);
+            // Otherwise each scan would log what cannot be restored.
+            if !failures.is_empty() && daemon.files_log.should_log(now()) {
+                daemon.log_failures(&failures);
             }
         }));
     }
 
-    fn files(&self) -> impl Iterator<Item = &OwnFile> {
+    /// Returns whether the files are at their paths, and the pid file contains the pid. Finds out on
+    /// another thread, because a file system can block.
+    pub(super) fn are_files_intact(&self) -> impl Future<Output = Result<bool, NoResult>> + use<R> {
         let board = self.processes.fork_server.as_ref().and_then(|server| server.board_file());
-        let pidfile = self.files.as_ref().and_then(StartFiles::pidfile).map(PidFile::own_file);
         let control = self.control.as_ref().map(ControlServer::file);
-        board.into_iter().chain(pidfile).chain(control)
+        let files: Vec<OwnFile> = board.into_iter().chain(control).cloned().collect();
+        let pidfile = self.files.as_ref().and_then(StartFiles::pidfile);
+        let pidfile = pidfile.map(|pidfile| pidfile.check(this_pid()));
+        CHECKS.run(CHECK_MAX, move || {
+            files.iter().all(OwnFile::is_in_place) && pidfile.is_none_or(|check| check())
+        })
     }
 
-    /// Brings the control socket and the pid file back if they are not at their paths. Returns what
-    /// is not possible.
-    pub(super) fn restore_files(&mut self) -> Vec<String> {
+    /// Restores the control socket and the pid file, unless the files are intact. Returns what is
+    /// not possible.
+    pub(super) fn restore_files(&mut self, are_intact: Result<bool, NoResult>) -> Vec<String> {
+        match are_intact {
+            Ok(true) => return Vec::new(),
+            Ok(false) => {}
+            Err(error) => return vec![format!("cannot check the files: {error}")],
+        }
         let mut failures = Vec::new();
         let log = &self.log;
         let mut restored = |path: String, result: Result<bool, daemon_sys::Error>| match result {

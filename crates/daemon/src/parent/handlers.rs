@@ -19,12 +19,12 @@ use daemon_protocol::{Evidence, Report};
 use daemon_service::{Register, SignalOwner};
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::ready;
+use futures::future::{join, ready};
 use slog::{debug, error, info, o, warn};
 
 use super::{DaemonActor, OpenStream, Panicked, SessionsAnswered, StatusUpdates};
 use crate::babysitter::BabysitterAction;
-use crate::blocking::blocking;
+use crate::blocking::BlockingCalls;
 use crate::error::DaemonError;
 use crate::events::{Broadcast, DaemonEvent};
 use crate::log;
@@ -45,6 +45,9 @@ use crate::watch::Watch;
 /// How long a status query waits for the process table. After that, the query is answered without
 /// the resource usage of the processes.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reopenings of the parent's log file.
+static REOPENS: BlockingCalls = BlockingCalls::new();
 
 /// How long the parent waits until its log file is open again. After that, it logs an error.
 const REOPEN_MAX: Duration = Duration::from_secs(5);
@@ -68,15 +71,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let reopened = async move {
             let Some(file) = log_file else { return Ok(()) };
             let path = file.path().to_owned();
-            let reopened = blocking(REOPEN_MAX, move || log::reopen(&file)).await;
-            let in_time = reopened.unwrap_or_else(|| {
+            let reopened = REOPENS.run(REOPEN_MAX, move || log::reopen(&file)).await;
+            let reopened = reopened.unwrap_or_else(|error| {
                 let action = format!("open log file {}", path.display());
-                Err(daemon_sys::Error::os(action, io::ErrorKind::TimedOut))
+                Err(daemon_sys::Error::os(action, io::Error::other(error)))
             });
-            in_time.map_err(|source| ReopenError { source })
+            reopened.map_err(|source| ReopenError { source })
         };
-        Box::pin(reopened.into_actor(self).map(|reopened, daemon, _ctx| {
-            let failures = daemon.restore_files();
+        let done = join(reopened, self.are_files_intact());
+        Box::pin(done.into_actor(self).map(|(reopened, are_intact), daemon, _ctx| {
+            let failures = daemon.restore_files(are_intact);
             daemon.log_failures(&failures);
             reopened
         }))
