@@ -4,10 +4,10 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
-use super::Signal;
 use super::client::LineClient;
 use super::guarded::GuardedProgram;
 use super::patience::until;
+use super::{Signal, skipped};
 
 /// The timeout of the `gearman` command, in milliseconds. After a timeout the command prints no
 /// answer and exits with code 0.
@@ -40,8 +40,7 @@ impl Gearmand {
         let is_there = |program: &&str| Command::new(program).arg("-H").output().is_ok();
         let server = ["gearmand", "/usr/sbin/gearmand"].into_iter().find(is_there);
         let (Some(program), true) = (server, is_there(&"gearman")) else {
-            let skipped = b"skipped: gearmand or gearman is not installed\n";
-            let _ = std::io::stderr().write_all(skipped);
+            skipped("gearmand or gearman is not installed");
             return None;
         };
         // After this test has released the port and before gearmand binds it, another process may

@@ -8,7 +8,9 @@ use std::process::Command;
 use std::thread::scope;
 use std::time::Duration;
 
-use crate::harness::{ControlClient, LineClient, Process, Signal, during, is_refused, until};
+use crate::harness::{
+    ControlClient, LineClient, Process, Signal, during, is_refused, skipped, until,
+};
 
 use super::unit::{SystemdInstance, SystemdUnit};
 
@@ -18,11 +20,10 @@ const PORT: u16 = 7075;
 const FILES: [&str; 3] = ["echo.service", "echo-activated.service", "echo-activated.socket"];
 
 /// Returns whether the tests may start and stop this machine's units.
-#[expect(clippy::print_stderr, reason = "the user sees which tests are skipped")]
 fn is_test_machine() -> bool {
     let is_test_machine = std::env::var_os("SYSTEMD_MACHINE").is_some();
     if !is_test_machine {
-        eprintln!("skipped: not a dedicated test machine, see `make test-systemd`");
+        skipped("not a dedicated test machine, see `make test-systemd`");
     }
     is_test_machine
 }

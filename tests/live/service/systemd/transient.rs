@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{LineClient, example, until};
+use crate::harness::{LineClient, example, skipped, until};
 
 use super::unit::{SystemdInstance, SystemdUnit};
 
@@ -33,7 +33,6 @@ fn run(
 }
 
 /// Returns the available systemd instances. Prints a message if there is none.
-#[expect(clippy::print_stderr, reason = "the user sees which tests are skipped")]
 fn managers() -> Vec<SystemdInstance> {
     let managers = SystemdInstance::all();
     if std::env::var_os("SYSTEMD_MACHINE").is_some() {
@@ -44,7 +43,7 @@ fn managers() -> Vec<SystemdInstance> {
         );
     }
     if managers.is_empty() {
-        eprintln!("skipped: no usable systemd instance");
+        skipped("no usable systemd instance");
     }
     managers
 }
