@@ -1,5 +1,5 @@
-//! Other products, with which ours are compared: the process pools of Python's standard library, and
-//! `Parallel::Prefork` in Perl, the original of `daemon-prefork`.
+//! Other products, with which ours are compared: the process pools of Python's standard library,
+//! and `Parallel::Prefork` in Perl, the original of `daemon-prefork`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -55,8 +55,8 @@ pub(crate) fn parallel_prefork_is_installed() -> bool {
     perl.status().is_ok_and(|status| status.success())
 }
 
-/// Replaces this process with Perl, which runs the accept loop of the server `prefork-pool`. Returns only if Perl
-/// cannot be executed.
+/// Replaces this process with Perl, which runs the accept loop of the server `prefork-pool`.
+/// Returns only if Perl cannot be executed.
 pub(crate) fn parallel_prefork(workers: &str) -> Measured<()> {
     Err(Command::new("perl").args(["-e", PERL, workers]).exec().into())
 }

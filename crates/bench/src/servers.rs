@@ -1,5 +1,5 @@
-//! The measured servers that run in this program: the dispatcher, a ping-pong over a socketpair, with
-//! which the dispatcher is compared, and those of other modules.
+//! The measured servers that run in this program: the dispatcher, a ping-pong over a socketpair,
+//! with which the dispatcher is compared, and those of other modules.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};

@@ -28,21 +28,30 @@ pub(crate) enum ExitStatus {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CtlError {
     /// The socket does not exist.
-    #[error("cannot connect to {}: the socket does not exist; is the daemon running, with its control \
-             socket at this path?", .socket.display())]
+    #[error(
+        "cannot connect to {}: the socket does not exist; is the daemon running, with its control \
+         socket at this path?",
+        .socket.display()
+    )]
     NoSocket {
         /// The path of the socket.
         socket: PathBuf,
     },
     /// No process listens on the socket.
-    #[error("cannot connect to {}: connection refused; the daemon has exited, or this is not a control \
-             socket", .socket.display())]
+    #[error(
+        "cannot connect to {}: connection refused; the daemon has exited, or this is not a \
+         control socket",
+        .socket.display()
+    )]
     NotListening {
         /// The path of the socket.
         socket: PathBuf,
     },
     /// The user has no permission to connect to the socket.
-    #[error("cannot connect to {}: permission denied; only root and the daemon's user may connect", .socket.display())]
+    #[error(
+        "cannot connect to {}: permission denied; only root and the daemon's user may connect",
+        .socket.display()
+    )]
     PermissionDenied {
         /// The path of the socket.
         socket: PathBuf,
@@ -56,7 +65,10 @@ pub(crate) enum CtlError {
         source: io::Error,
     },
     /// The daemon did not answer in time.
-    #[error("cannot {action}: the daemon at {} did not answer within {}", .socket.display(), format::duration(*.timeout))]
+    #[error(
+        "cannot {action}: the daemon at {} did not answer within {}",
+        .socket.display(), format::duration(*.timeout)
+    )]
     Timeout {
         /// The action that failed.
         action: String,
@@ -127,7 +139,10 @@ pub(crate) enum CtlError {
     #[error("cannot print metrics, which only the daemon can provide: {0}")]
     MetricsUnavailable(Box<CtlError>),
     /// Metrics of a scoreboard file were requested.
-    #[error("cannot print metrics from {}: a scoreboard file has no counters; give --socket PATH", .board.display())]
+    #[error(
+        "cannot print metrics from {}: a scoreboard file has no counters; give --socket PATH",
+        .board.display()
+    )]
     BoardHasNoMetrics {
         /// The path of the file.
         board: PathBuf,

@@ -1,6 +1,6 @@
-//! Tests the decoders of daemonctl with many inputs: the lines of a daemon, and the status that they
-//! contain, on every screen. The package is a program and not a library, so libFuzzer does not run these
-//! targets.
+//! Tests the decoders of daemonctl with many inputs: the lines of a daemon, and the status that
+//! they contain, on every screen. The package is a program and not a library, so libFuzzer does not
+//! run these targets.
 
 #[path = "../../../tests/fuzzing.rs"]
 mod fuzzing;

@@ -237,8 +237,8 @@ fn aligned([slot, pid, letter, word, since, age, requests, label]: [&str; 8]) ->
     format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>6}  {age:>6}  {requests:>7}  {label}")
 }
 
-/// A scoreboard file. Each read copies the whole file, because the processes of the daemon's user can
-/// truncate it at any time, which would end a process that has mapped it.
+/// A scoreboard file. Each read copies the whole file, because the processes of the daemon's user
+/// can truncate it at any time, which would end a process that has mapped it.
 #[derive(Debug)]
 pub(crate) struct BoardFile {
     path: PathBuf,

@@ -136,7 +136,8 @@ pub(crate) fn run(
     code
 }
 
-/// Starts a thread. If it panics, the screen ends, because the panic hook has restored the terminal.
+/// Starts a thread. If it panics, the screen ends, because the panic hook has restored the
+/// terminal.
 fn spawn(sender: &Sender<ScreenEvent>, run: impl FnOnce() + Send + 'static) {
     let sender = sender.clone();
     thread::spawn(move || {

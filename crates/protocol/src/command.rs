@@ -33,16 +33,18 @@ impl ControlRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum ControlCommand {
-    /// Returns the daemon's status as [`ControlReply::Status`](crate::ControlReply::Status), with the CPU time and memory of
-    /// each process.
+    /// Returns the daemon's status as [`ControlReply::Status`](crate::ControlReply::Status), with
+    /// the CPU time and memory of each process.
     Status,
-    /// Returns the internal state of the parent as [`ControlReply::Peek`](crate::ControlReply::Peek).
+    /// Returns the internal state of the parent as
+    /// [`ControlReply::Peek`](crate::ControlReply::Peek).
     Peek {
         /// Includes descriptors, threads, tasks and the status report.
         #[serde(default)]
         verbose: bool,
     },
-    /// Stops the daemon. [`ControlReply::Done`](crate::ControlReply::Done) is sent when the shutdown starts.
+    /// Stops the daemon. [`ControlReply::Done`](crate::ControlReply::Done) is sent when the
+    /// shutdown starts.
     Stop {
         /// Stops immediately. Requests in progress are lost.
         #[serde(default)]
@@ -68,7 +70,8 @@ pub enum ControlCommand {
         /// The child's pid.
         pid: u32,
     },
-    /// Returns evidence of what a child is doing now, as [`ControlReply::Trace`](crate::ControlReply::Trace).
+    /// Returns evidence of what a child is doing now, as
+    /// [`ControlReply::Trace`](crate::ControlReply::Trace).
     Trace {
         /// The child's pid.
         pid: u32,
@@ -77,7 +80,8 @@ pub enum ControlCommand {
     Pause,
     /// Resumes a paused daemon.
     Resume,
-    /// Subscribes to events. The daemon sends [`ControlReply::Listening`](crate::ControlReply::Listening), then
+    /// Subscribes to events. The daemon sends
+    /// [`ControlReply::Listening`](crate::ControlReply::Listening), then
     /// [`ResponseBody::Event`](crate::ResponseBody::Event)s.
     Events,
 }

@@ -76,8 +76,8 @@ pub struct Report {
     #[serde(default)]
     pub processes: Vec<ProcessReport>,
     /// The number of records of the default logger that all processes of the daemon have dropped,
-    /// because the log accepted nothing: its reader does not read, or the disk is full. It is 0 in a
-    /// child's report.
+    /// because the log accepted nothing: its reader does not read, or the disk is full. It is 0 in
+    /// a child's report.
     #[serde(default)]
     pub log_dropped: u64,
 }
