@@ -11,8 +11,8 @@ use crate::signals::Signal;
 pub enum Descendants {
     /// Nothing. They may outlive the daemon, and keep its listener open.
     Leave,
-    /// They are killed with a child that the daemon kills, and end with the daemon: they receive TERM
-    /// when all children have ended, and KILL at the end of the grace period. If a child ends
+    /// They are killed with a child that the daemon kills, and end with the daemon: they receive
+    /// TERM when all children have ended, and KILL at the end of the grace period. If a child ends
     /// otherwise, they are left alone, and a warning is logged.
     #[default]
     EndAtStop,

@@ -2,8 +2,8 @@
 //! and reports.
 //!
 //! [`duration`] and [`size`] return [`Display`](fmt::Display) newtypes, which allocate nothing and
-//! honour the width and alignment of a format string. [`clean`], [`clean_lines`] and [`escaped`] keep
-//! the text of other processes from controlling a terminal.
+//! honour the width and alignment of a format string. [`clean`], [`clean_lines`] and [`escaped`]
+//! keep the text of other processes from controlling a terminal.
 //!
 //! # Examples
 //!
@@ -91,8 +91,8 @@ pub fn is_control(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Replaces each [control character](is_control) with `?`, so that the text takes one line and cannot
-/// control a terminal.
+/// Replaces each [control character](is_control) with `?`, so that the text takes one line and
+/// cannot control a terminal.
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.replace(is_control, "?")
@@ -118,8 +118,8 @@ pub fn clean_lines(text: &str) -> String {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct EscapedText<'a>(&'a str);
 
-/// Escapes each [control character](is_control) as in Rust's source code, so that the text takes one
-/// line and no information is lost: `\n`, `\u{1b}`.
+/// Escapes each [control character](is_control) as in Rust's source code, so that the text takes
+/// one line and no information is lost: `\n`, `\u{1b}`.
 #[must_use]
 pub const fn escaped(text: &str) -> EscapedText<'_> {
     EscapedText(text)

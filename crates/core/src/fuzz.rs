@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets, see `fuzz/` in the repository: the scoreboard and the claims as
-//! memory that another process can write.
+//! Entry points of the fuzz targets, see `fuzz/` in the repository: the scoreboard and the claims
+//! as memory that another process can write.
 //!
 //! An input must never cause a panic or an endless loop. The entry points also check what the
 //! parent relies on whatever the memory contains.

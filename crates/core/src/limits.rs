@@ -97,7 +97,9 @@ impl Limits {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use daemon_core::{ScoreboardReader, SlotEntry, Assessment, Limits, MonotonicTime, Violation};
+    /// use daemon_core::{
+    ///     Assessment, Limits, MonotonicTime, ScoreboardReader, SlotEntry, Violation,
+    /// };
     ///
     /// fn is_late(limits: &Limits, entry: &SlotEntry, now: MonotonicTime) -> bool {
     ///     let finding = limits.assess(entry, None, 0, now, MonotonicTime::ZERO);

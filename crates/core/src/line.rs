@@ -33,7 +33,8 @@ pub(crate) const WORDS: usize = 16;
 /// use daemon_core::{ScoreboardLine, lines_for};
 ///
 /// let count = lines_for(8)?;
-/// let lines: &'static [ScoreboardLine] = Box::leak((0..count).map(|_| ScoreboardLine::new()).collect());
+/// let lines: Box<[_]> = (0..count).map(|_| ScoreboardLine::new()).collect();
+/// let lines: &'static [ScoreboardLine] = Box::leak(lines);
 /// assert_eq!(size_of_val(lines), count * 128);
 /// # Ok::<(), daemon_core::ScoreboardError>(())
 /// ```

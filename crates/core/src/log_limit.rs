@@ -20,7 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// use std::time::Duration;
 /// use daemon_core::{LogLimit, MonotonicTime};
 ///
-/// let (limit, start) = (LogLimit::default(), MonotonicTime::from_since_boot(Duration::from_secs(60)));
+/// let limit = LogLimit::default();
+/// let start = MonotonicTime::from_since_boot(Duration::from_secs(60));
 /// assert!((0..10).all(|_| limit.admit(start) == Some(0)));
 /// assert_eq!(limit.admit(start), None);
 /// assert_eq!(limit.admit(start + Duration::from_secs(10)), Some(1));

@@ -155,8 +155,8 @@ impl SlotRecord {
         (line.pid != expected && !is_unknown).then_some(SlotFault::WrongPid { found: line.pid })
     }
 
-    /// Returns the number of requests that the parent can rely on, and the fault if the number on the
-    /// line is damage, or corrects damage.
+    /// Returns the number of requests that the parent can rely on, and the fault if the number on
+    /// the line is damage, or corrects damage.
     ///
     /// A smaller number than before is believed. If it is right, the number before was damage, and
     /// must not make all later reports of the child implausible. If it is wrong, the next report

@@ -38,7 +38,8 @@ use crate::status::Status;
 /// let slot = SlotNumber::new(0);
 /// scoreboard.open_slot(slot, MonotonicTime::from_nanos(1))?;
 /// assert_eq!(scoreboard.letters(), "F   ");
-/// assert_eq!(scoreboard.close_slot(slot, MonotonicTime::from_nanos(2)).status, Some(Status::Forking));
+/// let closed = scoreboard.close_slot(slot, MonotonicTime::from_nanos(2));
+/// assert_eq!(closed.status, Some(Status::Forking));
 /// assert_eq!(scoreboard.empty_slots(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -124,9 +124,10 @@ impl<B: WakeParent> Seat<B> {
     /// # Errors
     ///
     /// - [`ReportError::IllegalTransition`] if the transition is not allowed. Nothing is changed.
-    /// - [`ReportError::StaleGeneration`] and [`ReportError::Closed`] if the slot belongs to another
-    ///   child or is closed, or if its line is damaged so that it seems to be. The child's own
-    ///   status has changed, but the line has not. The parent is woken, and repairs a damaged line.
+    /// - [`ReportError::StaleGeneration`] and [`ReportError::Closed`] if the slot belongs to
+    ///   another child or is closed, or if its line is damaged so that it seems to be. The child's
+    ///   own status has changed, but the line has not. The parent is woken, and repairs a damaged
+    ///   line.
     pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
         let step = child_step(self.status(), to)?;
         match step {
@@ -166,8 +167,8 @@ impl<B: WakeParent> Seat<B> {
         }
     }
 
-    /// Writes the status to the line again, and wakes the parent. Repairs a line that other code has
-    /// written to.
+    /// Writes the status to the line again, and wakes the parent. Repairs a line that other code
+    /// has written to.
     pub fn refresh(&self) {
         // The parent repairs a line that cannot be written here, and asks again.
         let _ = self.publish();

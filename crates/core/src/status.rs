@@ -67,7 +67,8 @@ statuses! {
     ///
     /// assert_eq!(Status::Waiting.transition_to(Status::Serving), Ok(Transition::RequestStarted));
     /// let refused = Status::Waiting.transition_to(Status::Fresh).unwrap_err();
-    /// assert_eq!(refused.to_string(), "cannot change the status of a child from waiting to fresh");
+    /// let sentence = "cannot change the status of a child from waiting to fresh";
+    /// assert_eq!(refused.to_string(), sentence);
     /// ```
     pub enum Status {
         /// The slot has no child.
