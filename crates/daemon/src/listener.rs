@@ -300,6 +300,16 @@ impl<L: Listen> WatchedListener<L> {
         refuse_clients(self.fd(), &self.log);
     }
 
+    /// Returns whether no connection waits and no client is about to be connected.
+    fn is_empty(&self) -> bool {
+        matches!(listen::has_pending(self.fd()), Ok(false)) && !self.has_handshakes()
+    }
+
+    /// Returns whether a client is about to be in the backlog although new clients are refused.
+    pub(crate) fn has_handshakes(&self) -> bool {
+        listen::has_handshakes(self.fd())
+    }
+
     /// Frees the address of the listener, whose backlog is empty.
     pub(crate) fn shut_down(&self) {
         shut_down(self.fd(), &self.log);
@@ -340,14 +350,10 @@ fn try_accept(listener: BorrowedFd<'_>, log: &Logger) -> Pending {
     }
 }
 
-/// Refuses new clients of a listener. Its address is free as soon as no connection waits.
 fn refuse_clients(listener: BorrowedFd<'_>, log: &Logger) {
     // A process that has the listener, too, may have shut it down.
     if let Err(error) = listen::refuse_new_connections(listener) {
         debug!(log, "cannot refuse new connections"; "error" => %error);
-    }
-    if matches!(listen::has_pending(listener), Ok(false)) {
-        shut_down(listener, log);
     }
 }
 
@@ -389,6 +395,7 @@ pub(crate) fn move_pending(queue: &ConnectionQueue, log: &Logger) {
 fn move_pending_of(listener: BorrowedFd<'_>, queue: &ConnectionQueue, log: &Logger) {
     // First, so that no connection comes after the last one was accepted.
     refuse_clients(listener, log);
+    listen::wait_for_handshakes(listener);
     while queue.has_space() {
         match try_accept(listener, log) {
             Pending::Connection(connection) => {
@@ -444,6 +451,9 @@ impl<L: Listen> ConnectionSource<L> {
         self.listener = match mem::replace(&mut self.listener, ListenerState::Closed) {
             ListenerState::Accepting(listener) if listener.is_owned_alone() => {
                 listener.refuse_clients();
+                if listener.is_empty() {
+                    listener.shut_down();
+                }
                 ListenerState::Refusing(listener)
             }
             ListenerState::Accepting(_) | ListenerState::Closed => ListenerState::Closed,

@@ -8,7 +8,9 @@ use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::inherited;
 use daemon_sys::init::leave_process_1;
-use daemon_sys::listen::{refuse_new_connections, refuses_new_connections, shut_down};
+use daemon_sys::listen::{
+    refuse_new_connections, refuses_new_connections, shut_down, wait_for_handshakes,
+};
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
 use daemon_sys::{Error as SystemError, Pid, Signal};
@@ -195,6 +197,7 @@ impl Prefork {
         // If this fails, the descriptor does not listen any more, and there is nothing to close.
         let _ = refuse_new_connections(fd);
         if refuses_new_connections(fd) {
+            wait_for_handshakes(fd);
             while !self.role.manager("take connections")?.handover.take_all(fd) {
                 if self.wait_until(Some(HANDOVER_RETRY))? == 0 {
                     break;

@@ -1,7 +1,10 @@
 //! Operations on listening sockets that std does not provide.
 
+mod handshake;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -14,6 +17,9 @@ use nix::sys::stat::fstat;
 use crate::error::{Error, Result};
 use crate::fds::list_or_probe;
 use crate::poll::{Interest, wait};
+
+/// The interval at which to check whether handshakes are in progress.
+const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The identity of a socket, which is the same for all descriptors of the socket, in all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +96,7 @@ pub fn is_listening(fd: BorrowedFd<'_>) -> bool {
 ///
 /// The errors of poll(2).
 pub fn has_pending(listener: BorrowedFd<'_>) -> Result<bool> {
-    let [ready] = wait(&[(listener, Interest::Read)], Some(std::time::Duration::ZERO))?;
+    let [ready] = wait(&[(listener, Interest::Read)], Some(Duration::ZERO))?;
     Ok(ready.is_readable())
 }
 
@@ -110,14 +116,15 @@ pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
     shutdown(listener.as_raw_fd(), Shutdown::Read).map_err(|errno| Error::os(action(), errno))
 }
 
-/// Keeps new connections out of the backlog of a listening socket, in all processes that have it
-/// open. Connections that are in the backlog already can still be accepted.
+/// Keeps new clients out of the backlog of a listening socket, in all processes that have it open.
+/// Connections that are in the backlog already can still be accepted.
 ///
-/// To stop without dropping a client, call this function first, then accept the remaining
-/// connections, and then [`shut_down`] the listener. A Unix socket is shut down here. New clients of
-/// a TCP socket are not answered, so they try again after a second. If the system has no means for
-/// this, the backlog is reduced to the system's minimum. On Linux all processes that have the
-/// listener can [see](refuses_new_connections) this.
+/// To stop without dropping a client, call this function first, then
+/// [wait](wait_for_handshakes) for the clients that are about to be connected, accept the remaining
+/// connections, and [`shut_down`] the listener. A Unix socket is shut down here. New clients of a TCP
+/// socket are not answered, so they try again after a second. If the system has no means for this,
+/// the backlog is reduced to the system's minimum. On Linux all processes that have the listener can
+/// [see](refuses_new_connections) this.
 ///
 /// # Errors
 ///
@@ -125,7 +132,7 @@ pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
 pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> Result<()> {
     let is_unix = ListenAddress::of(listener)?.is_unix();
     // A Unix socket has no packets, so its filter is only seen by other processes.
-    let filtered = platform::drop_packets(listener);
+    let filtered = handshake::refuse(listener);
     match is_unix {
         true => shut_down(listener),
         false => filtered.or_else(|_unsupported| shrink_backlog(listener)),
@@ -136,7 +143,29 @@ pub fn refuse_new_connections(listener: BorrowedFd<'_>) -> Result<()> {
 /// open. Always `false` on systems other than Linux.
 #[must_use]
 pub fn refuses_new_connections(listener: BorrowedFd<'_>) -> bool {
-    platform::drops_packets(listener)
+    handshake::are_refused(listener)
+}
+
+/// How long a listener that [refuses new connections](refuse_new_connections) should wait for clients
+/// in the middle of the handshake. It takes as long as a packet needs to the client and back, and the
+/// client of a scan or an attack never finishes it.
+pub const HANDSHAKE_MAX: Duration = Duration::from_millis(200);
+
+/// Returns whether a client of a TCP listener is in the middle of its handshake: it will be in the
+/// backlog soon, and believes already that it is connected. Always `false` on systems other than
+/// Linux, for a Unix socket, and if the process must not use netlink.
+#[must_use]
+pub fn has_handshakes(listener: BorrowedFd<'_>) -> bool {
+    handshake::are_in_progress(listener)
+}
+
+/// Waits until no client of a listener that refuses new ones is in the middle of its handshake, at
+/// most [`HANDSHAKE_MAX`]. Does not wait if there is none.
+pub fn wait_for_handshakes(listener: BorrowedFd<'_>) {
+    let until = Instant::now() + HANDSHAKE_MAX;
+    while has_handshakes(listener) && Instant::now() < until {
+        std::thread::sleep(HANDSHAKE_INTERVAL);
+    }
 }
 
 /// Reduces the backlog of a listening socket to the system's minimum, so that most new connections
@@ -281,8 +310,6 @@ mod platform {
     use nix::errno::Errno;
     use nix::sys::socket::{SockFlag, accept4};
 
-    pub(super) use super::filter::{drop_packets, drops_packets};
-
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let raw = accept4(listener.as_raw_fd(), flags)?;
@@ -300,8 +327,6 @@ mod platform {
     use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
     use nix::sys::socket;
 
-    pub(super) use super::filter::{drop_packets, drops_packets};
-
     pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let raw = socket::accept(listener.as_raw_fd())?;
         // SAFETY: accept has just made this descriptor, and no other code owns it.
@@ -310,58 +335,6 @@ mod platform {
         let flags = OFlag::from_bits_retain(fcntl(connection.as_fd(), FcntlArg::F_GETFL)?);
         fcntl(connection.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         Ok(connection)
-    }
-}
-
-/// Attaches a filter to a socket that drops every packet (socket(7), `SO_ATTACH_FILTER`).
-#[cfg(target_os = "linux")]
-mod filter {
-    use std::os::fd::{AsRawFd, BorrowedFd};
-
-    use nix::errno::Errno;
-
-    pub(super) fn drop_packets(listener: BorrowedFd<'_>) -> Result<(), Errno> {
-        // The program is one instruction: accept 0 bytes of the packet.
-        let code = (libc::BPF_RET | libc::BPF_K) as u16;
-        let mut instruction = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
-        let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
-        let size = size_of_val(&program) as libc::socklen_t;
-        // SAFETY: the option takes a program, whose pointer is to one valid instruction; setsockopt
-        // only reads them.
-        let result = unsafe {
-            libc::setsockopt(listener.as_raw_fd(), level, name, (&raw const program).cast(), size)
-        };
-        Errno::result(result).map(drop)
-    }
-
-    pub(super) fn drops_packets(listener: BorrowedFd<'_>) -> bool {
-        let mut instruction = libc::sock_filter { code: 0, jt: 0, jf: 0, k: 1 };
-        // The length of the program in instructions. A longer program is refused.
-        let mut length: libc::socklen_t = 1;
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_GET_FILTER);
-        let target = (&raw mut instruction).cast();
-        // SAFETY: `target` has space for one instruction, and getsockopt writes no more.
-        let done =
-            unsafe { libc::getsockopt(listener.as_raw_fd(), level, name, target, &raw mut length) };
-        let returns = (libc::BPF_RET | libc::BPF_K) as u16;
-        done == 0 && length == 1 && instruction.code == returns && instruction.k == 0
-    }
-}
-
-/// Other systems do not drop the packets of a listener.
-#[cfg(not(target_os = "linux"))]
-mod filter {
-    use std::os::fd::BorrowedFd;
-
-    use nix::errno::Errno;
-
-    pub(super) fn drop_packets(_listener: BorrowedFd<'_>) -> Result<(), Errno> {
-        Err(Errno::ENOPROTOOPT)
-    }
-
-    pub(super) fn drops_packets(_listener: BorrowedFd<'_>) -> bool {
-        false
     }
 }
 
@@ -430,6 +403,46 @@ mod tests {
         assert!(refuses_new_connections(listener.as_fd()), "still");
         let refused = late.join().expect("the thread connects").expect_err("refused");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// Keeps clients of a listener in the middle of the handshake until they send data (tcp(7)).
+    #[cfg(target_os = "linux")]
+    fn defer(listener: &TcpListener) {
+        let seconds: libc::c_int = 60;
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+        let (value, size) = ((&raw const seconds).cast(), size_of_val(&seconds));
+        // SAFETY: the option takes an int, and setsockopt only reads it.
+        let done = unsafe {
+            libc::setsockopt(listener.as_raw_fd(), level, name, value, size as libc::socklen_t)
+        };
+        assert_eq!(done, 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_client_in_the_middle_of_its_handshake_is_waited_for_and_accepted() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let port = listener.local_addr().expect("an address").port();
+            let other = TcpListener::bind(address).expect("bound");
+            assert!(!has_handshakes(listener.as_fd()), "{address}");
+            defer(&listener);
+            let host = if address.starts_with("[::1]") { "::1" } else { "127.0.0.1" };
+            let mut client = TcpStream::connect((host, port)).expect("connected");
+            assert!(has_handshakes(listener.as_fd()), "{address}");
+            assert!(!has_handshakes(other.as_fd()), "{address}");
+            refuse_new_connections(listener.as_fd()).expect("refused");
+            assert!(accept(listener.as_fd()).expect("no error").is_none());
+            let late = std::thread::spawn(move || TcpStream::connect((host, port)));
+            client.write_all(b"x").expect("sent");
+            wait_for_handshakes(listener.as_fd());
+            assert!(!has_handshakes(listener.as_fd()), "{address}");
+            let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
+            TcpStream::from(accepted).read_exact(&mut [0]).expect("received");
+            assert!(accept(listener.as_fd()).expect("no error").is_none(), "{address}");
+            shut_down(listener.as_fd()).expect("shut down");
+            late.join().expect("the thread connects").expect_err("refused");
+        }
     }
 
     #[test]

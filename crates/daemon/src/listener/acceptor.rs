@@ -10,7 +10,10 @@ use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle,
 };
+use daemon_core::MonotonicTime;
 use daemon_forkserver::Transfer;
+use daemon_sys::clock::now;
+use daemon_sys::listen::HANDSHAKE_MAX;
 use futures::channel::oneshot;
 use futures::future::ready;
 use slog::Logger;
@@ -312,6 +315,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
         let listener = self.listener.take().filter(|listener| listener.is_owned_alone());
         let remaining = Remaining {
             listener: listener.filter(|_| shutdown.reason == ShutdownReason::Stopping),
+            connecting_until: Some(now() + HANDSHAKE_MAX),
             accepted: self.returned.drain(..).collect(),
             request: self.request,
         };
@@ -329,6 +333,8 @@ fn convert<S, R>(request: fn(S) -> R, stream: S) -> Option<R> {
 struct Remaining<L: Listen, R> {
     /// The listener, until its backlog is empty.
     listener: Option<Rc<WatchedListener<L>>>,
+    /// How long to wait for clients that are about to be connected; `None` if there are none.
+    connecting_until: Option<MonotonicTime>,
     accepted: VecDeque<R>,
     request: fn(L::Socket) -> R,
 }
@@ -370,17 +376,25 @@ impl<L: Listen, R: Transfer + Send> Remaining<L, R> {
         }
     }
 
-    /// Accepts all connections in the backlog, and shuts the listener down when it is empty.
+    /// Accepts all connections in the backlog, and shuts the listener down when it is empty and no
+    /// client is about to be connected.
     fn accept_pending(&mut self) {
         while let Some(listener) = &self.listener {
             match listener.try_accept() {
                 Pending::Connection(stream) => {
                     self.accepted.extend(convert(self.request, stream.into()));
                 }
-                Pending::Empty => {
-                    listener.shut_down();
-                    self.listener = None;
-                }
+                Pending::Empty => match self.connecting_until {
+                    // Those that were connected meanwhile are accepted now.
+                    Some(until) if now() >= until || !listener.has_handshakes() => {
+                        self.connecting_until = None;
+                    }
+                    Some(_) => return,
+                    None => {
+                        listener.shut_down();
+                        self.listener = None;
+                    }
+                },
                 Pending::Failed => return,
             }
         }
