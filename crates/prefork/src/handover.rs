@@ -50,6 +50,15 @@ impl Handover {
         }
     }
 
+    /// Closes the connections that no worker has taken, and returns how many there were.
+    pub(crate) fn discard(&mut self) -> usize {
+        let queued = std::iter::from_fn(|| match self.receiver.receive_one() {
+            Ok(OneMessage::Descriptor(connection)) => Some(connection),
+            Ok(OneMessage::Byte | OneMessage::Closed) | Err(_) => None,
+        });
+        queued.chain(self.held.take()).count()
+    }
+
     /// Tells workers that no connection follows.
     pub(crate) fn end(&self) -> Result<(), daemon_sys::Error> {
         link::shutdown_write(&self.sender)

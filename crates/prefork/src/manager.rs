@@ -255,6 +255,15 @@ impl PreforkManager {
         self.log_faults();
     }
 
+    /// Closes the connections that no worker has taken. Returns how many there were.
+    pub(crate) fn discard(&mut self) -> usize {
+        let dropped = self.handover.discard();
+        if dropped > 0 {
+            warn!(self.log, "waiting connections dropped"; "connections" => dropped);
+        }
+        dropped
+    }
+
     /// Logs damage of the scoreboard that was found and repaired.
     fn log_faults(&mut self) {
         let faults = self.board.take_faults();

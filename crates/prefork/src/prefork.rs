@@ -188,6 +188,9 @@ impl Prefork {
     /// that have the listener: if another program shares it, for example the one that a service
     /// manager starts next, drop the listener and call `wait_all_children`.
     ///
+    /// Connections that no worker has taken, because all workers have exited or were killed, are
+    /// closed, and the log contains their number.
+    ///
     /// # Errors
     ///
     /// If this process is a worker, or if a system call fails permanently.
@@ -199,7 +202,8 @@ impl Prefork {
         if refuses_new_connections(fd) {
             wait_for_handshakes(fd);
             while !self.role.manager("take connections")?.handover.take_all(fd) {
-                if self.wait_until(Some(HANDOVER_RETRY))? == 0 {
+                let is_alone = self.wait_until(Some(HANDOVER_RETRY))? == 0;
+                if is_alone && self.role.manager("close connections")?.discard() == 0 {
                     break;
                 }
             }
@@ -208,7 +212,9 @@ impl Prefork {
         }
         drop(listener);
         let left = self.wait_until(None)?;
-        self.role.manager("wait for workers")?.handover = Handover::new()?;
+        let manager = self.role.manager("wait for workers")?;
+        manager.discard();
+        manager.handover = Handover::new()?;
         Ok(left)
     }
 

@@ -14,7 +14,8 @@ use daemon_sys::process::this_pid;
 use daemon_sys::reap::Exit;
 
 use super::support::{
-    Counters, assert_success, discard_logs, reaped_by, run_in_process, send, until_term,
+    Counters, assert_success, discard_logs, reaped_by, record_logs, run_in_process, send,
+    until_term,
 };
 use crate::scenarios::Scenario;
 
@@ -24,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("workers_stop_although_clients_continue_to_connect", bounded),
     ("a_listener_is_closed_while_a_worker_still_serves_a_client", closed_early),
     ("workers_that_are_not_asked_to_stop_leave_a_closed_listener_without_an_error", not_asked),
+    ("clients_that_no_worker_takes_at_a_stop_are_counted", none_left),
     ("a_worker_without_descriptors_accepts_again_when_it_has_some", shortage),
     ("a_worker_without_descriptors_stops", stop_during_a_shortage),
     ("a_worker_returns_the_error_of_a_broken_listener", broken),
@@ -238,6 +240,21 @@ fn without_descriptors(then: impl FnOnce(std::net::SocketAddr, u32, Pid)) {
     }
     assert_eq!(pm.close_and_wait(listener).expect("the wait succeeds"), 0);
     assert_success(driver);
+}
+
+fn none_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let clients: Vec<_> =
+        (0..5).map(|_client| TcpStream::connect(address).expect("connected")).collect();
+    let (log, records) = record_logs();
+    let mut pm = Prefork::builder().logger(log).build().expect("valid settings");
+    assert_eq!(pm.close_and_wait(listener).expect("the wait succeeds"), 0);
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0]).expect("closed, not reset"), 0);
+    }
+    let dropped = records.try_iter().find(|record| record.contains("dropped"));
+    assert_eq!(dropped.as_deref(), Some("waiting connections dropped, connections: 5"));
 }
 
 fn shortage() {

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use daemon_core::{ScoreboardLine, ScoreboardReader, SlotEntry, Status};
@@ -67,6 +69,41 @@ pub(crate) fn reaped_by(pm: PreforkBuilder) -> (PreforkBuilder, Rc<RefCell<Vec<R
 /// Returns a logger that discards all records, for scenarios in which failures are expected.
 pub(crate) fn discard_logs() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
+}
+
+/// Returns a logger that sends each record as text, and the receiver.
+pub(crate) fn record_logs() -> (slog::Logger, Receiver<String>) {
+    let (sender, records) = channel();
+    let drain = slog::Fuse(Recorder(Mutex::new(sender)));
+    (slog::Logger::root(drain, slog::o!()), records)
+}
+
+struct Recorder(Mutex<Sender<String>>);
+
+impl slog::Drain for Recorder {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(
+        &self,
+        record: &slog::Record<'_>,
+        _values: &slog::OwnedKVList,
+    ) -> Result<(), slog::Never> {
+        let mut text = Text(record.msg().to_string());
+        let _ = slog::KV::serialize(&record.kv(), record, &mut text);
+        let _ = self.0.lock().expect("not poisoned").send(text.0);
+        Ok(())
+    }
+}
+
+/// The text of a record, with its values.
+struct Text(String);
+
+impl slog::Serializer for Text {
+    fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+        self.0.push_str(&format!(", {key}: {value}"));
+        Ok(())
+    }
 }
 
 /// Waits until a process of [`run_in_process`] has exited, and asserts that it succeeded.
