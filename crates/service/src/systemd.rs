@@ -315,6 +315,32 @@ pub fn inherited_fd_numbers() -> Result<Range<RawFd>, ServiceError> {
     Ok(FIRST_FD..FIRST_FD + RawFd::from(count))
 }
 
+/// Returns the numbers of the descriptors that systemd passes to the process `own`, from the values of
+/// `LISTEN_PID` and `LISTEN_FDS`.
+///
+/// # Errors
+///
+/// [`ServiceError::Environment`] if one of the values is invalid.
+pub fn fd_numbers(
+    pid: Option<&str>,
+    count: Option<&str>,
+    own: u32,
+) -> Result<Range<RawFd>, ServiceError> {
+    let count = fd_count(pid, count, own)?.unwrap_or(0);
+    Ok(FIRST_FD..FIRST_FD + RawFd::from(count))
+}
+
+/// Returns the number of these descriptors, or `None` if they are not for the process `own`.
+fn fd_count(pid: Option<&str>, count: Option<&str>, own: u32) -> Result<Option<u16>, ServiceError> {
+    let (Some(pid), Some(count)) = (pid, count) else { return Ok(None) };
+    if !names_process("LISTEN_PID", pid, own)? {
+        return Ok(None);
+    }
+    let number: Option<u16> = count.parse().ok().filter(|number| *number <= FDS_MAX);
+    let number = number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number from 0 to 4096"));
+    number.map(Some)
+}
+
 fn fd_names_from_env() -> Result<Vec<String>, ServiceError> {
     let [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
     fd_names(pid.as_deref(), count.as_deref(), names.as_deref(), std::process::id())
@@ -328,13 +354,7 @@ pub(crate) fn fd_names(
     names: Option<&str>,
     own: u32,
 ) -> Result<Vec<String>, ServiceError> {
-    let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };
-    if !names_process("LISTEN_PID", pid, own)? {
-        return Ok(Vec::new());
-    }
-    let number: Option<u16> = count.parse().ok().filter(|number| *number <= FDS_MAX);
-    let number =
-        number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number from 0 to 4096"))?;
+    let Some(number) = fd_count(pid, count, own)? else { return Ok(Vec::new()) };
     let names = names.unwrap_or_default();
     let given = names.split(':').filter(|_| !names.is_empty());
     let mut given: Vec<String> = given.map(str::to_owned).collect();

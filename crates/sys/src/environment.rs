@@ -49,16 +49,18 @@ pub fn set(name: &str, value: impl AsRef<OsStr>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the value that a variable had when this process was executed, if the system still shows
-/// it; otherwise its present value. A library may have removed the variable since.
+/// Returns the values that these variables had when this process was executed, if the system still
+/// shows them; otherwise their present values. A library may have removed a variable since.
 #[must_use]
-pub fn initial(name: &str) -> Option<String> {
+pub fn initial<const N: usize>(names: [&str; N]) -> [Option<String>; N] {
     match std::fs::read("/proc/self/environ") {
-        Ok(variables) => variables.split(|byte| *byte == 0).find_map(|variable| {
-            let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            String::from_utf8(value.to_vec()).ok()
+        Ok(variables) => names.map(|name| {
+            variables.split(|byte| *byte == 0).find_map(|variable| {
+                let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+                String::from_utf8(value.to_vec()).ok()
+            })
         }),
-        Err(_not_linux) => env::var(name).ok(),
+        Err(_not_linux) => names.map(|name| env::var(name).ok()),
     }
 }
 
@@ -95,6 +97,12 @@ fn erase(name: &OsStr) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_has_the_value_of_the_start_of_the_process() {
+        let [path, missing] = initial(["PATH", "NO_SUCH_VARIABLE"]);
+        assert_eq!((path, missing), (env::var("PATH").ok(), None));
+    }
 
     #[test]
     fn a_process_with_other_threads_cannot_change_its_environment() {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use daemon_service::systemd;
 use daemon_sys::environment;
 use daemon_sys::listen::{SocketId, open_listeners};
 
@@ -82,7 +83,8 @@ static INHERITED: OnceLock<Vec<Option<SocketId>>> = OnceLock::new();
 /// process id, the environment or the descriptors are changed. Only the first call has an effect.
 pub(crate) fn record_inherited_listeners() -> Result<(), daemon_sys::Error> {
     if INHERITED.get().is_none() {
-        let passed = passed_numbers(std::process::id(), environment::initial);
+        let variables = environment::initial(["LISTEN_PID", "LISTEN_FDS", "SERVER_STARTER_PORT"]);
+        let passed = passed_numbers(std::process::id(), variables);
         let mut open = open_listeners()?;
         open.retain(|open| open.is_inherited || passed.contains(&open.number));
         // Another thread can have recorded the same list.
@@ -91,21 +93,15 @@ pub(crate) fn record_inherited_listeners() -> Result<(), daemon_sys::Error> {
     Ok(())
 }
 
-/// The first descriptor that systemd passes.
-const FIRST_FD: RawFd = 3;
-/// The greatest number of descriptors that systemd passes.
-const FDS_MAX: RawFd = 4096;
-
-/// Returns the numbers of the descriptors that the process `own` was passed, as its environment
-/// shows them. A library may have set them close-on-exec already.
-fn passed_numbers(own: u32, variable: impl Fn(&str) -> Option<String>) -> Vec<RawFd> {
-    let number = |name| variable(name)?.parse::<RawFd>().ok();
-    let is_for_us = variable("LISTEN_PID").is_some_and(|pid| pid == own.to_string());
-    let count = number("LISTEN_FDS").filter(|_| is_for_us).unwrap_or(0).clamp(0, FDS_MAX);
-    let starter = variable("SERVER_STARTER_PORT").unwrap_or_default();
+/// Returns the numbers of the descriptors that the process `own` was passed, from the values of
+/// `LISTEN_PID`, `LISTEN_FDS` and `SERVER_STARTER_PORT`. Invalid values pass none. A library may have
+/// set the descriptors close-on-exec already.
+fn passed_numbers(own: u32, [pid, count, starter]: [Option<String>; 3]) -> Vec<RawFd> {
+    let passed = systemd::fd_numbers(pid.as_deref(), count.as_deref(), own).unwrap_or_default();
+    let starter = starter.unwrap_or_default();
     // For example `127.0.0.1:80=3;/run/socket=4`.
     let started = starter.split(';').filter_map(|port| port.rsplit_once('=')?.1.parse().ok());
-    (FIRST_FD..FIRST_FD + count).chain(started).collect()
+    passed.chain(started).collect()
 }
 
 #[cfg(test)]
@@ -117,26 +113,19 @@ mod tests {
     #[test]
     fn descriptors_are_those_of_the_service_manager_and_of_server_starter() {
         for (variables, expected) in [
-            (&[][..], &[][..]),
-            (&[("LISTEN_PID", "7"), ("LISTEN_FDS", "2")], &[3, 4]),
-            (&[("LISTEN_PID", "8"), ("LISTEN_FDS", "2")], &[]),
-            (&[("LISTEN_FDS", "2")], &[]),
-            (&[("LISTEN_PID", "7"), ("LISTEN_FDS", "many")], &[]),
-            (&[("LISTEN_PID", "7"), ("LISTEN_FDS", "-2")], &[]),
-            (&[("SERVER_STARTER_PORT", "127.0.0.1:80=3;/run/a=b=4;8080=5")], &[3, 4, 5]),
-            (&[("SERVER_STARTER_PORT", "80;=;80=x;[::1]:80=9")], &[9]),
+            ([None, None, None], &[][..]),
+            ([Some("7"), Some("2"), None], &[3, 4]),
+            ([Some("8"), Some("2"), None], &[]),
+            ([None, Some("2"), None], &[]),
+            ([Some("7"), Some("many"), None], &[]),
+            ([Some("7"), Some("-2"), None], &[]),
+            ([Some("7"), Some("4097"), None], &[]),
+            ([None, None, Some("127.0.0.1:80=3;/run/a=b=4;8080=5")], &[3, 4, 5]),
+            ([Some("7"), Some("1"), Some("80;=;80=x;[::1]:80=9")], &[3, 9]),
         ] {
-            let variable = |name: &str| {
-                let found = variables.iter().find(|(known, _)| *known == name);
-                found.map(|(_, value)| (*value).to_owned())
-            };
-            assert_eq!(passed_numbers(7, variable), expected, "{variables:?}");
+            let values = variables.map(|value| value.map(str::to_owned));
+            assert_eq!(passed_numbers(7, values), expected, "{variables:?}");
         }
-        let many = |name: &str| match name {
-            "LISTEN_PID" => Some("7".to_owned()),
-            _ => Some("2147483647".to_owned()),
-        };
-        assert_eq!(passed_numbers(7, many).len(), 4096, "the number is limited");
     }
 
     #[test]
