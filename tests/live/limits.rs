@@ -60,6 +60,18 @@ fn a_limit_of_open_files_that_is_too_low_is_named() {
 }
 
 #[test]
+fn a_child_that_has_too_few_descriptors_for_its_system_names_the_limit() {
+    for free in 1..=3 {
+        let options = format!("open_files=64 preload_leaves={free}");
+        let output = start("umask=022", &options).expect_err("no child can start");
+        assert!(output.contains("cannot create the System of the child"), "{free}: {output}");
+        let sentence = "the limit of open files (ulimit -n) is 64, ";
+        assert!(output.contains(sentence), "{free}: {output}");
+        assert!(!output.contains("panic"), "{free}: {output}");
+    }
+}
+
+#[test]
 fn a_limit_of_open_files_that_the_daemon_sets_itself_is_checked() {
     for options in ["open_files=12", "open_files=12 detach"] {
         let output = start("umask=022", options).expect_err("refused");

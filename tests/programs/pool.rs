@@ -2,7 +2,9 @@
 //! the commands of `src/commands.rs`.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::iter;
+use std::mem;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Opens descriptors, which children inherit, until this many are free.
+fn leave_descriptors(free: usize) {
+    let mut open: Vec<File> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    open.truncate(open.len().saturating_sub(free));
+    mem::forget(open);
+}
+
 struct PoolProgram {
     listener: TcpListener,
     options: Options,
@@ -45,6 +54,9 @@ impl Program for PoolProgram {
         }
         if self.options.has("preload_exits") {
             std::process::exit(3);
+        }
+        if let Some(free) = self.options.get("preload_leaves") {
+            leave_descriptors(free.parse()?);
         }
         match self.options.get("preload_fails") {
             None => Ok(()),

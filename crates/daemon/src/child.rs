@@ -120,6 +120,7 @@ pub(crate) fn run_child<R: Send + 'static>(
     let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, start_index);
     let state = ChildState::new(seat, context.child_kind, quota, title);
+    let panics = log_panics(&log);
     let system = match new_system() {
         Ok(system) => system,
         Err(error) => {
@@ -141,7 +142,6 @@ pub(crate) fn run_child<R: Send + 'static>(
             }
         };
         signals.release();
-        let panics = log_panics(&log);
         let child_kind = context.child_kind;
         let (end, ended) = oneshot::channel();
         let state = Rc::new(RefCell::new(state));

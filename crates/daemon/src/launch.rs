@@ -210,8 +210,8 @@ fn set_up_this_thread() {
     let _ = ChildHandle::current();
 }
 
-/// Checks all settings, sets up the process and starts the fork server. Does not fork before all
-/// checks have passed.
+/// Checks all settings, sets up the process and starts the fork server. Before all checks have passed,
+/// only process 1 of a container forks.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
     mut settings: DaemonSettings,
@@ -542,6 +542,8 @@ impl<P: Program> Launched<P> {
     ///   [`panics`](crate::panics). The daemon has stopped gracefully.
     /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
+        // Until `start` installs another one.
+        panics::install_hook(&self.log, drop);
         let runtime =
             catch_shortage(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
         let runtime = match runtime.map(Arc::new) {
@@ -573,6 +575,11 @@ impl<P: Program> Launched<P> {
     ///
     /// From now on the daemon handles the signals of the process. The System continues to run after
     /// the daemon has stopped. The message [`WaitUntilStopped`] waits until the daemon has stopped.
+    ///
+    /// The daemon runs in this thread. For calls that can block (reading the process table, checking
+    /// its files, reopening its log) it starts threads named `blocking-call`, which end with the call.
+    /// Only the records of the [`slowlog`](crate::Babysit::slowlog) are written on the blocking threads
+    /// of the runtime, which waits for them when it is dropped.
     ///
     /// # Errors
     ///

@@ -245,6 +245,8 @@ pub mod dispatching {
     ///
     /// [`DaemonError::Runtime`] if the process is out of descriptors or memory.
     pub fn new_system() -> Result<actix_rt::SystemRunner, DaemonError> {
+        // Until the daemon starts and installs another one.
+        crate::panics::install_hook(&crate::log::logger(), drop);
         new_system_io().map_err(|source| DaemonError::Runtime { action: "create a System", source })
     }
 

@@ -47,8 +47,8 @@ use crate::log::default_logger;
 pub struct Panic {
     /// The message of the panic; `no message` if the payload is not a text.
     pub message: String,
-    /// The file, line and column of the panic. Unknown in a process that has no hook of the daemon,
-    /// for example before the launch.
+    /// The file, line and column of the panic. Unknown in a process that has no hook of the daemon:
+    /// before the daemon is started, and in the fork server.
     pub location: String,
 }
 
@@ -77,6 +77,8 @@ thread_local! {
     static CATCHING: Cell<u32> = const { Cell::new(0) };
     /// The last panic that was contained.
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    /// Whether [`catch_unlogged`] is on the stack.
+    static UNLOGGED: Cell<bool> = const { Cell::new(false) };
     /// Whether the program's logger is writing a record.
     static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
@@ -121,6 +123,14 @@ pub fn catch<T>(act: impl FnOnce() -> T) -> Result<T, Panic> {
     result.map_err(|payload| Panic::caught(payload.as_ref()))
 }
 
+/// Runs a function as [`catch`] does, but the panic is not logged, because the caller reports it.
+pub(crate) fn catch_unlogged<T>(act: impl FnOnce() -> T) -> Result<T, Panic> {
+    let was_unlogged = UNLOGGED.replace(true);
+    let result = catch(act);
+    UNLOGGED.set(was_unlogged);
+    result
+}
+
 /// Awaits a future, and returns its panic as an error, as [`catch`] does for a function.
 ///
 /// A server in the parent awaits the handler of each connection in this function, so that a panic
@@ -150,7 +160,8 @@ pub(crate) fn install_hook(log: &Logger, uncontained: impl Fn(Panic) + Send + Sy
         let log = default.as_ref().unwrap_or(&log);
         let is_contained = CATCHING.try_with(Cell::get).is_ok_and(|catching| catching > 0);
         if is_contained {
-            if let Some(suppressed) = limit.admit(now()) {
+            let is_logged = !UNLOGGED.try_with(Cell::get).unwrap_or(false);
+            if is_logged && let Some(suppressed) = limit.admit(now()) {
                 let Panic { message, location } = &panic;
                 error!(
                     log, "panic caught";

@@ -2,10 +2,11 @@
 //! this is an error.
 
 use std::io;
-use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 
 use actix_rt::SystemRunner;
 use daemon_sys::limits;
+
+use crate::panics;
 
 /// The descriptors that a System opens, and some that it needs immediately.
 const DESCRIPTORS: u32 = 12;
@@ -20,25 +21,16 @@ pub(crate) fn new_system() -> io::Result<SystemRunner> {
 }
 
 /// Creates a runtime, and returns an error that names the limit of open files if `create` fails or
-/// panics because of this limit. A panic is not reported to the panic hook.
+/// panics because of this limit. The daemon's panic hook does not log a panic.
 ///
 /// # Errors
 ///
 /// If `create` fails or panics.
-pub(crate) fn catch_shortage<T>(
-    create: impl FnOnce() -> io::Result<T> + UnwindSafe,
-) -> io::Result<T> {
-    let hook = take_hook();
-    set_hook(Box::new(|_panic| {}));
-    let created = catch_unwind(create);
-    set_hook(hook);
-    let error = match created {
+pub(crate) fn catch_shortage<T>(create: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let error = match panics::catch_unlogged(create) {
         Ok(Ok(created)) => return Ok(created),
         Ok(Err(error)) => error,
-        Err(panic) => {
-            let reason = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-            io::Error::other(reason.to_owned())
-        }
+        Err(panic) => io::Error::other(panic.message),
     };
     match limits::require_descriptors(DESCRIPTORS) {
         Err(too_few) => Err(io::Error::other(too_few)),

@@ -54,8 +54,8 @@ const REOPEN_MAX: Duration = Duration::from_secs(5);
 
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Reopens the log in the parent, in the fork server and in every child, restores files of the
-    /// parent that were removed, and notifies the sessions. The parent opens its log on another
-    /// thread, because a file system may not answer.
+    /// parent that were removed, and notifies the sessions. The parent opens its log and checks its
+    /// files on other threads, because a file system may not answer.
     fn reopen(
         &mut self,
         ctx: &mut Context<Self>,
