@@ -24,6 +24,10 @@ pub struct BackoffRules {
     pub early_death_age: Duration,
 }
 
+/// The longest delay after a fork that was not attempted. Another attempt costs the system little, and
+/// the reason, for example that no descriptor is free, can pass at any time.
+const NOT_ATTEMPTED_DELAY_MAX: Duration = Duration::from_secs(1);
+
 impl Default for BackoffRules {
     fn default() -> BackoffRules {
         BackoffRules {
@@ -102,7 +106,7 @@ pub struct BackoffState {
 ///
 /// Each streak also ends when its kind of failure has not occurred for the length of its delay plus
 /// `max_delay`. Delays double, from 100 ms to 30 s, like the delays of systemd's restarts and of
-/// uWSGI's emperor. Failures that occur while a delay runs were caused before the delay began.
+/// uWSGI's emperor. After a fork that was not attempted, the delay is 1 s at most. Failures that occur while a delay runs were caused before the delay began.
 /// Therefore, while a delay runs, failed forks are not counted, and deaths double the delay only up
 /// to `early_death_age`. Each of these deaths starts the delay again.
 ///
@@ -173,7 +177,12 @@ impl Backoff {
 
     /// Records that a fork failed.
     pub fn fork_failed(&mut self, reason: FailureReason, now: MonotonicTime) {
-        self.failed_forks.add(reason, &self.rules, 0, Burst::CountsOnce, now);
+        let max_delay = match reason {
+            FailureReason::NotAttempted => self.rules.max_delay.min(NOT_ATTEMPTED_DELAY_MAX),
+            FailureReason::Errno(_) | FailureReason::Exit(_) => self.rules.max_delay,
+        };
+        let rules = BackoffRules { max_delay, ..self.rules };
+        self.failed_forks.add(reason, &rules, 0, Burst::CountsOnce, now);
     }
 
     /// Records that a child was forked.

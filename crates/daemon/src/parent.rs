@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::thread;
 
 use actix::{Actor, Addr, AsyncContext, Context, Message, SpawnHandle, StreamHandler, System};
-use daemon_core::{ArmResult, LogThrottle, MonotonicTime, StopMode};
+use daemon_core::{ArmResult, LogLimit, LogThrottle, MonotonicTime, StopMode};
 use daemon_forkserver::{Transfer, now};
 use daemon_service::ServiceActor;
 use daemon_sys::detach::ReadinessNotifier;
@@ -84,6 +84,10 @@ pub struct DaemonActor<R: Transfer> {
     terminal: Option<SavedStderr>,
     /// Limits the records about files that were removed.
     files_log: LogThrottle,
+    /// Limits the records about failed forks.
+    forks_log: LogLimit,
+    /// Limits the records about the fork backoff.
+    backoff_log: LogLimit,
     supervisor: Supervisor<R>,
     processes: Processes<R>,
     events: Events,
@@ -122,6 +126,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 files: parent.files,
                 terminal: parent.terminal,
                 files_log: LogThrottle::default(),
+                forks_log: LogLimit::default(),
+                backoff_log: LogLimit::default(),
                 supervisor: parent.supervisor,
                 processes: parent.processes,
                 events: Events::default(),

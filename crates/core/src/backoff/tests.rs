@@ -71,6 +71,19 @@ fn the_delay_after_failed_forks_doubles_up_to_the_maximum() {
 }
 
 #[test]
+fn the_delay_after_forks_that_were_not_attempted_doubles_up_to_a_second() {
+    let mut backoff = backoff();
+    let mut now = at(0);
+    for expected in [100, 200, 400, 800, 1000, 1000, 1000] {
+        backoff.fork_failed(FailureReason::NotAttempted, now);
+        let until = backoff.blocked_until(now).unwrap();
+        assert_eq!(until.saturating_since(now), ms(expected));
+        now = until;
+    }
+    assert_eq!(backoff.state(now).unwrap().consecutive_failures, 7);
+}
+
+#[test]
 fn after_the_delay_one_successful_fork_ends_the_streak_of_failed_forks() {
     let mut backoff = backoff();
     for now in [0, 100, 300] {

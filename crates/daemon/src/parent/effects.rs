@@ -43,14 +43,24 @@ impl<R: Transfer + Send> DaemonActor<R> {
             Effect::Entered(life) => self.on_entered(&life, ctx),
             Effect::Failed(error) => self.on_failed(error),
             Effect::ForkFailed(error) => {
-                warn!(self.log, "cannot fork a child"; "error" => error);
+                if let Some(suppressed) = self.forks_log.admit(now()) {
+                    warn!(
+                        self.log, "cannot fork a child";
+                        "error" => error, "suppressed" => suppressed
+                    );
+                }
             }
-            Effect::ForkBackoff(state) => warn!(
-                self.log, "fork backoff";
-                "delay" => %format::duration(state.delay),
-                "failures" => state.consecutive_failures,
-                "reason" => %state.reason
-            ),
+            Effect::ForkBackoff(state) => {
+                if let Some(suppressed) = self.backoff_log.admit(now()) {
+                    warn!(
+                        self.log, "fork backoff";
+                        "delay" => %format::duration(state.delay),
+                        "failures" => state.consecutive_failures,
+                        "reason" => %state.reason,
+                        "suppressed" => suppressed
+                    );
+                }
+            }
             Effect::MaxChildrenReached { max_children, spare, min_spare } => {
                 match self.context.model {
                     ModelKind::PreFork => warn!(
