@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::{GuardedProgram, LineClient, Process, Signal, run_clients, until};
@@ -166,15 +165,12 @@ impl Server {
     }
 }
 
-/// Sets the soft limit of descriptors of a process and its descendants.
-fn limit_descriptors(process: Process, limit: u32) {
-    let done = Command::new("prlimit")
-        .args(["--pid", &process.0.to_string(), &format!("--nofile={limit}:")])
-        .status();
-    let is_done = done.is_ok_and(|status| status.success());
-    assert!(is_done || !process.is_alive(), "prlimit of util-linux works");
+/// Sets the soft limit of descriptors of a process and its descendants, those that start later
+/// included.
+fn limit_all(process: Process, limit: u32) {
+    process.limit_descriptors(limit);
     for child in process.children() {
-        limit_descriptors(child, limit);
+        limit_all(child, limit);
     }
 }
 
@@ -209,16 +205,16 @@ fn servers_without_descriptors_accept_again_when_they_have_some() {
         let (guard, port) = server.start();
         server.ask(&mut LineClient::connect(port));
         let parent = server.parent(&guard, port);
-        limit_descriptors(parent, 3);
+        limit_all(parent, 3);
         let mut client = LineClient::connect(port);
         client.send(server.request).unwrap();
         let is_answered = client.is_answered_within(Duration::from_millis(300));
         assert!(!is_answered, "{} cannot accept", server.name);
         // The parent last: a fork server passes its limit to its children.
         for child in parent.children() {
-            limit_descriptors(child, 1024);
+            limit_all(child, 1024);
         }
-        limit_descriptors(parent, 1024);
+        parent.limit_descriptors(1024);
         server.check(&mut client);
         assert!(parent.is_alive(), "{} runs", server.name);
     }

@@ -87,6 +87,28 @@ fn a_pool_starts_when_forks_succeed_after_its_first_forks_have_failed() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_dispatcher_rejects_requests_while_forks_fail_and_runs_them_afterwards() {
+    let options = "start=0 max=1";
+    let (start, file) = forks_can_fail(TestProgram::dispatcher().options(options));
+    let daemon = start.start();
+    let mut client = daemon.client();
+    // The answer shows that the parent has started.
+    client.ask("nothing");
+    let before = daemon.parent().descriptors().len();
+    fs::write(&file, "").unwrap();
+    let answer = client.ask("pid");
+    let expected = "failed: rejected: no worker could be started: 5 failures in a row";
+    assert!(answer.starts_with(expected), "{answer}");
+    assert!(answer.contains("the last one: cannot fork: try again"), "{answer}");
+    until("the links of the failed forks are closed", || {
+        (daemon.parent().descriptors().len() == before).then_some(())
+    });
+    fs::remove_file(&file).unwrap();
+    until("a request is run", || client.ask("pid").parse::<u32>().ok());
+}
+
+#[test]
 fn a_backtrace_has_only_addresses_while_forks_fail() {
     let options = "start=2 min=0 max_spare=2 max=2 babysit=1000";
     let (start, file) = forks_can_fail(TestProgram::pool().logged().options(options));

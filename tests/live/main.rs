@@ -53,6 +53,8 @@ mod service;
 #[cfg(target_os = "linux")]
 mod sharing;
 #[cfg(target_os = "linux")]
+mod shortages;
+#[cfg(target_os = "linux")]
 mod starting;
 mod status;
 mod stopping;

@@ -10,6 +10,9 @@ use live_tests::{Options, attack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+/// How long to wait before the next attempt after a connection could not be accepted.
+const RETRY: Duration = Duration::from_millis(50);
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let limit = options.number("hard_limit").unwrap_or(2000);
@@ -22,6 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .idle_order(IdleOrder::LongestIdle)
         .method("pid", |_call, _rest: String| Ok::<_, String>(std::process::id().to_string()))
         .method("echo", |_call, rest: String| Ok::<_, String>(rest))
+        .method("repeat", |_call, length: String| {
+            length.parse().map(|length| "x".repeat(length)).map_err(|error| error.to_string())
+        })
         .method("attack", |_call, rest: String| Ok::<_, String>(attack(&rest)))
         .run(move |running| {
             // The workers do not have the listener: they were forked before it was opened, or by
@@ -35,8 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn accept(listener: TcpListener, running: RunningDispatcher) {
-    while let Ok((stream, _peer)) = listener.accept().await {
-        actix_rt::spawn(serve(stream, running.clone()));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => {
+                actix_rt::spawn(serve(stream, running.clone()));
+            }
+            // No descriptor is free.
+            Err(_shortage) => tokio::time::sleep(RETRY).await,
+        }
     }
 }
 

@@ -170,7 +170,7 @@ pub enum Rejection {
         /// What is wrong with the parameters.
         reason: String,
     },
-    /// There is not enough memory for the parameters.
+    /// There is not enough memory for the parameters, or no free descriptor for their memory file.
     #[error("rejected: not enough memory for the parameters of method {name:?}: {reason}")]
     OutOfMemory {
         /// The name of the method.

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use actix_daemon::dispatching::{KillRogue, SetQueueDepth};
-use actix_daemon::panics::Panic;
 use actix_daemon::{ChildExited, ChildId, DaemonActor, Kill, Pid, Violation};
 use daemon_core::{ExitCause, LogLimit, MonotonicTime, OperatorPause, StopMode};
 use daemon_forkserver::now;
@@ -126,8 +125,8 @@ pub(crate) enum Input {
     /// A failed send can be retried.
     RetrySend(ChildId),
     WorkerForked(ChildId, Pid),
-    /// No worker could be requested, because the hook `fork_preinit` has panicked.
-    StartFailed(Panic),
+    /// No worker was forked, for this reason. The link of the child may have been added.
+    ForkFailed(Option<ChildId>, String),
     WorkerExited(ChildExited),
     /// A pipe to which a worker prints may be readable.
     OutputReady(ChildId, OutputStream),
@@ -353,9 +352,7 @@ impl Engine {
             Input::LinkReady(child) => self.link_ready(child),
             Input::RetrySend(child) => self.retry_send(child),
             Input::WorkerForked(child, pid) => self.worker_forked(child, pid),
-            Input::StartFailed(panic) => {
-                self.start_failed(&format_args!("fork_preinit {panic}"));
-            }
+            Input::ForkFailed(child, reason) => self.fork_failed(child, reason),
             Input::WorkerExited(ChildExited { child, cause, requests, .. }) => {
                 self.worker_gone(child, WorkerExit { cause, requests });
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use actix::{Actor, Addr, AsyncContext, MailboxError, Recipient};
@@ -12,7 +13,7 @@ use actix_daemon::{
 };
 use daemon_core::slots_for;
 use daemon_sys::stdio::output_pipe;
-use daemon_sys::{limits, link};
+use daemon_sys::{limits, link, watch};
 
 use crate::answer::TaskResult;
 use crate::body;
@@ -282,15 +283,15 @@ impl RequestFactory<WorkerFds> for LinkFactory {
         if let Some(preinit) = &self.methods.hooks.fork_preinit
             && let Err(panic) = panics::catch(|| preinit())
         {
-            let error = io::Error::other(format!("fork_preinit {panic}"));
-            self.inputs.send(Input::StartFailed(panic));
-            return Err(error);
+            return Err(io::Error::other(format!("fork_preinit {panic}")));
         }
         let (orders, worker_orders) = link::pair().map_err(io::Error::other)?;
         let (answers, worker_answers) = link::pair().map_err(io::Error::other)?;
         let (out, worker_out) = output_pipe().map_err(io::Error::other)?;
         let (err, worker_err) = output_pipe().map_err(io::Error::other)?;
-        self.parent_ends = Some(ParentEnds { orders, answers, out, err });
+        let copy = answers.as_fd().try_clone_to_owned()?;
+        let watch = watch::readable(copy).map_err(io::Error::other)?;
+        self.parent_ends = Some(ParentEnds { orders, answers, watch, out, err });
         Ok((worker_answers.into(), worker_orders.into(), worker_out, worker_err))
     }
 
@@ -298,6 +299,11 @@ impl RequestFactory<WorkerFds> for LinkFactory {
         if let Some(parent) = self.parent_ends.take() {
             self.inputs.send(Input::LinkAdded(NewLink { child, parent }));
         }
+    }
+
+    fn fork_failed(&mut self, child: Option<ChildId>, reason: &dyn fmt::Display) {
+        self.parent_ends = None;
+        self.inputs.send(Input::ForkFailed(child, reason.to_string()));
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct ParentEnds {
     pub(crate) orders: LinkEnd,
     /// The worker sends messages here.
     pub(crate) answers: LinkEnd,
+    /// Watches whether messages have arrived.
+    pub(crate) watch: AsyncFd<OwnedFd>,
     pub(crate) out: OwnedFd,
     pub(crate) err: OwnedFd,
 }
@@ -87,8 +89,6 @@ pub(crate) struct WorkerLink {
     pub(crate) setup: SetupState,
     /// Whether the worker was ready for tasks.
     pub(crate) has_been_ready: bool,
-    /// Why the worker was refused, if it was.
-    pub(crate) refusal: Option<String>,
     /// The method of the task that was sent last. The output of the worker is attributed to this
     /// method while no task is running.
     pub(crate) last_method: CowStr,
@@ -121,7 +121,7 @@ pub(crate) struct WorkerExit {
 }
 
 /// What a worker has reported about itself, and whether its link can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SetupState {
     Starting,
     Ready,
@@ -129,8 +129,9 @@ pub(crate) enum SetupState {
     Leaving,
     /// Nothing more is read or sent, because of an invalid message or an error. The worker is killed.
     Broken,
-    /// Nothing is read or sent, because a hook for this worker has panicked. The worker is killed.
-    Refused,
+    /// Nothing is read or sent, because a hook for this worker has panicked, which is the reason. The
+    /// worker is killed.
+    Refused(String),
 }
 
 impl WorkerLink {
@@ -139,11 +140,10 @@ impl WorkerLink {
         child: ChildId,
         orders: LinkEnd,
         answers: LinkEnd,
+        watch: AsyncFd<OwnedFd>,
         waker: Waker,
-    ) -> io::Result<WorkerLink> {
-        let copy = answers.as_fd().try_clone_to_owned()?;
-        let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
-        Ok(WorkerLink {
+    ) -> WorkerLink {
+        WorkerLink {
             child,
             orders: Channel::new(orders, ORDER_LIMITS),
             answers: Channel::new(answers, ANSWER_LIMITS),
@@ -156,20 +156,19 @@ impl WorkerLink {
             pid: None,
             setup: SetupState::Starting,
             has_been_ready: false,
-            refusal: None,
             last_method: CowStr::Borrowed("-"),
             is_retrying: false,
             failed_sends: 0,
             is_dirty: false,
             is_shut_down: false,
-        })
+        }
     }
 
     /// Returns whether nothing more is read or sent.
     pub(crate) fn is_unusable(&self) -> bool {
         match self.setup {
             SetupState::Starting | SetupState::Ready | SetupState::Leaving => false,
-            SetupState::Broken | SetupState::Refused => true,
+            SetupState::Broken | SetupState::Refused(_) => true,
         }
     }
 

@@ -481,6 +481,12 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.records.get(oldest.key).map(|record| &record.job)
     }
 
+    /// Returns a job that a worker has in flight.
+    pub(crate) fn job_of(&self, slot: usize, turn: u64) -> Option<&T> {
+        let sent = self.workers.find(slot, turn)?;
+        self.records.get(sent.key).map(|record| &record.job)
+    }
+
     /// Returns the child in a slot.
     pub(crate) fn child_of(&self, slot: usize) -> Option<ChildId> {
         self.workers.child(slot)

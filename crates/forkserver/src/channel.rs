@@ -322,6 +322,13 @@ impl<A> Channel<A> {
         self.frames.len()
     }
 
+    /// Returns the number of the frame whose descriptor is sent next, if one is left to send.
+    #[must_use]
+    pub fn next_attached(&self) -> Option<u64> {
+        let (of, _file) = self.attached.front()?;
+        self.frames.iter().find(|(start, _number)| start == of).map(|(_start, number)| *number)
+    }
+
     /// Removes the frames that need not be sent: those whose number `is_needed` rejects. Keeps a
     /// frame if a part of it, or one of its descriptors, has been sent. Forgets the frames that have
     /// been sent.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -121,6 +122,16 @@ impl Process {
         let limits = self.read("limits")?;
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Sets the soft limit of descriptors.
+    #[track_caller]
+    pub(crate) fn limit_descriptors(self, limit: u32) {
+        let done = Command::new("prlimit")
+            .args(["--pid", &self.0.to_string(), &format!("--nofile={limit}:")])
+            .status();
+        let is_done = done.is_ok_and(|status| status.success());
+        assert!(is_done || !self.is_alive(), "prlimit of util-linux works");
     }
 
     pub(crate) fn oom_score_adj(self) -> Option<i32> {

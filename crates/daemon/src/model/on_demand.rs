@@ -50,6 +50,11 @@ pub trait RequestFactory<R>: 'static {
     ///
     /// If the fork fails after this call, the request is dropped.
     fn fork_requested(&mut self, child: ChildId);
+
+    /// Called when no child is forked: the request cannot be made or sent to the fork server, or the
+    /// fork has failed. `child` is the child of [`fork_requested`](RequestFactory::fork_requested) if
+    /// that was called.
+    fn fork_failed(&mut self, child: Option<ChildId>, reason: &dyn fmt::Display);
 }
 
 /// A [`RequestFactory`] that the daemon can clone.
@@ -66,6 +71,10 @@ impl<R: 'static> SharedRequestFactory<R> {
 
     pub(crate) fn fork_requested(&self, child: ChildId) {
         self.0.borrow_mut().fork_requested(child);
+    }
+
+    pub(crate) fn fork_failed(&self, child: Option<ChildId>, reason: &dyn fmt::Display) {
+        self.0.borrow_mut().fork_failed(child, reason);
     }
 }
 
@@ -90,6 +99,8 @@ impl RequestFactory<()> for NoRequest {
     }
 
     fn fork_requested(&mut self, _child: ChildId) {}
+
+    fn fork_failed(&mut self, _child: Option<ChildId>, _reason: &dyn fmt::Display) {}
 }
 
 /// A model: a pool of children that grows with the queue of the parent.

@@ -380,8 +380,12 @@ impl<R: 'static> Supervisor<R> {
                 };
                 self.backoff.fork_failed(reason, now);
                 self.effects.push(Effect::ForkFailed(refusal.to_string()));
-                if let Strategy::PostFork(backlog) = &mut self.strategy {
-                    backlog.fork_failed(child, request, &refusal);
+                match &mut self.strategy {
+                    Strategy::Solo => {}
+                    Strategy::PostFork(backlog) => backlog.fork_failed(child, request, &refusal),
+                    Strategy::PreFork { request_factory, .. } => {
+                        request_factory.fork_failed(Some(child), &refusal);
+                    }
                 }
             }
             ForkServerEvent::Exited { child, pid, exit, last } => {

@@ -243,6 +243,7 @@ impl<R: 'static> Supervisor<R> {
             let request = match request_factory.make_request() {
                 Ok(request) => request,
                 Err(error) => {
+                    request_factory.fork_failed(None, &error);
                     let reason = format!("cannot make the request of a new child: {error}");
                     self.effects.push(Effect::ForkFailed(reason));
                     self.backoff.fork_failed(FailureReason::NotAttempted, now);
@@ -256,6 +257,7 @@ impl<R: 'static> Supervisor<R> {
                     request_factory.fork_requested(child);
                 }
                 Err(error) => {
+                    request_factory.fork_failed(None, &error.reason);
                     self.effects.push(Effect::ForkFailed(error.reason.to_string()));
                     return requested;
                 }

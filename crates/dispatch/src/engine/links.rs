@@ -40,6 +40,10 @@ const LARGE_READS_MAX: usize = 4;
 /// this length.
 const CLOSED_AT_ONCE: usize = 1024 * 1024;
 
+/// After how many failed sends in a row, which take about half a second, a task that cannot be sent
+/// is rejected.
+const FAILED_SENDS_MAX: u32 = 8;
+
 /// How far the data of a link has been handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkProgress {
@@ -82,19 +86,9 @@ fn find_link<'a>(
 impl Engine {
     /// Stores the link that connects the parent with a worker that is being forked.
     pub(super) fn add_link(&mut self, NewLink { child, parent }: NewLink) {
-        let ParentEnds { orders, answers, out, err } = parent;
+        let ParentEnds { orders, answers, watch, out, err } = parent;
         let waker = self.sender.waker(move || Input::LinkReady(child));
-        let link = match WorkerLink::new(child, orders, answers, waker) {
-            Ok(link) => link,
-            Err(error) => {
-                // The worker finds its link closed, and exits.
-                report!(
-                    self.events, warn, "cannot set up the link to a worker";
-                    "slot" => child.slot.get(), "error" => error.to_string()
-                );
-                return;
-            }
-        };
+        let link = WorkerLink::new(child, orders, answers, watch, waker);
         let slot = child.slot.index();
         self.log_new_worker(slot);
         if let Some(entry) = self.links.get_mut(slot) {
@@ -145,7 +139,7 @@ impl Engine {
     fn register_worker(&mut self, child: ChildId) {
         let link = find_link(&mut self.links, &mut self.former_links, child);
         let Some(WorkerLink { pid: Some(pid), setup, has_been_ready, .. }) = link else { return };
-        let (pid, setup, time) = (*pid, *setup, now());
+        let (pid, time) = (*pid, now());
         self.scheduler.worker_forked(child, pid, time + self.boot_timeout, time);
         match setup {
             SetupState::Starting => {}
@@ -156,7 +150,7 @@ impl Engine {
             }
             SetupState::Leaving => self.scheduler.worker_draining(child, time),
             SetupState::Broken => self.scheduler.link_broken(child, time),
-            SetupState::Refused => self.scheduler.worker_refused(child, time),
+            SetupState::Refused(_) => self.scheduler.worker_refused(child, time),
         }
     }
 
@@ -198,8 +192,12 @@ impl Engine {
         let WorkerExit { cause, requests } = exit;
         let Some(link) = self.link_of(child) else { return };
         let pid = link.pid;
-        let start_failure = (!link.has_been_ready)
-            .then(|| link.refusal.take().unwrap_or_else(|| format!("the worker {cause}")));
+        let start_failure = match &link.setup {
+            SetupState::Refused(reason) => Some(reason.clone()),
+            SetupState::Starting | SetupState::Ready | SetupState::Leaving | SetupState::Broken => {
+                (!link.has_been_ready).then(|| format!("the worker {cause}"))
+            }
+        };
         if let (ExitCause::Recycled(RecycleReason::Requests), Some(pid)) = (cause, pid) {
             report!(
                 self.events, debug, "worker reached its request limit";
@@ -213,12 +211,9 @@ impl Engine {
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
         self.remove_link(child);
-        self.outputs.worker_exited(child);
         self.scheduler.worker_gone(child, cause, now());
-        if let Some(reason) = start_failure
-            && self.scheduler.is_accepting()
-        {
-            self.start_failed(&reason);
+        if let Some(reason) = start_failure {
+            self.start_failed(reason);
         }
         self.reject_if_no_workers_left();
         let next = self.links.get(slot).and_then(Option::as_ref).map(|link| link.child);
@@ -228,7 +223,10 @@ impl Engine {
         }
     }
 
-    fn remove_link(&mut self, child: ChildId) {
+    /// Removes the link of a worker that has exited, or that could not be forked. The rest of its
+    /// output is still read.
+    pub(super) fn remove_link(&mut self, child: ChildId) {
+        self.outputs.worker_exited(child);
         let entry = self.links.get_mut(child.slot.index());
         let mut link = entry.and_then(|entry| entry.take_if(|link| link.child == child));
         if let Some(at) = self.former_links.iter().position(|link| link.child == child) {
@@ -501,9 +499,18 @@ impl Engine {
     }
 
     /// Flushes a link again after a delay, because a send failed although the worker has not closed
-    /// the link.
+    /// the link. If the shortage lasts, rejects the task whose parameters need a descriptor, so that
+    /// the tasks behind it can be sent.
     fn retry_later(&mut self, slot: usize, error: &io::Error) {
         let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        if link.failed_sends >= FAILED_SENDS_MAX
+            && let Some(turn) = link.orders.next_attached()
+        {
+            let child = link.child;
+            self.reject_unsent(slot, turn, error);
+            self.sender.send(Input::RetrySend(child));
+            return;
+        }
         if std::mem::replace(&mut link.is_retrying, true) {
             return;
         }
@@ -516,6 +523,18 @@ impl Engine {
             );
         }
         self.sender.send_later(retry_delay(failed_sends), Input::RetrySend(child));
+    }
+
+    /// Rejects a task that is not sent to its worker, and removes it from the unsent data.
+    fn reject_unsent(&mut self, slot: usize, turn: u64, error: &io::Error) {
+        if let Some(job) = self.scheduler.job_of(slot, turn) {
+            let reason = format!("cannot send them to a worker: {error}");
+            let failure = Rejection::OutOfMemory { name: job.parts.name.to_string(), reason };
+            self.scheduler.not_sendable(slot, turn, failure.into(), now());
+        }
+        if let Some(Some(link)) = self.links.get_mut(slot) {
+            link.orders.retain(|turn| self.scheduler.is_in_flight(slot, turn));
+        }
     }
 
     /// Kills a worker whose link cannot be used any more.

@@ -38,17 +38,26 @@ impl StartFailures {
 }
 
 impl Engine {
-    /// Handles a worker that was never ready, or that could not be requested. If no worker is left
-    /// and too many have failed in a row, rejects the requests that wait. The next request causes
-    /// the next attempt.
-    pub(super) fn start_failed(&mut self, reason: &impl fmt::Display) {
-        let is_ready = |setup| match setup {
+    /// Handles a worker that could not be forked.
+    pub(super) fn fork_failed(&mut self, child: Option<ChildId>, reason: String) {
+        if let Some(child) = child {
+            self.remove_link(child);
+        }
+        self.start_failed(reason);
+        self.reject_if_no_workers_left();
+    }
+
+    /// Handles a worker that was never ready. If no worker is left and too many have failed in a row,
+    /// rejects the requests that wait. The next request causes the next attempt.
+    pub(super) fn start_failed(&mut self, reason: String) {
+        if !self.scheduler.is_accepting() {
+            return;
+        }
+        let has_workers = self.links.iter().flatten().any(|link| match &link.setup {
             SetupState::Ready | SetupState::Leaving => true,
-            SetupState::Starting | SetupState::Broken | SetupState::Refused => false,
-        };
-        let has_workers = self.links.iter().flatten().any(|link| is_ready(link.setup));
+            SetupState::Starting | SetupState::Broken | SetupState::Refused(_) => false,
+        });
         let Some(failures) = self.start_failures.add(has_workers) else { return };
-        let reason = reason.to_string();
         if self.scheduler.stats().queued > 0 && self.start_failures.log.should_log(now()) {
             report!(
                 self.events, warn, "no worker can be started, rejecting the waiting requests";
@@ -66,8 +75,7 @@ impl Engine {
             "slot" => child.slot.get(), "error" => reason.to_string()
         );
         if let Some(link) = self.link_of(child) {
-            link.setup = SetupState::Refused;
-            link.refusal = Some(format!("fork_postinit {reason}"));
+            link.setup = SetupState::Refused(format!("fork_postinit {reason}"));
         }
     }
 }

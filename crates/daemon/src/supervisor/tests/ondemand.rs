@@ -2,11 +2,12 @@
 //! requests for which children are forked.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 
 use daemon_core::{ExitCause, KillReason, Phase, Status, Violation};
-use daemon_forkserver::ChildId;
+use daemon_forkserver::{ChildId, ForkRefusal};
 use daemon_sys::process::Signal;
 
 use super::simulator::Simulator;
@@ -15,12 +16,15 @@ use crate::events::DaemonEvent;
 use crate::supervisor::Effect;
 use daemon_core::Resize;
 
+type FailedFork = (Option<ChildId>, String);
+
 /// Makes numbered requests, and records the child that gets each request.
 #[derive(Clone, Default)]
 struct Numbers {
     made: Rc<RefCell<u32>>,
     ordered: Rc<RefCell<Vec<(u32, ChildId)>>>,
     spent: Rc<RefCell<bool>>,
+    failed: Rc<RefCell<Vec<FailedFork>>>,
 }
 
 impl RequestFactory<String> for Numbers {
@@ -34,6 +38,10 @@ impl RequestFactory<String> for Numbers {
 
     fn fork_requested(&mut self, child: ChildId) {
         self.ordered.borrow_mut().push((*self.made.borrow(), child));
+    }
+
+    fn fork_failed(&mut self, child: Option<ChildId>, reason: &dyn fmt::Display) {
+        self.failed.borrow_mut().push((child, reason.to_string()));
     }
 }
 
@@ -114,9 +122,21 @@ fn a_request_that_cannot_be_made_counts_as_a_failed_fork_and_is_retried() {
         _ => None,
     });
     assert!(failed[0].starts_with("cannot make the request of a new child: "), "{failed:?}");
+    let reported = numbers.failed.take();
+    assert_eq!(reported, [(None, io::Error::from_raw_os_error(24).to_string())]);
     *numbers.spent.borrow_mut() = false;
     sim.wake();
     assert!(!sim.processes.pending_forks.is_empty());
+}
+
+#[test]
+fn a_failed_fork_is_reported_for_the_child_whose_fork_was_requested() {
+    let numbers = Numbers::default();
+    let mut sim = pool(&numbers);
+    let (_request, child) = numbers.ordered.borrow()[0];
+    sim.fork_fails(ForkRefusal::System(11));
+    let reason = ForkRefusal::System(11).to_string();
+    assert_eq!(*numbers.failed.borrow(), [(Some(child), reason)]);
 }
 
 #[test]
