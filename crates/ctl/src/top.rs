@@ -117,20 +117,18 @@ pub(crate) fn run(
     let mut terminal = ratatui::try_init().map_err(|source| CtlError::Terminal { source })?;
     let restore = Restore;
     if let Some(socket) = source.socket() {
-        let (socket, sender) = (socket.to_owned(), sender.clone());
-        spawn(&sender.clone(), move || {
-            poll_daemon(&socket, timeout, interval, &commands, &sender);
+        let socket = socket.to_owned();
+        spawn(&sender, move |sender| {
+            poll_daemon(&socket, timeout, interval, &commands, sender);
         });
     }
     if let Some(board) = source.board() {
-        let (board, sender) = (BoardFile::new(board), sender.clone());
-        spawn(&sender.clone(), move || poll_board(board, interval, source_kind, &sender));
+        let board = BoardFile::new(board);
+        spawn(&sender, move |sender| poll_board(board, interval, source_kind, sender));
     }
-    spawn(&sender, {
-        let sender = sender.clone();
-        move || read_signals(&signals, &sender)
-    });
-    spawn(&sender.clone(), move || read_keys(&sender));
+    spawn(&sender, move |sender| read_signals(&signals, sender));
+    spawn(&sender, read_keys);
+    drop(sender);
     let code = run_screen(&mut terminal, screen, &events, &command_sender);
     drop(restore);
     code
@@ -138,10 +136,10 @@ pub(crate) fn run(
 
 /// Starts a thread. If it panics, the screen ends, because the panic hook has restored the
 /// terminal.
-fn spawn(sender: &Sender<ScreenEvent>, run: impl FnOnce() + Send + 'static) {
+fn spawn(sender: &Sender<ScreenEvent>, run: impl FnOnce(&Sender<ScreenEvent>) + Send + 'static) {
     let sender = sender.clone();
     thread::spawn(move || {
-        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| run(&sender))).is_err() {
             // The screen may have ended already.
             let _ = sender.send(ScreenEvent::ThreadPanicked);
         }
