@@ -23,9 +23,8 @@ use daemon_forkserver::sys::poll::{Interest, wait};
 use daemon_forkserver::{
     ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, ForkServerEvent, now,
 };
+use examples::PATIENCE;
 
-/// How long a child waits for its client.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the parent waits after a shortage of descriptors, processes or memory.
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -18,10 +18,9 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use actix_daemon::{
-    ChildActor, Daemon, DaemonActor, DaemonChild, DaemonShutdown, Program, Solo, Subscribe,
+    ChildActor, Daemon, DaemonActor, DaemonChild, DaemonShutdown, Program, Solo, Subscribe, panics,
 };
-use examples::patiently;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use examples::echo;
 use tokio::sync::watch;
 
 /// How long to wait before the next attempt after a connection could not be accepted.
@@ -106,11 +105,11 @@ impl Actor for EchoServer {
     }
 }
 
-fn serve(stream: tokio::net::TcpStream, open: Rc<Cell<usize>>) {
+fn serve(mut stream: tokio::net::TcpStream, open: Rc<Cell<usize>>) {
     open.set(open.get() + 1);
     actix_rt::spawn(async move {
-        // Ignore errors of the client.
-        let _ = echo(stream).await;
+        // Ignore errors of the client. A panic closes this connection only, and is logged.
+        let _ = panics::contain(echo(&mut stream)).await;
         open.set(open.get() - 1);
     });
 }
@@ -127,15 +126,5 @@ impl Handler<DaemonShutdown> for EchoServer {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
-    }
-}
-
-async fn echo(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
-    let mut bytes = [0; 4096];
-    loop {
-        match patiently(stream.read(&mut bytes)).await? {
-            0 => return Ok(()),
-            read => patiently(stream.write_all(&bytes[..read])).await?,
-        }
     }
 }

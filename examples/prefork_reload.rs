@@ -28,9 +28,7 @@ use std::time::Duration;
 
 use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Worker};
-
-/// How long a client may take for a line. Each client occupies a worker.
-const PATIENCE: Duration = Duration::from_secs(30);
+use examples::PATIENCE;
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,8 +13,7 @@ use actix_daemon::{
 };
 use daemon_service::systemd::{StoreFd, inherited_fds};
 use daemon_service::{Callbacks, ServiceActor, ServiceSettings};
-use examples::patiently;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use examples::echo;
 
 use crate::callbacks::{ServiceSession, SetService, Workload};
 
@@ -157,15 +156,5 @@ impl Handler<Accepted<TcpStream>> for Child {
             daemon.do_send(UpdateStatus::Done);
         };
         ctx.spawn(serve.into_actor(self));
-    }
-}
-
-async fn echo(stream: &mut tokio::net::TcpStream) -> std::io::Result<()> {
-    let mut bytes = [0; 4096];
-    loop {
-        match patiently(stream.read(&mut bytes)).await? {
-            0 => return Ok(()),
-            read => patiently(stream.write_all(&bytes[..read])).await?,
-        }
     }
 }

@@ -16,6 +16,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
 /// How long a client may take to send, or to receive. Each client occupies a child.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,6 +28,21 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The errors of the operation, and `TimedOut`.
 pub async fn patiently<T>(operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, operation).await?
+}
+
+/// Sends back what a client sends, until it closes the connection or is silent for [`PATIENCE`].
+///
+/// # Errors
+///
+/// If the connection breaks, or the client is silent.
+pub async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    let mut bytes = [0; 4096];
+    loop {
+        match patiently(stream.read(&mut bytes)).await? {
+            0 => return Ok(()),
+            read => patiently(stream.write_all(&bytes[..read])).await?,
+        }
+    }
 }
 
 /// Listens on 127.0.0.1, on the port that the first argument of the program names. If the argument
