@@ -24,8 +24,8 @@ pub struct BackoffRules {
     pub early_death_age: Duration,
 }
 
-/// The longest delay after a fork that was not attempted. Another attempt costs the system little, and
-/// the reason, for example that no descriptor is free, can pass at any time.
+/// The longest delay after a fork that was not attempted. Another attempt costs the system little,
+/// and the reason, for example that no descriptor is free, can pass at any time.
 const NOT_ATTEMPTED_DELAY_MAX: Duration = Duration::from_secs(1);
 
 impl Default for BackoffRules {
@@ -106,9 +106,10 @@ pub struct BackoffState {
 ///
 /// Each streak also ends when its kind of failure has not occurred for the length of its delay plus
 /// `max_delay`. Delays double, from 100 ms to 30 s, like the delays of systemd's restarts and of
-/// uWSGI's emperor. After a fork that was not attempted, the delay is 1 s at most. Failures that occur while a delay runs were caused before the delay began.
-/// Therefore, while a delay runs, failed forks are not counted, and deaths double the delay only up
-/// to `early_death_age`. Each of these deaths starts the delay again.
+/// uWSGI's emperor. After a fork that was not attempted, the delay is 1 s at most. Failures that
+/// occur while a delay runs were caused before the delay began. Therefore, while a delay runs,
+/// failed forks are not counted, and deaths double the delay only up to `early_death_age`. Each of
+/// these deaths starts the delay again.
 ///
 /// # Examples
 ///

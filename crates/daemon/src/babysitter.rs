@@ -84,7 +84,8 @@ pub(crate) enum BabysitterAction {
 }
 
 /// Sent by the daemon when a child is not ready in time after its fork. The babysitter collects
-/// evidence and then requests that the child is killed, whether or not it checks children otherwise.
+/// evidence and then requests that the child is killed, whether or not it checks children
+/// otherwise.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub(crate) struct NotReady {
@@ -309,9 +310,9 @@ impl BabysitterActor {
     }
 
     /// Waits for the lookup of the function names, and then writes the evidence to the slow log.
-    /// The write runs on a blocking thread of the runtime, which waits for this thread when it shuts
-    /// down (in [`run`](crate::Launched::run) for a limited time), so that the record is not lost. If
-    /// it shuts down earlier, it drops the waiting record, which writes it.
+    /// The write runs on a blocking thread of the runtime, which waits for this thread when it
+    /// shuts down (in [`run`](crate::Launched::run) for a limited time), so that the record is not
+    /// lost. If it shuts down earlier, it drops the waiting record, which writes it.
     fn record(&self, mut taken: CollectedEvidence, reason: String, ctx: &mut Context<Self>) {
         let mut record = PendingRecord {
             evidence: taken.evidence.clone(),

@@ -1,8 +1,9 @@
 //! Calls that can block, on threads of their own.
 //!
 //! Reading `/proc/PID` can block for as long as the kernel is busy with that process, and opening a
-//! file for as long as its file system does not answer. Such calls must not run in the blocking pool
-//! of a tokio runtime, because the runtime waits for the threads of the pool when it shuts down.
+//! file for as long as its file system does not answer. Such calls must not run in the blocking
+//! pool of a tokio runtime, because the runtime waits for the threads of the pool when it shuts
+//! down.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};

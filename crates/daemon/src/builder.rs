@@ -131,10 +131,10 @@ impl<M> DaemonBuilder<M> {
     /// example [`Capability::NetBindService`] to bind ports below 1024. By default none is kept.
     /// Linux only.
     ///
-    /// The capabilities are permitted and effective in the parent, the fork server and the children.
-    /// Programs that they execute do not inherit them. All other capabilities are dropped for good.
-    /// [`Capability::Setuid`] and [`Capability::Setgid`] are refused, because the daemon could
-    /// become root again.
+    /// The capabilities are permitted and effective in the parent, the fork server and the
+    /// children. Programs that they execute do not inherit them. All other capabilities are dropped
+    /// for good. [`Capability::Setuid`] and [`Capability::Setgid`] are refused, because the daemon
+    /// could become root again.
     pub fn keep_capabilities(mut self, keep: impl IntoIterator<Item = Capability>) -> Self {
         self.settings.keep_capabilities = Some(keep.into_iter().collect());
         self
@@ -183,10 +183,10 @@ impl<M> DaemonBuilder<M> {
     /// Restricts what children may do: the files that they may open, new network connections and
     /// the execution of programs. Off by default. Requires the cargo feature `sandbox`. Linux only.
     ///
-    /// Each child enters the sandbox before it runs code of the program. The parent, the fork server
-    /// and [`Program::preload`] are not restricted. A child may also reopen the daemon's
-    /// [`logfile`](DaemonBuilder::logfile), so files in the directory of this file may be created and
-    /// written, and read the program's own file, which contains the names for backtraces.
+    /// Each child enters the sandbox before it runs code of the program. The parent, the fork
+    /// server and [`Program::preload`] are not restricted. A child may also reopen the daemon's
+    /// [`logfile`](DaemonBuilder::logfile), so files in the directory of this file may be created
+    /// and written, and read the program's own file, which contains the names for backtraces.
     ///
     /// The launch fails if a path does not exist, or if the system does not support a restriction
     /// and the sandbox is not [`best_effort`](Sandbox::best_effort).
@@ -217,17 +217,17 @@ impl<M> DaemonBuilder<M> {
     ///
     /// The start fails if the initial children are not ready within this time. Each child that is
     /// forked later is killed as a [rogue](crate::RogueChild) if it is not ready within this time
-    /// after its fork, and the next fork is delayed as after other early deaths. A child of a pool is
-    /// ready when it waits for its first request, a post-forked child when it begins its request, and
-    /// a dispatcher's worker when it accepts tasks.
+    /// after its fork, and the next fork is delayed as after other early deaths. A child of a pool
+    /// is ready when it waits for its first request, a post-forked child when it begins its
+    /// request, and a dispatcher's worker when it accepts tasks.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
         self
     }
 
-    /// Sets what happens to processes that a child has started and that still run when the child ends.
-    /// By default they are killed with a child that the daemon kills, they end with the daemon, and
-    /// otherwise they are left alone with a warning in the log, see [`Descendants`].
+    /// Sets what happens to processes that a child has started and that still run when the child
+    /// ends. By default they are killed with a child that the daemon kills, they end with the
+    /// daemon, and otherwise they are left alone with a warning in the log, see [`Descendants`].
     ///
     /// # Examples
     ///

@@ -61,8 +61,8 @@ impl ProcessContext {
     }
 }
 
-/// The restrictions that apply to children only. They are prepared before the fork server is forked,
-/// and each child applies its copy before it runs any code of the program.
+/// The restrictions that apply to children only. They are prepared before the fork server is
+/// forked, and each child applies its copy before it runs any code of the program.
 #[derive(Debug, Default)]
 pub(crate) struct Confinement {
     /// Whether other processes of the daemon's user may trace a child. Otherwise they may only if
@@ -163,8 +163,8 @@ pub(crate) fn run_child<R: Send + 'static>(
         debug!(log, "child started");
         let session = program(daemon.clone());
         if child_kind == ChildKind::OneRequest {
-            // Not earlier, because a child that hangs in the line above is not ready. This fails only if
-            // the parent has closed the slot, and then ends the child.
+            // Not earlier, because a child that hangs in the line above is not ready. This fails
+            // only if the parent has closed the slot, and then ends the child.
             let _ = state.borrow_mut().update(UpdateStatus::Req, now());
         }
         session.do_send(DaemonChild { request });

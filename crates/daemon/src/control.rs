@@ -5,7 +5,8 @@
 //! serves the socket from the start of the daemon's actor until the daemon has stopped, even while
 //! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 //!
-//! The server refuses users other than root and the daemon's user, and limits the number of clients.
+//! The server refuses users other than root and the daemon's user, and limits the number of
+//! clients.
 
 mod clients;
 

@@ -1,6 +1,6 @@
-//! Entry points of the fuzz targets, see `fuzz/` in the repository: what clients send to the control
-//! socket, what the daemon sends to them, the status of a scoreboard that children have damaged, and
-//! the files in `/proc` of a child.
+//! Entry points of the fuzz targets, see `fuzz/` in the repository: what clients send to the
+//! control socket, what the daemon sends to them, the status of a scoreboard that children have
+//! damaged, and the files in `/proc` of a child.
 //!
 //! An input must never cause a panic.
 

@@ -31,8 +31,8 @@ const DEFAULT_VARIABLES: [&str; 17] = [
     "SYSTEMD_EXEC_PID",
 ];
 
-/// The variables through which a supervisor and the process that it starts communicate, besides those
-/// that [`systemd`] reads. A process that inherits them could speak for the daemon or take
+/// The variables through which a supervisor and the process that it starts communicate, besides
+/// those that [`systemd`] reads. A process that inherits them could speak for the daemon or take
 /// descriptors that it does not have.
 const SUPERVISOR_VARIABLES: [&str; 15] = [
     // systemd.exec(5)
@@ -57,12 +57,12 @@ const SUPERVISOR_VARIABLES: [&str; 15] = [
 
 /// The environment variables that the daemon takes over from the process that launches it.
 ///
-/// The variables through which a supervisor communicates with the process that it starts are removed
-/// at the launch, unless [`Only`](Environment::Only) names them without a `*`: those of sd_notify(3)
-/// (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`, `FDSTORE`, `MAINPID`, `MANAGERPID`, `MONITOR_*`), of
-/// Server::Starter (`SERVER_STARTER_*`) and of Einhorn (`EINHORN_*`). The parent remembers those that
-/// `daemon_service` needs. So no process of the daemon, and nothing that it starts, can speak for the
-/// daemon.
+/// The variables through which a supervisor communicates with the process that it starts are
+/// removed at the launch, unless [`Only`](Environment::Only) names them without a `*`: those of
+/// sd_notify(3) (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`, `FDSTORE`, `MAINPID`, `MANAGERPID`,
+/// `MONITOR_*`), of Server::Starter (`SERVER_STARTER_*`) and of Einhorn (`EINHORN_*`). The parent
+/// remembers those that `daemon_service` needs. So no process of the daemon, and nothing that it
+/// starts, can speak for the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Environment {
     /// All variables, except those of the supervisor.
@@ -151,7 +151,8 @@ pub enum InheritedDescriptors {
 }
 
 impl InheritedDescriptors {
-    /// Closes the descriptors that the daemon does not take over, and returns a description of each.
+    /// Closes the descriptors that the daemon does not take over, and returns a description of
+    /// each.
     pub(crate) fn apply(
         &self,
         from_service_manager: &std::ops::Range<RawFd>,

@@ -1,5 +1,5 @@
-//! The trait of a program that runs as a daemon, and its launch, which sets up the process, starts the
-//! fork server, and then runs the System.
+//! The trait of a program that runs as a daemon, and its launch, which sets up the process, starts
+//! the fork server, and then runs the System.
 //!
 //! All functions here run before a runtime is started, except [`Launched::run`] and
 //! [`Launched::start`].
@@ -104,9 +104,9 @@ pub trait Program: Sized + 'static {
 /// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
 /// [`start`](Launched::start) starts the daemon's actor.
 ///
-/// If this value is dropped instead, the fork server exits, and the files that the launch has made are
-/// removed. Until the daemon is started, the signals that it handles are blocked, so they are handled
-/// when it has started.
+/// If this value is dropped instead, the fork server exits, and the files that the launch has made
+/// are removed. Until the daemon is started, the signals that it handles are blocked, so they are
+/// handled when it has started.
 #[derive(Debug)]
 #[must_use = "the daemon runs only after `run` or `start` is called"]
 pub struct Launched<P: Program> {
@@ -155,8 +155,8 @@ struct DaemonChildProgram<P> {
     parents: Rc<RefCell<Option<ParentResources>>>,
     backtrace_channel: Option<BacktraceChannel>,
     confinement: Confinement,
-    /// Whether the fork server and the children give up the launcher's controlling terminal. Another
-    /// user's process could otherwise insert input into it.
+    /// Whether the fork server and the children give up the launcher's controlling terminal.
+    /// Another user's process could otherwise insert input into it.
     leaves_terminal: bool,
 }
 
@@ -210,8 +210,8 @@ fn set_up_this_thread() {
     let _ = ChildHandle::current();
 }
 
-/// Checks all settings, sets up the process and starts the fork server. Before all checks have passed,
-/// only process 1 of a container forks.
+/// Checks all settings, sets up the process and starts the fork server. Before all checks have
+/// passed, only process 1 of a container forks.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
     mut settings: DaemonSettings,
@@ -345,11 +345,12 @@ impl OpenFiles {
     }
 }
 
-/// How many descriptors the parent opens until the daemon is ready, with its log, control socket and
-/// board file.
+/// How many descriptors the parent opens until the daemon is ready, with its log, control socket
+/// and board file.
 const DESCRIPTORS_MIN: u32 = 24;
 
-/// The smallest stack, in bytes, that is sufficient for the launch and for a child without a program.
+/// The smallest stack, in bytes, that is sufficient for the launch and for a child without a
+/// program.
 const STACK_MIN: u64 = 128 << 10;
 
 /// Refuses limits with which the daemon cannot start.
@@ -535,8 +536,8 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::NotReady`] if the initial children do not become ready.
     /// - [`DaemonError::ForkServerLost`] if the fork server has died. The children have been
     ///   stopped.
-    /// - [`DaemonError::Runtime`] if the runtime cannot be started, or cannot watch the signals, the
-    ///   control socket or the fork server.
+    /// - [`DaemonError::Runtime`] if the runtime cannot be started, or cannot watch the signals,
+    ///   the control socket or the fork server.
     /// - [`DaemonError::Service`] as for [`start`](Launched::start).
     /// - [`DaemonError::Panicked`] if code of the program panics in the parent, see
     ///   [`panics`](crate::panics). The daemon has stopped gracefully.
@@ -570,16 +571,16 @@ impl<P: Program> Launched<P> {
         result
     }
 
-    /// Starts the daemon's actor in the System of this thread, and the program's parent sessions. If
-    /// this fails, the files that the launch has made are removed.
+    /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
+    /// If this fails, the files that the launch has made are removed.
     ///
     /// From now on the daemon handles the signals of the process. The System continues to run after
     /// the daemon has stopped. The message [`WaitUntilStopped`] waits until the daemon has stopped.
     ///
-    /// The daemon runs in this thread. For calls that can block (reading the process table, checking
-    /// its files, reopening its log) it starts threads named `blocking-call`, which end with the call.
-    /// Only the records of the [`slowlog`](crate::Babysit::slowlog) are written on the blocking threads
-    /// of the runtime, which waits for them when it is dropped.
+    /// The daemon runs in this thread. For calls that can block (reading the process table,
+    /// checking its files, reopening its log) it starts threads named `blocking-call`, which end
+    /// with the call. Only the records of the [`slowlog`](crate::Babysit::slowlog) are written on
+    /// the blocking threads of the runtime, which waits for them when it is dropped.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@
 //!   |- parent          one actix System: DaemonActor, your sessions
 //!   |     |  commands: Fork, Signal, ShutDown    ^ reports: ChildForked, ForkFailed, ChildExited
 //!   |- fork server     one thread, no runtime: forks, reaps, signals
-//!   |     |- child 0   its own actix System: ChildActor with a seat on the scoreboard, your session
+//!   |     |- child 0   its own actix System: ChildActor, which has a seat, and your session
 //!   |     |- child 1   ...
 //!   |- scoreboard      shared memory, one slot for each child: [wr.l  ]
 //! ```

@@ -210,8 +210,8 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Waits until there may be a connection to accept. Returns a connection that the fork server has
-    /// accepted, if the daemon is stopping.
+    /// Waits until there may be a connection to accept. Returns a connection that the fork server
+    /// has accepted, if the daemon is stopping.
     async fn wait(&self, child: Option<&ChildHandle>) -> io::Result<Option<OwnedFd>> {
         let was_shut_down = match &self.mode {
             WaitMode::Exclusive(watch) => {
@@ -358,16 +358,16 @@ fn refuse_clients(listener: BorrowedFd<'_>, log: &Logger) {
 }
 
 fn shut_down(listener: BorrowedFd<'_>, log: &Logger) {
-    // Another process may have done it already, and some systems do not support it. Then the address
-    // is free when all processes have closed the listener.
+    // Another process may have done it already, and some systems do not support it. Then the
+    // address is free when all processes have closed the listener.
     if let Err(error) = listen::shut_down(listener) {
         debug!(log, "cannot shut down the listener"; "error" => %error);
     }
 }
 
-/// Moves the connections that wait at the listeners of a stopping pool into its queue, and shuts the
-/// listeners down. So their addresses are free although some children are busy, and each child can
-/// serve the connections. Runs in the fork server.
+/// Moves the connections that wait at the listeners of a stopping pool into its queue, and shuts
+/// the listeners down. So their addresses are free although some children are busy, and each child
+/// can serve the connections. Runs in the fork server.
 ///
 /// Listeners that children have not announced stay as they are. If there is no space in the queue,
 /// the children accept the rest from the listener.

@@ -39,8 +39,8 @@ static SINK: LazyLock<Sink<NonblockingOutput<LogTarget>>> = LazyLock::new(|| {
 #[derive(Debug)]
 enum LogTarget {
     Stderr(Stderr),
-    /// The former standard error of a process whose standard error has been redirected away from the
-    /// log.
+    /// The former standard error of a process whose standard error has been redirected away from
+    /// the log.
     Terminal(File),
     /// The log file in such a process.
     File(Arc<LogFile>),
@@ -94,8 +94,8 @@ pub(crate) fn examine_target() {
     SINK.redirect(NonblockingOutput::examine);
 }
 
-/// Redirects standard error to the terminal, if it was redirected to the log, so that an error which
-/// prevents the start reaches the terminal.
+/// Redirects standard error to the terminal, if it was redirected to the log, so that an error
+/// which prevents the start reaches the terminal.
 pub(crate) fn restore_terminal(terminal: Option<SavedStderr>) {
     let Some(terminal) = terminal else { return };
     // The error is returned even if standard error cannot be restored.
@@ -112,7 +112,8 @@ pub(crate) fn share_counters() -> Result<(), daemon_sys::Error> {
     Ok(())
 }
 
-/// Returns the number of records of the default logger that the processes of the daemon have dropped.
+/// Returns the number of records of the default logger that the processes of the daemon have
+/// dropped.
 pub(crate) fn dropped_records() -> u64 {
     SINK.dropped()
 }
@@ -224,7 +225,8 @@ pub(crate) fn of_parent(log: &Logger) -> Logger {
 /// The slot of this process, if it is a child.
 static SLOT: AtomicU32 = AtomicU32::new(0);
 
-/// Records that this process is the fork server, and no longer the process that launches the daemon.
+/// Records that this process is the fork server, and no longer the process that launches the
+/// daemon.
 pub(crate) fn become_fork_server() {
     SINK.forget_waiting();
 }

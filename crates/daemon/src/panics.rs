@@ -21,8 +21,8 @@
 //! previous one, which is the daemon's if it is installed in
 //! [`Program::parent`](crate::Program::parent) or [`Program::child`](crate::Program::child).
 //!
-//! With `panic = "abort"` in its profile, a program cannot catch a panic: one in the parent ends the
-//! parent with ABRT, and the fork server then stops the children. The same holds for a panic in
+//! With `panic = "abort"` in its profile, a program cannot catch a panic: one in the parent ends
+//! the parent with ABRT, and the fork server then stops the children. The same holds for a panic in
 //! `Drop` while another panic unwinds the stack, and for a logger that panics while it writes the
 //! record of a panic.
 
@@ -99,8 +99,8 @@ impl Drop for Containment {
     }
 }
 
-/// Runs a function, and returns its panic as an error. The panic is logged as an error, with a limit
-/// on the rate of the records. It does not end the daemon.
+/// Runs a function, and returns its panic as an error. The panic is logged as an error, with a
+/// limit on the rate of the records. It does not end the daemon.
 ///
 /// The caller is responsible for state that the function leaves half changed.
 ///

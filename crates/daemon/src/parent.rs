@@ -1,5 +1,5 @@
-//! The parent process: the daemon's actor, which turns messages into calls of the supervisor, and the
-//! supervisor's effects into broadcasts, log records and answers.
+//! The parent process: the daemon's actor, which turns messages into calls of the supervisor, and
+//! the supervisor's effects into broadcasts, log records and answers.
 
 mod effects;
 mod files;

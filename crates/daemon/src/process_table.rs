@@ -81,9 +81,9 @@ pub(crate) enum TableError {
 }
 
 /// Returns the resource usage of these processes, with their proportional set size if `by_share`.
-/// Processes that the system does not show are left out. A proportional set size that cannot be read
-/// within this time is not known: the kernel locks the memory map of the process to compute it, so a
-/// process that is stuck must not keep the others from being read.
+/// Processes that the system does not show are left out. A proportional set size that cannot be
+/// read within this time is not known: the kernel locks the memory map of the process to compute
+/// it, so a process that is stuck must not keep the others from being read.
 async fn table(
     pids: Vec<u32>,
     by_share: bool,

@@ -23,8 +23,8 @@ pub(crate) struct StartFiles {
 }
 
 impl StartFiles {
-    /// Creates an empty set, which this process owns. `user` is the user that the daemon runs as, if
-    /// it changes its user.
+    /// Creates an empty set, which this process owns. `user` is the user that the daemon runs as,
+    /// if it changes its user.
     pub(crate) fn new(user: Option<&Privileges>) -> Self {
         StartFiles {
             owner: this_pid(),
@@ -48,8 +48,8 @@ impl StartFiles {
         self.control = Some(control);
     }
 
-    /// Adds a log that will be created if nothing exists at this path. It is removed only while it is
-    /// empty, because its contents may say why the start failed.
+    /// Adds a log that will be created if nothing exists at this path. It is removed only while it
+    /// is empty, because its contents may say why the start failed.
     pub(crate) fn add_log(&mut self, path: &Path) {
         self.created.extend(NewFile::absent(path).map(|file| (file, RemoveIf::Empty)));
     }

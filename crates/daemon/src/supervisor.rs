@@ -53,8 +53,8 @@ pub(crate) trait ProcessControl<R> {
     fn has_foreign(&self) -> bool;
     /// Notifies the fork server that no more children will be forked.
     fn release(&mut self);
-    /// Asks the fork server to end what the children have started, within this time, and to exit. All
-    /// children are gone.
+    /// Asks the fork server to end what the children have started, within this time, and to exit.
+    /// All children are gone.
     fn shut_down(&mut self, grace: Duration);
     /// Reaps the fork server. Returns whether it is gone.
     fn reap_fork_server(&mut self) -> bool;
@@ -95,7 +95,8 @@ pub(crate) enum Effect {
         /// The minimum number of children that should be idle or starting.
         min_spare: u32,
     },
-    /// A child was not ready in time after its fork. It is to be killed when evidence was collected.
+    /// A child was not ready in time after its fork. It is to be killed when evidence was
+    /// collected.
     NotReady {
         /// The child.
         child: ChildId,

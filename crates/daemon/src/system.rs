@@ -1,5 +1,5 @@
-//! Creates the runtime of a process. actix and tokio panic if the process is out of descriptors; here
-//! this is an error.
+//! Creates the runtime of a process. actix and tokio panic if the process is out of descriptors;
+//! here this is an error.
 
 use std::io;
 

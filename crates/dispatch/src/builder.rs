@@ -435,8 +435,8 @@ impl DispatcherBuilder {
     ///
     /// If the hook panics, no worker is forked, and the next attempt comes after a delay. If five
     /// attempts fail in a row and there is no worker, the waiting requests are rejected with
-    /// [`Rejection::NoWorker`](crate::Rejection::NoWorker). The parent waits for the hook, so it must
-    /// not block.
+    /// [`Rejection::NoWorker`](crate::Rejection::NoWorker). The parent waits for the hook, so it
+    /// must not block.
     ///
     /// In the original, this hook is called `_fork_preinit`.
     pub fn fork_preinit(mut self, hook: impl Fn() + 'static) -> Self {
@@ -447,10 +447,10 @@ impl DispatcherBuilder {
     /// Sets a hook that runs in the parent after each worker was started. The hook receives the
     /// worker's process id.
     ///
-    /// If the hook panics, the worker is killed, because it may lack what the hook sets up. The next
-    /// one is forked after a delay. If five workers fail in a row and there is no other, the waiting
-    /// requests are rejected with [`Rejection::NoWorker`](crate::Rejection::NoWorker). The parent
-    /// waits for the hook, so it must not block.
+    /// If the hook panics, the worker is killed, because it may lack what the hook sets up. The
+    /// next one is forked after a delay. If five workers fail in a row and there is no other, the
+    /// waiting requests are rejected with [`Rejection::NoWorker`](crate::Rejection::NoWorker). The
+    /// parent waits for the hook, so it must not block.
     ///
     /// In the original, this hook is called `_fork_postinit`.
     pub fn fork_postinit(mut self, hook: impl Fn(Pid) + 'static) -> Self {
@@ -460,9 +460,9 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs once in each worker, before its first task.
     ///
-    /// If the hook panics or exits, or does not return within the daemon's `boot_timeout`, the worker
-    /// ends and the next one is forked after a delay. If five workers fail in a row and there is no
-    /// other, the waiting requests are rejected with
+    /// If the hook panics or exits, or does not return within the daemon's `boot_timeout`, the
+    /// worker ends and the next one is forked after a delay. If five workers fail in a row and
+    /// there is no other, the waiting requests are rejected with
     /// [`Rejection::NoWorker`](crate::Rejection::NoWorker).
     ///
     /// In the original, this hook is called `_fork_init`.

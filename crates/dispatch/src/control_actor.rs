@@ -65,8 +65,9 @@ impl Actor for ControlActor {
 impl Handler<DaemonEvent> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// Passes the event on. The response to a shutdown and to the end of the daemon arrives when all
-    /// requests have been answered. The daemon waits for it, but not longer than its grace period.
+    /// Passes the event on. The response to a shutdown and to the end of the daemon arrives when
+    /// all requests have been answered. The daemon waits for it, but not longer than its grace
+    /// period.
     fn handle(&mut self, event: DaemonEvent, _ctx: &mut Self::Context) -> Self::Result {
         match event {
             DaemonEvent::Forked(forked) => {

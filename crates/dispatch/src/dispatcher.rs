@@ -17,8 +17,8 @@ use crate::scheduler::Stats;
 /// The dispatcher's actor, in the parent process.
 ///
 /// It accepts the messages [`NewRequest`], [`RunTask`](crate::RunTask), [`GetStats`] and
-/// [`GetDeadLetters`]. Its mailbox has no limit, so each message is on its way as soon as `send` has
-/// been called, also if the future is awaited later.
+/// [`GetDeadLetters`]. Its mailbox has no limit, so each message is on its way as soon as `send`
+/// has been called, also if the future is awaited later.
 #[derive(Debug)]
 pub struct DispatcherActor {
     pub(crate) engine: Box<Engine>,

@@ -1,7 +1,7 @@
 //! The messages on the link between parent and worker, and how their bodies are sent.
 //!
-//! A message is the head of a frame of the link's [`Channel`]. If the message has a body, the body is
-//! the body of the frame, or it is in a memory file, whose descriptor is sent with the frame.
+//! A message is the head of a frame of the link's [`Channel`]. If the message has a body, the body
+//! is the body of the frame, or it is in a memory file, whose descriptor is sent with the frame.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::body::{BODY_MAX, Body, SHARED_FROM, SharedBuffer};
 
 /// The limits of the socket for answers. A worker sends each answer on its own, so one send has at
-/// most one descriptor. A frame has 64 KiB for the head, and the largest body that is not in a memory
-/// file.
+/// most one descriptor. A frame has 64 KiB for the head, and the largest body that is not in a
+/// memory file.
 pub(crate) const ANSWER_LIMITS: ChannelLimits =
     ChannelLimits { read_size: 64 * 1024, frame_max: SHARED_FROM + 64 * 1024, waiting_max: 2 };
 

@@ -186,7 +186,10 @@ impl RunningDispatcher {
     /// use actix::MailboxError;
     /// use actix_dispatch::{NewRequest, RunningDispatcher};
     ///
-    /// async fn lengths(running: &RunningDispatcher, words: &[String]) -> Result<u64, MailboxError> {
+    /// async fn lengths(
+    ///     running: &RunningDispatcher,
+    ///     words: &[String],
+    /// ) -> Result<u64, MailboxError> {
     ///     let requests = words.iter().map(|word| NewRequest::to("length").params(word));
     ///     let results = running.send_all(requests).await?;
     ///     Ok(results.into_iter().flatten().flat_map(|reply| reply.value::<u64>()).sum())

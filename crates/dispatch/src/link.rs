@@ -30,8 +30,8 @@ pub(crate) fn close_in_thread<T: Send + 'static>(descriptors: T) {
     let _ = thread.stack_size(64 * 1024).spawn(move || drop(descriptors));
 }
 
-/// Clears the readiness of a watch whose link has no more data, so that the watch waits for new data
-/// and the runtime does not wake up needlessly.
+/// Clears the readiness of a watch whose link has no more data, so that the watch waits for new
+/// data and the runtime does not wake up needlessly.
 pub(crate) fn clear_readable(watch: &AsyncFd<OwnedFd>) {
     let nothing = |_: &OwnedFd| Err::<(), _>(io::ErrorKind::WouldBlock.into());
     // The result is always the error of the closure.
@@ -127,10 +127,11 @@ pub(crate) enum SetupState {
     Ready,
     /// The worker starts no further task.
     Leaving,
-    /// Nothing more is read or sent, because of an invalid message or an error. The worker is killed.
+    /// Nothing more is read or sent, because of an invalid message or an error. The worker is
+    /// killed.
     Broken,
-    /// Nothing is read or sent, because a hook for this worker has panicked, which is the reason. The
-    /// worker is killed.
+    /// Nothing is read or sent, because a hook for this worker has panicked, which is the reason.
+    /// The worker is killed.
     Refused(String),
 }
 

@@ -28,8 +28,8 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 /// faster finds its pipe full, and waits.
 const READS_PER_SECOND: u64 = 256;
 
-/// The pipes of all workers together are read this many times as often as those of one worker, which
-/// bounds the parent's processor time.
+/// The pipes of all workers together are read this many times as often as those of one worker,
+/// which bounds the parent's processor time.
 const READS_ALL_WORKERS: u64 = 2;
 
 /// The number of reads that are not delayed.

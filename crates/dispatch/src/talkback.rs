@@ -194,8 +194,8 @@ impl TalkbackSender {
         TalkbackSender { queue: TalkbackQueue::default(), recipient, sending: None }
     }
 
-    /// Sends lines to the recipient, so many at a time that its mailbox is bounded. The task of `cx`
-    /// is woken when the recipient has handled them.
+    /// Sends lines to the recipient, so many at a time that its mailbox is bounded. The task of
+    /// `cx` is woken when the recipient has handled them.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         loop {
             if let Some(sending) = &mut self.sending

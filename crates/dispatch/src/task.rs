@@ -72,7 +72,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
 /// #     fn run(self, _call: &Call) -> Result<u32, String> { Ok(2 * self.0) }
 /// # }
 /// # async fn ask(dispatcher: Addr<DispatcherActor>) -> Result<(), Box<dyn std::error::Error>> {
-/// let doubled: u32 = dispatcher.send(RunTask::new(Double(21)).with_request(|r| r.priority(1))).await??;
+/// let task = RunTask::new(Double(21)).with_request(|request| request.priority(1));
+/// let doubled: u32 = dispatcher.send(task).await??;
 /// # Ok(())
 /// # }
 /// ```

@@ -35,8 +35,8 @@ use crate::methods::{self, HandlerOutcome, Invocation, Methods};
 /// How long a worker whose task was aborted waits to be killed. Then it exits by itself.
 const ABORTED_MAX: Duration = Duration::from_secs(10);
 
-/// How long a worker waits for its next task in the receive itself, before it waits for other events
-/// as well. Tasks that come one at a time then need one system call less.
+/// How long a worker waits for its next task in the receive itself, before it waits for other
+/// events as well. Tasks that come one at a time then need one system call less.
 const RECEIVE_WAIT: Duration = Duration::from_millis(1);
 
 /// How long a worker runs tasks and waits for them before its runtime handles other events, such as

@@ -60,8 +60,8 @@ impl ForkServerBuilder {
         }
     }
 
-    /// Sets the time between TERM and KILL for children that are left when the parent has exited, and
-    /// for what they have started. Default: 30 seconds.
+    /// Sets the time between TERM and KILL for children that are left when the parent has exited,
+    /// and for what they have started. Default: 30 seconds.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
@@ -91,8 +91,8 @@ impl ForkServerBuilder {
         self
     }
 
-    /// Sets the signals that end the wait for the preload step. They must be blocked in this process.
-    /// The fork server and the processes of its group are then killed, and
+    /// Sets the signals that end the wait for the preload step. They must be blocked in this
+    /// process. The fork server and the processes of its group are then killed, and
     /// [`spawn`](Self::spawn) fails with [`ForkServerError::Interrupted`]. Default: none.
     #[must_use]
     pub fn stop_signals(mut self, signals: &[Signal]) -> Self {

@@ -271,8 +271,8 @@ impl<A> Channel<A> {
         }
     }
 
-    /// Returns the head and the rest of the next frame. Returns `None` if no complete frame has been
-    /// received.
+    /// Returns the head and the rest of the next frame. Returns `None` if no complete frame has
+    /// been received.
     ///
     /// # Errors
     ///
@@ -330,8 +330,8 @@ impl<A> Channel<A> {
     }
 
     /// Removes the frames that need not be sent: those whose number `is_needed` rejects. Keeps a
-    /// frame if a part of it, or one of its descriptors, has been sent. Forgets the frames that have
-    /// been sent.
+    /// frame if a part of it, or one of its descriptors, has been sent. Forgets the frames that
+    /// have been sent.
     pub fn retain(&mut self, mut is_needed: impl FnMut(u64) -> bool) {
         let fixed = self.sent.max(self.covered);
         let ends = self.frames.iter().skip(1).map(|(start, _number)| *start);

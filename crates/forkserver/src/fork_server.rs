@@ -59,8 +59,8 @@ pub enum ForkServerEvent<R> {
         /// The last contents of the child's scoreboard slot.
         last: SlotEntry,
     },
-    /// A child has exited, and processes that it has started are left in its process group. Reported
-    /// if [`Descendants::EndAtStop`](daemon_core::Descendants::EndAtStop) is set.
+    /// A child has exited, and processes that it has started are left in its process group.
+    /// Reported if [`Descendants::EndAtStop`](daemon_core::Descendants::EndAtStop) is set.
     DescendantsLeft {
         /// The child.
         child: ChildId,
@@ -370,10 +370,10 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::Release)
     }
 
-    /// Shuts the fork server down. Children that are left receive TERM, and KILL after `grace`. Then
-    /// the processes that children have started receive the same, unless they are
-    /// [left alone](daemon_core::Descendants::Leave). `grace` is the total time. When the fork server
-    /// has exited, [`collect`](ForkServer::collect) returns [`ForkServerError::Lost`] and
+    /// Shuts the fork server down. Children that are left receive TERM, and KILL after `grace`.
+    /// Then the processes that children have started receive the same, unless they are [left
+    /// alone](daemon_core::Descendants::Leave). `grace` is the total time. When the fork server has
+    /// exited, [`collect`](ForkServer::collect) returns [`ForkServerError::Lost`] and
     /// [`reap`](ForkServer::reap) returns how it exited.
     ///
     /// # Errors
@@ -552,9 +552,9 @@ impl<R: Transfer> ForkServer<R> {
     #[must_use]
     pub fn orphaned_are_gone(&mut self) -> bool {
         let fork_server = self.pid;
-        // A child that the fork server has not reported is still in the group of the fork server, or
-        // ends by its parent death signal. Its pid is the one on the line, and is only examined, so a
-        // wrong one does no harm.
+        // A child that the fork server has not reported is still in the group of the fork server,
+        // or ends by its parent death signal. Its pid is the one on the line, and is only examined,
+        // so a wrong one does no harm.
         let in_group = self
             .scoreboard
             .entries()

@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets, see `fuzz/` in the repository: the bytes on the link between parent
-//! and fork server, and the requests of children.
+//! Entry points of the fuzz targets, see `fuzz/` in the repository: the bytes on the link between
+//! parent and fork server, and the requests of children.
 //!
 //! An input must result in messages or an error, never in a panic.
 

@@ -10,11 +10,11 @@
 //! runtimes and use gigabytes of memory. Every fork stays as fast and as safe as the first.
 //!
 //! ```text
-//! parent   ForkServer        -- Fork, Signal, ReopenLogs, Release, ShutDown -->   fork server   forks
-//!          ForkServerEvent  <-- ChildForked, ForkFailed, ChildExited ----------                   reaps
-//!             ^                                                                                 signals
-//!             |  scoreboard, wakeup                                                                |
-//!             +------------------------------------------------------ child: ChildProgram::run_child
+//! parent   ForkServer       -- Fork, Signal, ReopenLogs, Release, ShutDown -->  fork server  forks
+//!          ForkServerEvent <-- ChildForked, ForkFailed, ChildExited ----------               reaps
+//!             ^                                                                            signals
+//!             |  scoreboard, wakeup                                                             |
+//!             +--------------------------------------------------- child: ChildProgram::run_child
 //! ```
 //!
 //! - **A request is sent as descriptors and bytes** ([`Transfer`]). [`ForkServer`] keeps the
@@ -69,7 +69,9 @@
 //!     let mut has_exited = false;
 //!     while !has_exited {
 //!         for event in fork_server.wait(None)? {
-//!             has_exited |= matches!(event, ForkServerEvent::Exited { child: id, .. } if id == child);
+//!             if let ForkServerEvent::Exited { child: id, .. } = event {
+//!                 has_exited |= id == child;
+//!             }
 //!         }
 //!     }
 //!     let mut word = String::new();

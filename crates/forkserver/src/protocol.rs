@@ -11,8 +11,8 @@ use crate::channel::ChannelLimits;
 /// A command from the parent to the fork server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForkServerCommand {
-    /// Fork a child into this slot. The frame of this command carries the request's descriptors, and
-    /// its bytes in the frame's body; or else in a memory file, which is the first descriptor.
+    /// Fork a child into this slot. The frame of this command carries the request's descriptors,
+    /// and its bytes in the frame's body; or else in a memory file, which is the first descriptor.
     Fork { child: ChildId, is_in_file: bool, descriptors: u8 },
     /// Send a signal to one child, if it still exists.
     Signal { child: ChildId, signal: Signal },
@@ -54,8 +54,8 @@ pub(crate) const PARENT_LIMITS: ChannelLimits =
     ChannelLimits { read_size: 1024, frame_max: 64 * 1024, waiting_max: 0 };
 
 /// The limits of the link's end in the fork server. The size of a read is enough for one command
-/// with a small request. It is small because after each fork, every page that the fork server writes
-/// to is copied.
+/// with a small request. It is small because after each fork, every page that the fork server
+/// writes to is copied.
 pub(crate) const SERVER_LIMITS: ChannelLimits =
     ChannelLimits { waiting_max: 2 * FDS_MAX, ..PARENT_LIMITS };
 

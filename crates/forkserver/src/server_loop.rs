@@ -43,8 +43,8 @@ pub(crate) struct ServerLoop<B: ChildProgram> {
     exit_buffer: Vec<ExitedChild<ForkedProcess>>,
     /// The lookup that was started last.
     lookup: Option<ForkedProcess>,
-    /// The groups of exited children whose remaining processes were asked to exit, and when these are
-    /// killed.
+    /// The groups of exited children whose remaining processes were asked to exit, and when these
+    /// are killed.
     ending_groups: BTreeSet<(MonotonicTime, Pid)>,
     /// The shutdown in progress. During it, no commands are accepted.
     shutdown: Option<Shutdown>,
@@ -167,8 +167,8 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     /// Ends the processes that children have started, when the children have exited. Their own
-    /// children are adopted when they exit, and ended then. Returns whether none is left, or waiting
-    /// for them is useless.
+    /// children are adopted when they exit, and ended then. Returns whether none is left, or
+    /// waiting for them is useless.
     fn end_descendants(&mut self, time: MonotonicTime) -> bool {
         // A lookup that was killed and still exists hangs, and is not waited for.
         if !self.settings.descendants.are_ended()
@@ -205,8 +205,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Finds out whether processes are left in the group of a child that was reaped just now. During a
-    /// stop of the daemon this is not reported, because they end with the daemon.
+    /// Finds out whether processes are left in the group of a child that was reaped just now.
+    /// During a stop of the daemon this is not reported, because they end with the daemon.
     fn find_left(&mut self, child: ChildId, exited: &ExitedChild<ForkedProcess>) {
         let descendants = self.settings.descendants;
         // If other code has reaped the child, another group can have its number by now.
@@ -337,8 +337,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         match fork() {
             Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
-                // Freeing or allocating memory would write to pages that are shared with the child, so
-                // the buffers are kept for the next one.
+                // Freeing or allocating memory would write to pages that are shared with the child,
+                // so the buffers are kept for the next one.
                 self.channel.recycle(forked.descriptors);
                 if forked.request.capacity() > 0 {
                     self.request_buffer = forked.request;
@@ -357,8 +357,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         AfterCommand::Continue
     }
 
-    /// Forks a process that looks up these addresses, and kills the previous one if it still runs. If
-    /// the fork fails, the pipe is closed, which ends the lookup in the parent.
+    /// Forks a process that looks up these addresses, and kills the previous one if it still runs.
+    /// If the fork fails, the pipe is closed, which ends the lookup in the parent.
     fn look_up_symbols(&mut self, addresses: &[u64], mut descriptors: VecDeque<OwnedFd>) {
         let Some(output) = descriptors.pop_front() else {
             return;
@@ -408,8 +408,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Asks the children to stop. At the end of the grace period, they and what they have started are
-    /// killed.
+    /// Asks the children to stop. At the end of the grace period, they and what they have started
+    /// are killed.
     fn begin_shutdown(&mut self, grace: Duration) {
         let time = now();
         let kill_at = time + grace;

@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::child_program::{EXIT_PANIC, EXIT_SOFTWARE, ServerSettings};
 
-/// The maximum number of different addresses of a lookup: enough for sixteen whole backtraces. Further
-/// addresses are not looked up.
+/// The maximum number of different addresses of a lookup: enough for sixteen whole backtraces.
+/// Further addresses are not looked up.
 pub(crate) const ADDRESSES_MAX: usize = 1024;
 
 /// The time after which a lookup is killed. A cold lookup in a program with much debug information

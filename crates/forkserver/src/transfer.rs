@@ -45,7 +45,8 @@ const SMALL: usize = 4096;
 ///         self.tenant.encode(encoder)
 ///     }
 ///     fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
-///         Ok(TenantRequest { peer: TcpStream::decode(decoder)?, tenant: String::decode(decoder)? })
+///         let (peer, tenant) = (TcpStream::decode(decoder)?, String::decode(decoder)?);
+///         Ok(TenantRequest { peer, tenant })
 ///     }
 /// }
 /// ```

@@ -18,7 +18,8 @@ const EXIT_MAX: Duration = Duration::from_millis(100);
 /// If a write fails with [`WouldBlock`](io::ErrorKind::WouldBlock), the line waits in memory, in
 /// front of at most [`WAITING_MAX`] bytes of later lines. Lines that do not fit, and lines that
 /// cannot be written for another reason (for example because the disk is full), are dropped and
-/// counted. After an error in the middle of a line, the next line that is written begins a new line.
+/// counted. After an error in the middle of a line, the next line that is written begins a new
+/// line.
 ///
 /// Lines that wait are written before the next line, or by [`flush`](Sink::flush). The output must
 /// not wait either: if it does, so does the sink.
@@ -198,8 +199,8 @@ impl<W: Write> Sink<W> {
         flushed
     }
 
-    /// Writes the lines that wait, and tries for a tenth of a second at most. `wait` waits until the
-    /// output accepts more, or until the given time has passed.
+    /// Writes the lines that wait, and tries for a tenth of a second at most. `wait` waits until
+    /// the output accepts more, or until the given time has passed.
     pub fn flush_before_exit(&self, wait: impl Fn(&W, Duration)) {
         if self.flush() == Flushed::All {
             return;
@@ -237,8 +238,8 @@ impl<W: Write> Sink<W> {
         self.is_waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of lines that were dropped since the start, by all processes that share the
-    /// [counters](Sink::share).
+    /// Returns the number of lines that were dropped since the start, by all processes that share
+    /// the [counters](Sink::share).
     pub fn dropped(&self) -> u64 {
         self.lock().counters.dropped()
     }
@@ -254,8 +255,8 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    /// Returns the number of lines that were dropped since the last call, if no line waits any more;
-    /// otherwise 0. The default logger calls this before each record, and logs the number.
+    /// Returns the number of lines that were dropped since the last call, if no line waits any
+    /// more; otherwise 0. The default logger calls this before each record, and logs the number.
     pub fn take_unreported(&self) -> u64 {
         if self.unreported.load(Ordering::Relaxed) == 0 || self.flush() == Flushed::Blocked {
             return 0;

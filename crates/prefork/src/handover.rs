@@ -11,9 +11,9 @@ use daemon_sys::poll::{Interest, wait};
 /// The manager's side: a socket pair that workers inherit.
 ///
 /// A worker that is asked to stop leaves when the queue of its listener is empty. If the manager
-/// only took connections from there, a worker could leave while the manager holds one. Therefore the
-/// manager first makes the listener refuse new connections, which workers can see, and a worker that
-/// finds an empty queue then waits for the end of the handover.
+/// only took connections from there, a worker could leave while the manager holds one. Therefore
+/// the manager first makes the listener refuse new connections, which workers can see, and a worker
+/// that finds an empty queue then waits for the end of the handover.
 #[derive(Debug)]
 pub(crate) struct Handover {
     sender: LinkEnd,

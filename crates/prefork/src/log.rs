@@ -9,8 +9,8 @@ use daemon_log::{Flushed, Sink};
 use daemon_sys::output::NonblockingOutput;
 use slog::{Level, Logger};
 
-/// How long the manager waits before it tries again to write the records that standard error has not
-/// accepted.
+/// How long the manager waits before it tries again to write the records that standard error has
+/// not accepted.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 static SINK: LazyLock<Sink<NonblockingOutput<Stderr>>> =
@@ -21,8 +21,8 @@ pub(crate) fn default_logger() -> Logger {
     daemon_log::logger(StderrSink, Level::Info)
 }
 
-/// The sink, which is created with the first record: the program may still detach from its terminal,
-/// and close descriptors that it does not know.
+/// The sink, which is created with the first record: the program may still detach from its
+/// terminal, and close descriptors that it does not know.
 struct StderrSink;
 
 impl Deref for StderrSink {

@@ -333,8 +333,8 @@ impl PreforkManager {
         }
     }
 
-    /// Forks a worker into this slot. Returns it in the worker's process, and `None` in the manager.
-    /// There, either a worker was forked, or the fork will be retried.
+    /// Forks a worker into this slot. Returns it in the worker's process, and `None` in the
+    /// manager. There, either a worker was forked, or the fork will be retried.
     fn fork(&mut self, slot: SlotNumber) -> Result<Option<ForkedWorker>, Error> {
         let overview = self.hooks.has_fork_hooks().then(|| self.overview());
         if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
@@ -569,8 +569,8 @@ impl PreforkManager {
         }
     }
 
-    /// Kills the workers whose grace period has passed. Returns the time of the next call, or `None`
-    /// if none is needed.
+    /// Kills the workers whose grace period has passed. Returns the time of the next call, or
+    /// `None` if none is needed.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let late = self.children.kill_late(now());
         for (child, sent) in &late.killed {

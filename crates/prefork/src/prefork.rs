@@ -27,8 +27,8 @@ use crate::worker::{STATUS_NEXIST, Worker, WorkerResult, status_of};
 /// After how long a manager that could not hand over all connections tries again.
 const HANDOVER_RETRY: Duration = Duration::from_millis(10);
 
-/// In process 1 of a container: the time for processes that are left when the manager has exited, if
-/// there is no grace period.
+/// In process 1 of a container: the time for processes that are left when the manager has exited,
+/// if there is no grace period.
 const INIT_GRACE: Duration = Duration::from_secs(30);
 
 /// The manager of workers: forks them, replaces those that exit, and forwards signals.
@@ -183,10 +183,10 @@ impl Prefork {
     ///
     /// On Linux the listener is shut down at once, so new clients are refused and the address is
     /// free even while workers serve long connections: the manager takes the connections from the
-    /// queue, and hands them to the workers one by one. On other systems, the queue is reduced to its
-    /// minimum, and the address is free when the last worker has exited. Both affect all processes
-    /// that have the listener: if another program shares it, for example the one that a service
-    /// manager starts next, drop the listener and call `wait_all_children`.
+    /// queue, and hands them to the workers one by one. On other systems, the queue is reduced to
+    /// its minimum, and the address is free when the last worker has exited. Both affect all
+    /// processes that have the listener: if another program shares it, for example the one that a
+    /// service manager starts next, drop the listener and call `wait_all_children`.
     ///
     /// Connections that no worker has taken, because all workers have exited or were killed, are
     /// closed, and the log contains their number.
@@ -411,13 +411,14 @@ impl PreforkBuilder {
     /// [`start`](Prefork::start).
     ///
     /// Before that, [resets](inherited::reset) what the process that launched this one has handed
-    /// down: afterwards no signal is blocked or ignored except `SIGPIPE`, no timer runs, the standard
-    /// descriptors are open, and signals such as `SIGUSR1`, for which the program has no handler and
-    /// no trap, do nothing in the manager and in workers. A signal that the program itself wants to
-    /// be ignored or blocked must be ignored or blocked after this call.
+    /// down: afterwards no signal is blocked or ignored except `SIGPIPE`, no timer runs, the
+    /// standard descriptors are open, and signals such as `SIGUSR1`, for which the program has no
+    /// handler and no trap, do nothing in the manager and in workers. A signal that the program
+    /// itself wants to be ignored or blocked must be ignored or blocked after this call.
     ///
     /// In process 1 of a container, the call forks, and returns in the child. Process 1 reaps the
-    /// processes that lose their parent, forwards signals to the child, and exits with its exit code.
+    /// processes that lose their parent, forwards signals to the child, and exits with its exit
+    /// code.
     ///
     /// # Errors
     ///

@@ -40,8 +40,8 @@ impl Default for Intervals {
     }
 }
 
-/// The settings of a [`Prefork`](crate::Prefork). They have the same names as in the originals, `Parallel::Prefork`
-/// and `Parallel::Prefork::SpareWorkers`.
+/// The settings of a [`Prefork`](crate::Prefork). They have the same names as in the originals,
+/// `Parallel::Prefork` and `Parallel::Prefork::SpareWorkers`.
 ///
 /// # Examples
 ///
@@ -127,15 +127,15 @@ impl PreforkBuilder {
     ///
     /// A worker that ran longer than this time is replaced at once. A failure does not delay the
     /// replacement of other workers (in the original it does). The next call of
-    /// [`start`](crate::Prefork::start) ends all delays after failures. After the system has refused a
-    /// fork, the manager waits for this time, and at least 100 ms, before the next fork.
+    /// [`start`](crate::Prefork::start) ends all delays after failures. After the system has
+    /// refused a fork, the manager waits for this time, and at least 100 ms, before the next fork.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.err_respawn_interval = interval;
         self
     }
 
-    /// Sets the signals that make [`start`](crate::Prefork::start) return, and how each is forwarded to
-    /// the workers. Default: TERM, forwarded as TERM to all.
+    /// Sets the signals that make [`start`](crate::Prefork::start) return, and how each is
+    /// forwarded to the workers. Default: TERM, forwarded as TERM to all.
     pub fn trap_signals(
         mut self,
         traps: impl IntoIterator<Item = (Signal, SignalForward)>,
@@ -144,9 +144,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long [`wait_all_children`](crate::Prefork::wait_all_children) waits before it sends KILL
-    /// to a worker that was asked to stop. The time is counted from the beginning of the wait, or
-    /// from the stop signal, whichever is later. Default: no limit, as in the original.
+    /// Sets how long [`wait_all_children`](crate::Prefork::wait_all_children) waits before it sends
+    /// KILL to a worker that was asked to stop. The time is counted from the beginning of the wait,
+    /// or from the stop signal, whichever is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
@@ -155,13 +155,13 @@ impl PreforkBuilder {
     /// Sets what happens to processes that a worker has started and that still run when the worker
     /// ends. Default: they are left alone, as in the original.
     ///
-    /// With another setting each worker leads its own process group, to which what it starts belongs.
-    /// The keys of a terminal then signal the manager alone. A worker that the manager kills takes its
-    /// group along. The rest of the group receives TERM when its worker has ended:
+    /// With another setting each worker leads its own process group, to which what it starts
+    /// belongs. The keys of a terminal then signal the manager alone. A worker that the manager
+    /// kills takes its group along. The rest of the group receives TERM when its worker has ended:
     /// [`EndAtStop`](Descendants::EndAtStop) means while
     /// [`wait_all_children`](crate::Prefork::wait_all_children) waits, and
-    /// [`EndWithChild`](Descendants::EndWithChild) means always. Processes that ignore TERM, or that
-    /// have left the group, are not reached, because the manager is not their parent.
+    /// [`EndWithChild`](Descendants::EndWithChild) means always. Processes that ignore TERM, or
+    /// that have left the group, are not reached, because the manager is not their parent.
     pub fn descendants(mut self, descendants: Descendants) -> Self {
         self.descendants = descendants;
         self
@@ -209,9 +209,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets the logger. Default: standard error, from level Info. The default logger does not wait if
-    /// nobody reads standard error: records wait in memory, or are dropped and counted. The manager
-    /// has one thread, so your own logger must not wait either.
+    /// Sets the logger. Default: standard error, from level Info. The default logger does not wait
+    /// if nobody reads standard error: records wait in memory, or are dropped and counted. The
+    /// manager has one thread, so your own logger must not wait either.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
         self

@@ -47,8 +47,8 @@ const EXIT_PANIC: i32 = 101;
 /// [`accept`](Worker::accept), [`should_stop`](Worker::should_stop),
 /// [`wait_for`](Worker::wait_for) or [`as_fd`](Worker::as_fd), the worker handles the stop signal
 /// instead, and can finish its current work before it exits. The same applies to signals that the
-/// manager traps and forwards as a stop signal, because workers can receive them directly: Ctrl-C in
-/// a terminal sends INT to all workers too.
+/// manager traps and forwards as a stop signal, because workers can receive them directly: Ctrl-C
+/// in a terminal sends INT to all workers too.
 ///
 /// # Examples
 ///
@@ -268,8 +268,8 @@ impl Worker {
                     && (should_stop || refuses_new_connections(listener)) => {}
             Err(error) => return Err(error),
         }
-        // This is checked after the queue was found empty: if the manager takes connections from the
-        // queue later, they came after that.
+        // This is checked after the queue was found empty: if the manager takes connections from
+        // the queue later, they came after that.
         if refuses_new_connections(listener) {
             let connection = self.handover.next()?;
             return Ok(connection.map_or(Accepted::Last, Accepted::Connection));
@@ -291,10 +291,11 @@ impl Worker {
     ///
     /// ```
     /// use std::io::Read;
+    /// use std::error::Error;
     /// use std::net::TcpStream;
     /// use daemon_prefork::{WaitResult, Worker};
     ///
-    /// fn read(worker: &Worker, mut connection: TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// fn read(worker: &Worker, mut connection: TcpStream) -> Result<(), Box<dyn Error>> {
     ///     let mut bytes = [0; 1024];
     ///     while worker.wait_for(&connection)? == WaitResult::Ready {
     ///         if connection.read(&mut bytes)? == 0 {

@@ -9,8 +9,8 @@ use slog::{Level, Logger};
 #[cfg(unix)]
 type Output = daemon_sys::output::NonblockingOutput<std::io::Stderr>;
 
-/// No write waits for its reader. What it has not accepted is written with the next record, or before
-/// the service ends.
+/// No write waits for its reader. What it has not accepted is written with the next record, or
+/// before the service ends.
 #[cfg(unix)]
 static SINK: LazyLock<Sink<Output>> = LazyLock::new(|| Sink::new(Output::new(stderr())));
 

@@ -80,8 +80,8 @@ impl Outbox {
     }
 }
 
-/// Returns whether a notification announces a state that the service manager waits for, and not only
-/// a text or an extended timeout, which the next notification replaces.
+/// Returns whether a notification announces a state that the service manager waits for, and not
+/// only a text or an extended timeout, which the next notification replaces.
 fn announces_state(lines: &str) -> bool {
     lines.lines().any(|line| matches!(line, "READY=1" | "RELOADING=1" | "STOPPING=1"))
 }

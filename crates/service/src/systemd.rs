@@ -236,8 +236,9 @@ pub(crate) fn watchdog_timeout(
 ///
 /// systemd passes the stored descriptor to the service at its next start: see [`inherited_fds`]. If
 /// the descriptor is a listener, connections wait in its queue until the service has started again.
-/// systemd stores the descriptor only if `FileDescriptorStoreMax=` allows it. A daemon must know that
-/// it does not own the listener alone: declare it with actix-daemon's `ListenerOwnership::Shared`.
+/// systemd stores the descriptor only if `FileDescriptorStoreMax=` allows it. A daemon must know
+/// that it does not own the listener alone: declare it with actix-daemon's
+/// `ListenerOwnership::Shared`.
 #[derive(Message, Debug)]
 #[rtype(result = "io::Result<FdStoreResult>")]
 pub struct StoreFd {
@@ -315,8 +316,8 @@ pub fn inherited_fd_numbers() -> Result<Range<RawFd>, ServiceError> {
     Ok(FIRST_FD..FIRST_FD + RawFd::from(count))
 }
 
-/// Returns the numbers of the descriptors that systemd passes to the process `own`, from the values of
-/// `LISTEN_PID` and `LISTEN_FDS`.
+/// Returns the numbers of the descriptors that systemd passes to the process `own`, from the values
+/// of `LISTEN_PID` and `LISTEN_FDS`.
 ///
 /// # Errors
 ///

@@ -24,8 +24,8 @@ pub enum Error {
         /// The error that the system returned.
         source: io::Error,
     },
-    /// The system, or a limit of this process, does not allow another process, or there is no memory.
-    /// The same call may succeed later.
+    /// The system, or a limit of this process, does not allow another process, or there is no
+    /// memory. The same call may succeed later.
     #[error(
         "cannot fork: {}; check the process limit (ulimit -u, pids.max of the cgroup) and free memory",
         LowercaseMessage(.source)

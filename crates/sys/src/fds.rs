@@ -25,7 +25,8 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     Ok(fds)
 }
 
-/// Closes all descriptors of this process except standard input, output and error and `keep`, if any.
+/// Closes all descriptors of this process except standard input, output and error and `keep`, if
+/// any.
 ///
 /// Call this function in a forked process that never returns to the code that owns the other
 /// descriptors: it ends with [`exit_now`](crate::process::exit_now), so no owner uses or closes its
@@ -129,8 +130,8 @@ pub fn close_inherited(keep: impl Fn(RawFd) -> bool) -> Result<Vec<(RawFd, Strin
     Ok(closed)
 }
 
-/// Returns the open descriptors. If they cannot be listed, tries all numbers after standard error, and
-/// leaves out the targets.
+/// Returns the open descriptors. If they cannot be listed, tries all numbers after standard error,
+/// and leaves out the targets.
 pub(crate) fn list_or_probe() -> Result<Vec<(RawFd, String)>> {
     match open_fds() {
         Ok(open) if platform::LISTS_ALL => Ok(open),

@@ -19,8 +19,8 @@ use crate::stdio;
 /// - The timers of alarm(2) and setitimer(2) are stopped.
 /// - Standard input, output and error are open, on `/dev/null` if they were closed.
 ///
-/// Handlers that this program has installed stay installed. A signal that this program has set to be
-/// ignored cannot be told from an inherited one, so ignore signals after this call.
+/// Handlers that this program has installed stay installed. A signal that this program has set to
+/// be ignored cannot be told from an inherited one, so ignore signals after this call.
 ///
 /// # Errors
 ///

@@ -1,26 +1,26 @@
 //! Process 1 of a container, which must reap every process that loses its parent.
 //!
-//! A daemon must not do this itself: it would reap the children of a library too, whose exit statuses
-//! the library then does not get. So process 1 forks, the daemon goes on in the child, and process 1
-//! does nothing but these duties of an init process.
+//! A daemon must not do this itself: it would reap the children of a library too, whose exit
+//! statuses the library then does not get. So process 1 forks, the daemon goes on in the child, and
+//! process 1 does nothing but these duties of an init process.
 
 use std::time::Duration;
 
 use crate::error::Result;
 
-/// If this process is process 1, forks: returns `true` in the child, which goes on with the program,
-/// while process 1 stays as init. Otherwise returns `false` and does nothing. There is a process 1 in
-/// each pid namespace of Linux; on other systems the result is always `false`.
+/// If this process is process 1, forks: returns `true` in the child, which goes on with the
+/// program, while process 1 stays as init. Otherwise returns `false` and does nothing. There is a
+/// process 1 in each pid namespace of Linux; on other systems the result is always `false`.
 ///
-/// As init, process 1 reaps all processes, forwards signals to the child, and exits with the exit code
-/// of the child, or with 128 plus the number of the signal that killed it. It does not forward the
-/// signals of a terminal, because the child receives these too. If processes are left when the child
-/// has exited, they receive TERM first, and have `grace` to exit. When process 1 exits, the kernel
-/// kills all processes of the namespace. Signals to process 1 that have no handler are ignored
-/// (pid_namespaces(7)), so a signal before this call has no effect.
+/// As init, process 1 reaps all processes, forwards signals to the child, and exits with the exit
+/// code of the child, or with 128 plus the number of the signal that killed it. It does not forward
+/// the signals of a terminal, because the child receives these too. If processes are left when the
+/// child has exited, they receive TERM first, and have `grace` to exit. When process 1 exits, the
+/// kernel kills all processes of the namespace. Signals to process 1 that have no handler are
+/// ignored (pid_namespaces(7)), so a signal before this call has no effect.
 ///
-/// Process 1 keeps none of its descriptors except standard input, output and error. Children that this
-/// process has forked before are children of process 1 afterwards.
+/// Process 1 keeps none of its descriptors except standard input, output and error. Children that
+/// this process has forked before are children of process 1 afterwards.
 ///
 /// # Errors
 ///
@@ -103,8 +103,8 @@ mod platform {
         code
     }
 
-    /// Ends the processes that are left: the fork server and the children of a daemon that was killed,
-    /// which finish their requests, and processes that lost their parent.
+    /// Ends the processes that are left: the fork server and the children of a daemon that was
+    /// killed, which finish their requests, and processes that lost their parent.
     fn end_the_others(grace: Duration) {
         let deadline = Instant::now() + grace;
         // To every process of the namespace except this one.

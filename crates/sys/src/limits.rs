@@ -71,8 +71,8 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
 
 /// Changes the working directory for a daemon that will run as this user.
 ///
-/// The directory is entered with the user's permissions. If the user may not enter it, it is entered
-/// with this process's permissions, but only if the user can replace no part of its path.
+/// The directory is entered with the user's permissions. If the user may not enter it, it is
+/// entered with this process's permissions, but only if the user can replace no part of its path.
 ///
 /// # Errors
 ///

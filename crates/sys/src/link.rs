@@ -177,8 +177,8 @@ impl LinkEnd {
         }
     }
 
-    /// Makes [`receive`](Self::receive) wait for data until about this time has passed, or until the
-    /// process receives a signal. The system rounds the time up, by at most a few milliseconds.
+    /// Makes [`receive`](Self::receive) wait for data until about this time has passed, or until
+    /// the process receives a signal. The system rounds the time up, by at most a few milliseconds.
     ///
     /// On systems other than Linux, `receive` still does not wait.
     ///

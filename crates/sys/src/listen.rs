@@ -121,10 +121,10 @@ pub fn shut_down(listener: BorrowedFd<'_>) -> Result<()> {
 ///
 /// To stop without dropping a client, call this function first, then
 /// [wait](wait_for_handshakes) for the clients that are about to be connected, accept the remaining
-/// connections, and [`shut_down`] the listener. A Unix socket is shut down here. New clients of a TCP
-/// socket are not answered, so they try again after a second. If the system has no means for this,
-/// the backlog is reduced to the system's minimum. On Linux all processes that have the listener can
-/// [see](refuses_new_connections) this.
+/// connections, and [`shut_down`] the listener. A Unix socket is shut down here. New clients of a
+/// TCP socket are not answered, so they try again after a second. If the system has no means for
+/// this, the backlog is reduced to the system's minimum. On Linux all processes that have the
+/// listener can [see](refuses_new_connections) this.
 ///
 /// # Errors
 ///
@@ -146,9 +146,9 @@ pub fn refuses_new_connections(listener: BorrowedFd<'_>) -> bool {
     handshake::are_refused(listener)
 }
 
-/// How long a listener that [refuses new connections](refuse_new_connections) should wait for clients
-/// in the middle of the handshake. It takes as long as a packet needs to the client and back, and the
-/// client of a scan or an attack never finishes it.
+/// How long a listener that [refuses new connections](refuse_new_connections) should wait for
+/// clients in the middle of the handshake. It takes as long as a packet needs to the client and
+/// back, and the client of a scan or an attack never finishes it.
 pub const HANDSHAKE_MAX: Duration = Duration::from_millis(200);
 
 /// Returns whether a client of a TCP listener is in the middle of its handshake: it will be in the
@@ -275,8 +275,8 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
             // Only a blocking accept is interrupted: another process has changed the flags of the
             // listener. Let the caller handle the signal.
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            // Errors of the connection rather than the listener (accept(2), "Error handling"). EPERM
-            // is that of a firewall rule.
+            // Errors of the connection rather than the listener (accept(2), "Error handling").
+            // EPERM is that of a firewall rule.
             Err(
                 Errno::ECONNABORTED
                 | Errno::EPROTO

@@ -15,8 +15,8 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use crate::error::Result;
 use crate::poll::{Interest, wait};
 
-/// The maximum length of a write after the descriptor was polled. A pipe that is writable accepts at
-/// least this much.
+/// The maximum length of a write after the descriptor was polled. A pipe that is writable accepts
+/// at least this much.
 const POLLED_MAX: usize = libc::PIPE_BUF;
 
 /// Writes to a descriptor without waiting for its reader, and without changing its flags.
@@ -172,8 +172,8 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL))
 }
 
-/// Polls the descriptor and then writes to it. The write can still wait, if another process fills the
-/// pipe or stops the terminal between the two calls.
+/// Polls the descriptor and then writes to it. The write can still wait, if another process fills
+/// the pipe or stops the terminal between the two calls.
 fn write_polled(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let [ready] = wait(&[(fd, Interest::Write)], Some(Duration::ZERO)).map_err(io::Error::other)?;
     match ready.is_writable() {
@@ -225,8 +225,8 @@ mod platform {
     }
 }
 
-/// Systems on which a descriptor cannot be opened again with other flags, and which have no flag for
-/// a single write. Rust's runtime already ignores `SIGPIPE`.
+/// Systems on which a descriptor cannot be opened again with other flags, and which have no flag
+/// for a single write. Rust's runtime already ignores `SIGPIPE`.
 #[cfg(any(not(target_os = "linux"), fallback))]
 mod platform {
     use std::fs::File;

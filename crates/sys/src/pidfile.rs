@@ -20,8 +20,8 @@ use crate::place::{Entry, FileKind, Place, Trust};
 use crate::privileges::{Privileges, act_as};
 use crate::process::Pid;
 
-/// How long a refused claim waits for the pid of the lock's holder, which writes it shortly after it
-/// has locked the file.
+/// How long a refused claim waits for the pid of the lock's holder, which writes it shortly after
+/// it has locked the file.
 const PID_WAIT: Duration = Duration::from_millis(500);
 /// The interval at which a refused claim reads the pid.
 const PID_CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -61,20 +61,21 @@ impl PidFile {
     /// Opens and locks the file. It has mode 0600, because every user who may read a file may also
     /// lock it. It is empty until [`write`](PidFile::write) is called.
     ///
-    /// Claim the pid file before detaching, so that an error is printed to the terminal. A file that
-    /// belongs to another user, has other names (hard links), or is not a regular file is refused,
-    /// and so is a symbolic link that another user could have put there.
+    /// Claim the pid file before detaching, so that an error is printed to the terminal. A file
+    /// that belongs to another user, has other names (hard links), or is not a regular file is
+    /// refused, and so is a symbolic link that another user could have put there.
     ///
     /// # Errors
     ///
     /// [`Error::AlreadyRunning`] if another process holds the lock. If that process has only just
-    /// started, this function waits up to half a second for its pid. [`Error::Os`] if the file cannot
-    /// be opened or locked, or is refused.
+    /// started, this function waits up to half a second for its pid. [`Error::Os`] if the file
+    /// cannot be opened or locked, or is refused.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         PidFile::claim_within(path.as_ref(), PID_WAIT)
     }
 
-    /// Claims the file. If another process has locked it, waits this long for the pid of that process.
+    /// Claims the file. If another process has locked it, waits this long for the pid of that
+    /// process.
     fn claim_within(given: &Path, pid_wait: Duration) -> Result<PidFile> {
         let action = || format!("claim pid file {}", given.display());
         let path = std::path::absolute(given).map_err(|error| Error::os(action(), error))?;
@@ -130,8 +131,8 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// As for [`claim`](PidFile::claim) and [`write`](PidFile::write). The lock on the previous file
-    /// is then kept.
+    /// As for [`claim`](PidFile::claim) and [`write`](PidFile::write). The lock on the previous
+    /// file is then kept.
     pub fn restore(&mut self, pid: Pid) -> Result<bool> {
         if self.check(pid)() {
             return Ok(false);

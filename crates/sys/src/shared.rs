@@ -259,8 +259,8 @@ impl<T: FromBytes + Sync + 'static> FileCopy<T> {
     /// # Errors
     ///
     /// [`Error::Os`] if the path does not lead to a regular file that can be read.
-    /// [`Error::Layout`] if the length of the file is zero, not a multiple of the size of `T` or too
-    /// large, or if the file has become shorter.
+    /// [`Error::Layout`] if the length of the file is zero, not a multiple of the size of `T` or
+    /// too large, or if the file has become shorter.
     pub fn read(&mut self, path: impl AsRef<Path>, most: usize) -> Result<&'static [T]> {
         let object = path.as_ref().display().to_string();
         let failed = |error| Error::os(format!("read shared file {object}"), error);
@@ -294,8 +294,8 @@ impl<T: FromBytes + Sync + 'static> FileCopy<T> {
     }
 }
 
-/// Reads the start of a file into memory that only [`anonymous`] has returned. Returns the number of
-/// bytes.
+/// Reads the start of a file into memory that only [`anonymous`] has returned. Returns the number
+/// of bytes.
 fn read_into<T: FromBytes + Sync + 'static>(
     file: &File,
     values: &'static [T],

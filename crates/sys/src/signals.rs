@@ -94,11 +94,11 @@ pub fn keep_exits() {
     }
 }
 
-/// Installs a handler that does nothing, in place of the signal's default action. Programs that this
-/// process executes get the default action.
+/// Installs a handler that does nothing, in place of the signal's default action. Programs that
+/// this process executes get the default action.
 ///
-/// Do not use it for [`Signal::Ttin`] and [`Signal::Ttou`]: the call that the terminal refuses would
-/// be repeated without end.
+/// Do not use it for [`Signal::Ttin`] and [`Signal::Ttou`]: the call that the terminal refuses
+/// would be repeated without end.
 ///
 /// # Errors
 ///

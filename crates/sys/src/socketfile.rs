@@ -40,8 +40,9 @@ impl SocketFile {
     /// directories, because otherwise the user could get any other file instead.
     ///
     /// On systems other than Linux this function changes the umask of the whole process during the
-    /// bind, so no other thread may create files at that time. It does not prevent two processes from replacing the same
-    /// socket at the same time. To prevent this, use a [`PidFile`](crate::pidfile::PidFile).
+    /// bind, so no other thread may create files at that time. It does not prevent two processes
+    /// from replacing the same socket at the same time. To prevent this, use a
+    /// [`PidFile`](crate::pidfile::PidFile).
     ///
     /// # Errors
     ///

@@ -237,8 +237,8 @@ pub fn stdin_from_null() -> Result<()> {
     dup2_stdin(&null).map_err(|errno| Error::os("redirect standard input to /dev/null", errno))
 }
 
-/// Opens those of the descriptors 0, 1 and 2 that are closed on `/dev/null`. Otherwise the next file
-/// or socket that is opened would get one of these numbers, and output would be written to it.
+/// Opens those of the descriptors 0, 1 and 2 that are closed on `/dev/null`. Otherwise the next
+/// file or socket that is opened would get one of these numbers, and output would be written to it.
 ///
 /// Rust's runtime does the same before `main`, unless `main` is a function of another language.
 ///

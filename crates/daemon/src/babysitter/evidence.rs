@@ -1,5 +1,5 @@
-//! Evidence of slow and rogue children: backtraces from the children, the functions in them, and the
-//! slow log.
+//! Evidence of slow and rogue children: backtraces from the children, the functions in them, and
+//! the slow log.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -224,8 +224,8 @@ fn to_frame(found: StackFrame) -> Frame {
     frame
 }
 
-/// The slow log: a file to which evidence is appended. If no file is configured, evidence is written
-/// to the daemon's log.
+/// The slow log: a file to which evidence is appended. If no file is configured, evidence is
+/// written to the daemon's log.
 #[derive(Debug, Clone)]
 pub(crate) struct SlowLog {
     path: Option<PathBuf>,

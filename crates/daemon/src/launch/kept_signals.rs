@@ -23,8 +23,8 @@ impl KeptSignals {
         inherited::reset(&Signal::PARENT_SIGNALS).map(Some).map(KeptSignals)
     }
 
-    /// Unblocks the signals, which delivers those that have arrived. Call this when the handlers are
-    /// installed.
+    /// Unblocks the signals, which delivers those that have arrived. Call this when the handlers
+    /// are installed.
     pub(crate) fn deliver(mut self) {
         drop(self.0.take());
     }

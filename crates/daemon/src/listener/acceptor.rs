@@ -38,8 +38,8 @@ pub struct Accepted<S: 'static>(pub S);
 ///
 /// The acceptor reports [`UpdateStatus::Req`], so that the scoreboard shows a connection as soon as
 /// it is accepted. The session reports [`UpdateStatus::Done`] when it has finished the connection.
-/// When the daemon stops, the acceptor delivers the connections that wait for the pool, one each time
-/// that the session is ready for it, until none is left. If the listener is
+/// When the daemon stops, the acceptor delivers the connections that wait for the pool, one each
+/// time that the session is ready for it, until none is left. If the listener is
 /// [shared](crate::ListenerOwnership::Shared) with another program, the acceptor closes it instead.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
@@ -66,8 +66,8 @@ impl<L: Listen> ChildAcceptor<L> {
         Ok(Actor::start(acceptor))
     }
 
-    /// Delivers a connection to the session. If the session has stopped, the child exits, because it
-    /// cannot serve a connection any more.
+    /// Delivers a connection to the session. If the session has stopped, the child exits, because
+    /// it cannot serve a connection any more.
     fn deliver(&self, stream: L::Socket) {
         if !self.session.connected() {
             self.daemon.do_send(ChildMessage::SessionStopped);
@@ -323,8 +323,8 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
     }
 }
 
-/// Converts a connection into a request. If the function panics, its connection is closed. The panic
-/// hook logs the panic.
+/// Converts a connection into a request. If the function panics, its connection is closed. The
+/// panic hook logs the panic.
 fn convert<S, R>(request: fn(S) -> R, stream: S) -> Option<R> {
     panics::catch(|| request(stream)).ok()
 }

@@ -46,8 +46,8 @@ pub(super) struct AfterFailure {
 pub(super) enum Next {
     /// Try again after this time.
     Retry(Duration),
-    /// A new process may be able to accept. A process that cannot be replaced tries again after this
-    /// time.
+    /// A new process may be able to accept. A process that cannot be replaced tries again after
+    /// this time.
     Replace(Duration),
 }
 

@@ -94,8 +94,8 @@ pub(crate) fn record_inherited_listeners() -> Result<(), daemon_sys::Error> {
 }
 
 /// Returns the numbers of the descriptors that the process `own` was passed, from the values of
-/// `LISTEN_PID`, `LISTEN_FDS` and `SERVER_STARTER_PORT`. Invalid values pass none. A library may have
-/// set the descriptors close-on-exec already.
+/// `LISTEN_PID`, `LISTEN_FDS` and `SERVER_STARTER_PORT`. Invalid values pass none. A library may
+/// have set the descriptors close-on-exec already.
 fn passed_numbers(own: u32, [pid, count, starter]: [Option<String>; 3]) -> Vec<RawFd> {
     let passed = systemd::fd_numbers(pid.as_deref(), count.as_deref(), own).unwrap_or_default();
     let starter = starter.unwrap_or_default();

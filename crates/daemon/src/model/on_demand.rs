@@ -51,9 +51,9 @@ pub trait RequestFactory<R>: 'static {
     /// If the fork fails after this call, the request is dropped.
     fn fork_requested(&mut self, child: ChildId);
 
-    /// Called when no child is forked: the request cannot be made or sent to the fork server, or the
-    /// fork has failed. `child` is the child of [`fork_requested`](RequestFactory::fork_requested) if
-    /// that was called.
+    /// Called when no child is forked: the request cannot be made or sent to the fork server, or
+    /// the fork has failed. `child` is the child of
+    /// [`fork_requested`](RequestFactory::fork_requested) if that was called.
     fn fork_failed(&mut self, child: Option<ChildId>, reason: &dyn fmt::Display);
 }
 

@@ -1,5 +1,5 @@
-//! The files of the parent: the pid file, the control socket and the file of the scoreboard. Cleaners
-//! of temporary files and operators can remove them while the daemon runs.
+//! The files of the parent: the pid file, the control socket and the file of the scoreboard.
+//! Cleaners of temporary files and operators can remove them while the daemon runs.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }));
     }
 
-    /// Returns whether the files are at their paths, and the pid file contains the pid. Finds out on
-    /// another thread, because a file system can block.
+    /// Returns whether the files are at their paths, and the pid file contains the pid. Finds out
+    /// on another thread, because a file system can block.
     pub(super) fn are_files_intact(&self) -> impl Future<Output = Result<bool, NoResult>> + use<R> {
         let board = self.processes.fork_server.as_ref().and_then(|server| server.board_file());
         let control = self.control.as_ref().map(ControlServer::file);

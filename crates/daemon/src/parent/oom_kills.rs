@@ -45,8 +45,9 @@ impl OomKillCounter {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    //! Reads the counter `oom_kill` from `memory.events` (see "Memory Interface Files" in the kernel's
-    //! cgroup-v2 manual), or from `memory.oom_control` if the memory controller uses cgroup version 1.
+    //! Reads the counter `oom_kill` from `memory.events` (see "Memory Interface Files" in the
+    //! kernel's cgroup-v2 manual), or from `memory.oom_control` if the memory controller uses
+    //! cgroup version 1.
 
     use std::fs;
     use std::path::{Path, PathBuf};

@@ -127,8 +127,8 @@ impl<R> Backlog<R> {
         self.replies.insert(child, (reply, turn));
     }
 
-    /// Handles a fork that could not be requested. Returns `Break` if no child can be forked now, so
-    /// that the other requests go on waiting.
+    /// Handles a fork that could not be requested. Returns `Break` if no child can be forked now,
+    /// so that the other requests go on waiting.
     pub(crate) fn on_fork_error(
         &mut self,
         error: ForkError<R>,

@@ -34,8 +34,8 @@ pub(crate) struct Record {
     /// The number of reloads that had started when the fork of the child was requested.
     pub(crate) reload_generation: u32,
     is_ready: bool,
-    /// When the child must be ready; `None` if it was not forked yet, does not start any more, or is
-    /// overdue already.
+    /// When the child must be ready; `None` if it was not forked yet, does not start any more, or
+    /// is overdue already.
     ready_by: Option<MonotonicTime>,
 }
 

@@ -93,8 +93,8 @@ impl<R: 'static> Supervisor<R> {
     /// Finds the children that are not ready in time after their fork. During a stop, the grace
     /// period applies to them instead.
     ///
-    /// One timer serves all children. It runs only while a child of a pool is starting or leaving, or
-    /// if a post-forked child was forked since the last check, or was still starting then.
+    /// One timer serves all children. It runs only while a child of a pool is starting or leaving,
+    /// or if a post-forked child was forked since the last check, or was still starting then.
     pub(super) fn check_boot_timeouts(
         &mut self,
         processes: &mut impl ProcessControl<R>,

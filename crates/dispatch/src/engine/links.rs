@@ -36,8 +36,8 @@ const READ_AT_ONCE: usize = 256 * 1024;
 const LARGE_READS_MAX: usize = 4;
 
 /// The length of the largest body whose memory file is closed at once, in bytes. If the worker has
-/// closed a file already, closing it frees its memory, which takes up to a millisecond for a file of
-/// this length.
+/// closed a file already, closing it frees its memory, which takes up to a millisecond for a file
+/// of this length.
 const CLOSED_AT_ONCE: usize = 1024 * 1024;
 
 /// After how many failed sends in a row, which take about half a second, a task that cannot be sent
@@ -133,9 +133,9 @@ impl Engine {
         self.register_worker(child);
     }
 
-    /// Adds a worker to the scheduler when its process id is known, and reports to the scheduler that
-    /// it is ready, or that its link is broken. Does nothing while the slot has a former worker whose
-    /// exit has not been handled.
+    /// Adds a worker to the scheduler when its process id is known, and reports to the scheduler
+    /// that it is ready, or that its link is broken. Does nothing while the slot has a former
+    /// worker whose exit has not been handled.
     fn register_worker(&mut self, child: ChildId) {
         let link = find_link(&mut self.links, &mut self.former_links, child);
         let Some(WorkerLink { pid: Some(pid), setup, has_been_ready, .. }) = link else { return };
@@ -392,8 +392,8 @@ impl Engine {
         false
     }
 
-    /// Handles an answer whose large body has been read, the messages that waited behind it, and the
-    /// exit of the worker if it waited too.
+    /// Handles an answer whose large body has been read, the messages that waited behind it, and
+    /// the exit of the worker if it waited too.
     fn large_answer_read(
         &mut self,
         child: ChildId,
@@ -499,8 +499,8 @@ impl Engine {
     }
 
     /// Flushes a link again after a delay, because a send failed although the worker has not closed
-    /// the link. If the shortage lasts, rejects the task whose parameters need a descriptor, so that
-    /// the tasks behind it can be sent.
+    /// the link. If the shortage lasts, rejects the task whose parameters need a descriptor, so
+    /// that the tasks behind it can be sent.
     fn retry_later(&mut self, slot: usize, error: &io::Error) {
         let Some(Some(link)) = self.links.get_mut(slot) else { return };
         if link.failed_sends >= FAILED_SENDS_MAX

@@ -49,7 +49,8 @@ impl Engine {
             }
             (Some(number), ExecutionMode::Workers { .. }) => {
                 if !self.scheduler.has_capacity() {
-                    // Requests that were admitted since the last assignment may have left the queue.
+                    // Requests that were admitted since the last assignment may have left the
+                    // queue.
                     self.pump();
                 }
                 if self.scheduler.has_capacity() {
@@ -70,8 +71,8 @@ impl Engine {
         !self.scheduler.has_capacity() && self.scheduler.is_accepting() && !token.is_cancelled()
     }
 
-    /// Checks a request. Returns its method and its lane, or the reason why the request is rejected.
-    /// A request for the fallback has no method.
+    /// Checks a request. Returns its method and its lane, or the reason why the request is
+    /// rejected. A request for the fallback has no method.
     fn validate(&self, request: &NewRequest) -> Result<(Option<u16>, LaneId), Rejection> {
         if !self.scheduler.is_accepting() {
             return Err(Rejection::ShuttingDown);

@@ -47,8 +47,8 @@ impl Engine {
         self.reject_if_no_workers_left();
     }
 
-    /// Handles a worker that was never ready. If no worker is left and too many have failed in a row,
-    /// rejects the requests that wait. The next request causes the next attempt.
+    /// Handles a worker that was never ready. If no worker is left and too many have failed in a
+    /// row, rejects the requests that wait. The next request causes the next attempt.
     pub(super) fn start_failed(&mut self, reason: String) {
         if !self.scheduler.is_accepting() {
             return;

@@ -1,4 +1,5 @@
-//! Tests that messages and their bodies cross a real link unchanged, and that invalid ones are errors.
+//! Tests that messages and their bodies cross a real link unchanged, and that invalid ones are
+//! errors.
 
 use std::io::IoSlice;
 use std::os::fd::AsFd;

@@ -210,8 +210,8 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     /// Runs the time-dependent checks: kills workers whose task exceeds its hard limit or that do
     /// not send, in time, what they must send; takes back tasks that wait behind a long task; and
-    /// marks workers that do not start their task as unresponsive. Kills an unresponsive worker when
-    /// the hard limit of its task or [`UNRESPONSIVE_MAX`] has passed.
+    /// marks workers that do not start their task as unresponsive. Kills an unresponsive worker
+    /// when the hard limit of its task or [`UNRESPONSIVE_MAX`] has passed.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.slots() {
             if let Some(reason) = self.workers.overdue(slot, now) {
@@ -310,8 +310,8 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 
     /// Returns when the progress of this worker's oldest task must be checked: when the worker
-    /// becomes unresponsive, and then once in the same time. No event reports that a worker has been
-    /// stopped.
+    /// becomes unresponsive, and then once in the same time. No event reports that a worker has
+    /// been stopped.
     fn progress_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let _oldest = self.workers.oldest(slot)?;
         let left = UNRESPONSIVE_AFTER.saturating_sub(self.workers.oldest_for(slot, now));

@@ -52,9 +52,9 @@ pub(super) enum TaskProgress {
 }
 
 impl InFlight {
-    /// Combines the contents of the task's claim, which the worker can write, with what was observed
-    /// before. A task that was observed as started is never regarded as not started again. A start
-    /// time is not before the task was sent, and not after it was first observed.
+    /// Combines the contents of the task's claim, which the worker can write, with what was
+    /// observed before. A task that was observed as started is never regarded as not started again.
+    /// A start time is not before the task was sent, and not after it was first observed.
     fn observe(&mut self, owner: Owner, now: MonotonicTime) -> TaskProgress {
         match (owner, self.started, self.finished) {
             (Owner::Sender, None, None) => TaskProgress::NotStarted,
@@ -365,8 +365,8 @@ impl WorkerTable {
         worker.deadline.filter(|(at, _reason)| *at <= now).map(|(_at, reason)| reason)
     }
 
-    /// Returns the workers that are about to be killed because a message is missing. The message may
-    /// have arrived without having been read.
+    /// Returns the workers that are about to be killed because a message is missing. The message
+    /// may have arrived without having been read.
     pub(super) fn with_overdue_messages(&self, now: MonotonicTime) -> Vec<ChildId> {
         let is_overdue = |(_slot, worker): &(usize, &WorkerRecord)| {
             let deadline = worker.deadline.is_some_and(|(at, _reason)| at <= now);
@@ -382,8 +382,8 @@ impl WorkerTable {
         self.get(slot).is_some_and(|worker| worker.is_being_read)
     }
 
-    /// Returns the earliest time at which something that the worker owes is overdue, apart from time
-    /// limits of its tasks.
+    /// Returns the earliest time at which something that the worker owes is overdue, apart from
+    /// time limits of its tasks.
     pub(super) fn due(&self, slot: usize) -> Option<MonotonicTime> {
         let worker = self.get(slot)?;
         let answers = match (worker.is_being_read, worker.state) {

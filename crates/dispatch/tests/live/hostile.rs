@@ -96,8 +96,8 @@ fn named_sockets() -> Vec<(RawFd, PathBuf)> {
         .collect()
 }
 
-/// Returns the socket on which this worker sends: the first of which it has no copy. It has a copy of
-/// the one on which it receives, for the runtime.
+/// Returns the socket on which this worker sends: the first of which it has no copy. It has a copy
+/// of the one on which it receives, for the runtime.
 fn sending() -> RawFd {
     let all = named_sockets();
     let is_single =
@@ -139,9 +139,9 @@ struct RunningClaim {
 }
 
 impl RunningClaim {
-    /// Finds the claim in the memory that is shared with the parent: a word with a task's number and
-    /// the state `started`, before the time of the start. The claims of former workers have earlier
-    /// times.
+    /// Finds the claim in the memory that is shared with the parent: a word with a task's number
+    /// and the state `started`, before the time of the start. The claims of former workers have
+    /// earlier times.
     fn find() -> RunningClaim {
         let memory = File::open("/proc/self/mem").unwrap();
         let now = daemon_forkserver::now().as_nanos();
@@ -281,7 +281,8 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// The longest time that a request may take although its worker misbehaves. The machine may be busy.
+/// The longest time that a request may take although its worker misbehaves. The machine may be
+/// busy.
 const BOUND: Duration = Duration::from_secs(15);
 
 /// Lets workers misbehave, one after the other. Each loses its task, and another worker runs the
@@ -457,8 +458,8 @@ fn copy_of(fd: RawFd) -> OwnedFd {
     copies.pop_front().unwrap()
 }
 
-/// Tries to change all memory files of a process. Returns the number of files, and of the successful
-/// changes.
+/// Tries to change all memory files of a process. Returns the number of files, and of the
+/// successful changes.
 fn spoil(process: u32) -> (usize, usize) {
     let (mut files, mut changes) = (0, 0);
     for entry in fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten() {

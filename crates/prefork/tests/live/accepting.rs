@@ -1,5 +1,5 @@
-//! Scenarios of workers that accept connections, and of the clients that wait while they are asked to
-//! stop.
+//! Scenarios of workers that accept connections, and of the clients that wait while they are asked
+//! to stop.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -61,9 +61,9 @@ fn answer<L: Listener<Stream: Write>>(worker: &Worker, listener: &L, counters: &
     }
 }
 
-/// Sends TERM while this many clients wait in the queue, in addition to those that are being served.
-/// Checks that new clients are refused although all workers are busy, and that each client that came
-/// before gets its answer.
+/// Sends TERM while this many clients wait in the queue, in addition to those that are being
+/// served. Checks that new clients are refused although all workers are busy, and that each client
+/// that came before gets its answer.
 fn none_is_lost<L: Listener<Stream: Write>, S: Read>(
     listener: L,
     waiting: u32,

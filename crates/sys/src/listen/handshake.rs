@@ -1,4 +1,5 @@
-//! The handshakes of a TCP listener: refusing new ones, and finding out whether some are in progress.
+//! The handshakes of a TCP listener: refusing new ones, and finding out whether some are in
+//! progress.
 
 pub(super) use platform::{are_in_progress, are_refused, refuse};
 
@@ -123,8 +124,8 @@ mod platform {
             SockProtocol::NetlinkSockDiag,
         )?;
         send(kernel.as_raw_fd(), &request, MsgFlags::empty())?;
-        // The kernel has put the first part of its answer into the socket. The rest of a message that
-        // is longer than the buffer is lost.
+        // The kernel has put the first part of its answer into the socket. The rest of a message
+        // that is longer than the buffer is lost.
         let mut answer = [0; HEADER];
         let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::empty())?;
         // Any other type is the end of the list, or an error.

@@ -19,15 +19,15 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The children that this process forked itself, each with an id.
 ///
 /// A process that has other children too, for example those of a library, uses a table of
-/// [its own children](ChildTable::of_own), which reaps no others. On Linux each of these children has
-/// a pidfd, and one epoll(7) instance watches all pidfds. The cost of finding the exited children
-/// therefore depends only on the number of exited children, not on the number of running children. A
-/// child has no pidfd on other systems, or if the limit on descriptors had been reached when the
-/// child was added. [`reap`](ChildTable::reap) makes a wait call for each such child; call it after a
-/// `SIGCHLD`.
+/// [its own children](ChildTable::of_own), which reaps no others. On Linux each of these children
+/// has a pidfd, and one epoll(7) instance watches all pidfds. The cost of finding the exited
+/// children therefore depends only on the number of exited children, not on the number of running
+/// children. A child has no pidfd on other systems, or if the limit on descriptors had been reached
+/// when the child was added. [`reap`](ChildTable::reap) makes a wait call for each such child; call
+/// it after a `SIGCHLD`.
 ///
-/// A table of [all children](ChildTable::of_all) needs neither pidfds nor a wait call for each child,
-/// but it reaps every child of this process.
+/// A table of [all children](ChildTable::of_all) needs neither pidfds nor a wait call for each
+/// child, but it reaps every child of this process.
 ///
 /// A forked child inherits a copy of the table and must not use it. It must drop a table of its own
 /// children.
@@ -67,8 +67,8 @@ pub struct ChildTable<K> {
     groups: GroupSignals,
 }
 
-/// The signals that are sent to the processes of a child's group, in addition to the child. For tables
-/// of children that each lead a process group. By default there are none.
+/// The signals that are sent to the processes of a child's group, in addition to the child. For
+/// tables of children that each lead a process group. By default there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupSignals {
     /// Whether KILL to a child is sent to its group too.

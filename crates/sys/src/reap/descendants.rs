@@ -13,8 +13,8 @@ pub fn has_children() -> bool {
     has_child(libc::P_ALL, 0)
 }
 
-/// Returns whether a child of this process, or a process that it has adopted, is in this group. While
-/// it is, the number of the group is not reused.
+/// Returns whether a child of this process, or a process that it has adopted, is in this group.
+/// While it is, the number of the group is not reused.
 #[must_use]
 pub fn has_child_in_group(group: Pid) -> bool {
     has_child(libc::P_PGID, group.as_raw() as libc::id_t)
@@ -33,12 +33,13 @@ pub(super) fn peek_any() -> Result<Option<Pid>> {
     }
 }
 
-/// The process group of a process that this process did not fork, for example of a child of a process
-/// that has died. Its leader may be reaped at any time.
+/// The process group of a process that this process did not fork, for example of a child of a
+/// process that has died. Its leader may be reaped at any time.
 ///
-/// The system reuses the number of a group only when the group is empty. So when the leader is gone,
-/// and a process has its pid, then the group is empty. Call [`is_gone`](OrphanedGroup::is_gone) often
-/// enough to notice that the leader is gone before its pid is reused: several times a second.
+/// The system reuses the number of a group only when the group is empty. So when the leader is
+/// gone, and a process has its pid, then the group is empty. Call
+/// [`is_gone`](OrphanedGroup::is_gone) often enough to notice that the leader is gone before its
+/// pid is reused: several times a second.
 #[derive(Debug)]
 pub struct OrphanedGroup {
     leader: Pid,
@@ -66,8 +67,8 @@ impl OrphanedGroup {
 
     /// Returns whether the group has no processes.
     pub fn is_gone(&mut self) -> bool {
-        // If this process is the init process of its container, or a subreaper, the leader is its own
-        // child now.
+        // If this process is the init process of its container, or a subreaper, the leader is its
+        // own child now.
         let _reaped = reap(self.leader);
         match (group_of(self.leader), self.is_led) {
             (Some(group), true) if group == self.leader => false,
@@ -87,8 +88,8 @@ mod platform {
     use crate::error::Result;
     use crate::process::{Pid, Signal};
 
-    /// Makes this process adopt descendants whose parent exits. Not supported on this system: returns
-    /// `false`.
+    /// Makes this process adopt descendants whose parent exits. Not supported on this system:
+    /// returns `false`.
     ///
     /// # Errors
     ///
@@ -106,8 +107,8 @@ mod platform {
         Ok(())
     }
 
-    /// Sends a signal to the children of this process, except to some. Not supported on this system:
-    /// returns 0.
+    /// Sends a signal to the children of this process, except to some. Not supported on this
+    /// system: returns 0.
     ///
     /// # Errors
     ///

@@ -9,9 +9,9 @@ use super::{disposition, set};
 const UNUSED: [c_int; 5] =
     [libc::SIGUSR1, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGXFSZ];
 
-/// Installs a handler that does nothing for `SIGUSR1`, `SIGALRM`, `SIGVTALRM`, `SIGPROF`, `SIGXFSZ`,
-/// `SIGIO`, `SIGPWR`, `SIGSTKFLT` and the real-time signals, as far as the system has them. A signal
-/// for which this program has installed a handler is left alone.
+/// Installs a handler that does nothing for `SIGUSR1`, `SIGALRM`, `SIGVTALRM`, `SIGPROF`,
+/// `SIGXFSZ`, `SIGIO`, `SIGPWR`, `SIGSTKFLT` and the real-time signals, as far as the system has
+/// them. A signal for which this program has installed a handler is left alone.
 ///
 /// Forked processes inherit the handler. Programs that they execute get the default action, which
 /// they would not get if the signals were ignored. Interrupted system calls are restarted. A write

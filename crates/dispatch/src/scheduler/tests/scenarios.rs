@@ -378,8 +378,8 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_worker_runs_th
     assert_eq!(sim.answers[&limited.id], Outcome::Value);
 }
 
-/// Lets a worker misbehave after it has started a task, and returns the time until the task's request
-/// was answered, and the answer. The worker exits as soon as it is killed.
+/// Lets a worker misbehave after it has started a task, and returns the time until the task's
+/// request was answered, and the answer. The worker exits as soon as it is killed.
 fn misbehave(misdeed: Misdeed, hard: Option<Duration>) -> (Duration, Outcome) {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
