@@ -287,8 +287,10 @@ mod tests {
         fs::write(&path, format!("{}\n", other.id())).expect("written");
         let error = PidFile::claim(&path).expect_err("refused");
         other.kill().and_then(|()| other.wait()).expect("ended");
-        #[cfg(all(target_os = "linux", not(fallback)))]
-        assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
+        // Other systems cannot find out who has the file open.
+        let is_found_out = cfg!(all(target_os = "linux", not(fallback)));
+        let is_unnamed = matches!(error, Error::AlreadyRunning { pid: None, .. });
+        assert!(is_unnamed || !is_found_out, "{error}");
         fs::write(&path, "").expect("written");
         let error = PidFile::claim(&path).expect_err("refused");
         assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
