@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use crate::harness::{Gearmand, GuardedProgram, Process, Signal, run_clients, until};
+use crate::harness::{Gearmand, GuardedProgram, Process, Signal, during, run_clients, until};
 
 const CLIENTS: usize = 10;
 const ROUNDS: usize = 10;
@@ -253,6 +254,40 @@ fn a_worker_reconnects_to_a_restarted_server() {
     });
     assert_eq!(server.job("reverse", "after").stdout, b"retfa");
     assert_eq!(answered(&mut worker), 2);
+}
+
+#[test]
+fn a_worker_without_descriptors_runs_jobs_and_reconnects_when_it_has_some() {
+    let Some(mut server) = Gearmand::start() else { return };
+    let mut worker = worker(&server);
+    worker.process().limit_descriptors(3);
+    assert_eq!(server.job("reverse", "before").stdout, b"erofeb");
+    server.restart_while(|| {});
+    until("the worker has no descriptor for a connection", || {
+        worker.stderr().contains("cannot connect: Too many open files").then_some(())
+    });
+    worker.process().limit_descriptors(1024);
+    assert_eq!(server.job("reverse", "after").stdout, b"retfa");
+    assert_eq!(answered(&mut worker), 2);
+}
+
+#[test]
+fn a_manager_without_descriptors_replaces_a_killed_worker_when_it_has_some() {
+    let Some(server) = Gearmand::start() else { return };
+    let (mut manager, first_ten) = ten_workers(&server);
+    manager.process().limit_descriptors(3);
+    let killed = *first_ten.first().expect("there are ten workers");
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(server.job("reverse", "meanwhile").stdout, b"elihwnaem");
+    until("the killed worker is reaped", || (!killed.is_alive()).then_some(()));
+    during(Duration::from_millis(300), || {
+        assert_eq!(manager.status(), None, "{}", manager.stderr())
+    });
+    manager.process().limit_descriptors(1024);
+    until("there are ten workers again", || {
+        the_ten_workers(&server).filter(|workers| !workers.contains(&killed))
+    });
+    assert_eq!(stop_and_count_jobs(&mut manager).iter().sum::<usize>(), 1);
 }
 
 #[test]
