@@ -281,7 +281,7 @@ fn a_manager_without_descriptors_replaces_a_killed_worker_when_it_has_some() {
     assert_eq!(server.job("reverse", "meanwhile").stdout, b"elihwnaem");
     until("the killed worker is reaped", || (!killed.is_alive()).then_some(()));
     during(Duration::from_millis(300), || {
-        assert_eq!(manager.status(), None, "{}", manager.stderr())
+        assert_eq!(manager.status(), None, "{}", manager.stderr());
     });
     manager.process().limit_descriptors(1024);
     until("there are ten workers again", || {

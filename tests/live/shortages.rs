@@ -1,9 +1,9 @@
-//! Tests a dispatcher whose parent or workers have no descriptor left: the parent runs, callers are
-//! told why their requests fail, and all requests are served when there are descriptors again.
+//! Tests a dispatcher of which a process has no descriptor left: the parent runs, callers are told why
+//! their requests fail, and all requests are served when there are descriptors again.
 
 use std::time::Duration;
 
-use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram};
+use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, until};
 
 /// The length of a parameter or a result that is sent in a memory file.
 const LARGE: usize = 200_000;
@@ -83,5 +83,49 @@ fn new_clients_and_workers_are_served_after_a_long_shortage_of_descriptors() {
     daemon.parent().limit_descriptors(1024);
     let replacement: Process = Process(late.read().unwrap().parse().unwrap());
     assert_ne!(replacement, worker);
+    serves(&mut client);
+}
+
+#[test]
+fn a_result_is_an_error_if_the_parent_or_the_worker_has_no_descriptor_and_the_worker_stays() {
+    let (daemon, mut client) = dispatcher(1);
+    let worker = client.pid();
+    daemon.parent().limit_descriptors(3);
+    let answer = client.ask(&format!("repeat {LARGE}"));
+    assert_eq!(answer, "failed: the result was lost: the dispatcher has no free descriptor");
+    assert_eq!(client.pid(), worker);
+    daemon.parent().limit_descriptors(1024);
+    serves(&mut client);
+    // This worker has no memory file that it could use again.
+    let (_daemon, mut client) = dispatcher(1);
+    let worker = client.pid();
+    worker.limit_descriptors(3);
+    let answer = client.ask(&format!("repeat {LARGE}"));
+    assert!(answer.starts_with("failed: cannot return the result of the method: "), "{answer}");
+    assert_eq!(client.pid(), worker);
+    worker.limit_descriptors(1024);
+    serves(&mut client);
+    assert_eq!(client.pid(), worker);
+}
+
+#[test]
+fn a_task_whose_worker_has_no_descriptor_for_its_parameters_is_run_by_another_worker() {
+    let (_daemon, mut client) = dispatcher(1);
+    let worker = client.pid();
+    worker.limit_descriptors(3);
+    assert_eq!(client.ask(&large_echo()).len(), LARGE);
+    assert_ne!(client.pid(), worker);
+}
+
+#[test]
+fn a_dispatcher_runs_while_its_fork_server_has_no_descriptor_for_a_new_worker() {
+    let (daemon, mut client) = dispatcher(1);
+    let worker = client.pid();
+    daemon.fork_server().limit_descriptors(3);
+    assert!(worker.signal(Signal::SIGKILL));
+    let answer = client.ask("pid");
+    assert!(answer.starts_with(&format!("{REJECTED}{NO_WORKER}")), "{answer}");
+    daemon.fork_server().limit_descriptors(1024);
+    until("a request is run", || client.ask("pid").parse::<u32>().ok());
     serves(&mut client);
 }

@@ -130,6 +130,14 @@ impl BodyLocation {
         }
     }
 
+    /// Returns whether the body was lost, because this process had no free descriptor.
+    pub(crate) fn is_lost(self, frame: &FrameBody<'_>) -> bool {
+        match self {
+            BodyLocation::InFrame => false,
+            BodyLocation::Shared(_) => frame.has_lost && frame.descriptors.is_empty(),
+        }
+    }
+
     /// Discards the body of a received frame. Returns its descriptor, if it has one.
     pub(crate) fn discard(self, frame: FrameBody<'_>) -> Option<OwnedFd> {
         match self {
@@ -246,6 +254,10 @@ impl SendFailure {
         }
     }
 }
+
+/// After how many failed sends in a row, which take about half a second, a message whose body finds no
+/// free descriptor is given up.
+pub(crate) const FAILED_SENDS_MAX: u32 = 8;
 
 /// The first retry delay, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));

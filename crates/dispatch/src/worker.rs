@@ -26,8 +26,8 @@ use crate::body::{self, Body, SHARED_FROM};
 use crate::call::Call;
 use crate::claims::SharedClaims;
 use crate::frame::{
-    self, ANSWER_LIMITS, BodyLocation, CompletionKind, FinishedTask, LinkChannel, ORDER_LIMITS,
-    SendFailure, TaskOrder, WorkerMessage, retry_delay,
+    self, ANSWER_LIMITS, BodyLocation, CompletionKind, FAILED_SENDS_MAX, FinishedTask, LinkChannel,
+    ORDER_LIMITS, SendFailure, TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link;
 use crate::methods::{self, HandlerOutcome, Invocation, Methods};
@@ -160,7 +160,7 @@ impl WorkerLoop {
             while let Some(task) = self.next_task()? {
                 if self.serve(task).await?.is_break() {
                     self.announce_leaving()?;
-                    return self.flush().await;
+                    return self.flush().await.map(drop);
                 }
                 has_served = true;
             }
@@ -194,7 +194,7 @@ impl WorkerLoop {
                 WakeReason::Shutdown(ShutdownReason::Stopping) => {}
                 WakeReason::Shutdown(_) => {
                     self.announce_leaving()?;
-                    return self.flush().await;
+                    return self.flush().await.map(drop);
                 }
                 WakeReason::Idle => self.recycle_acknowledged(),
             }
@@ -275,7 +275,7 @@ impl WorkerLoop {
         }
         let id = call.id().0;
         let answer = FinishedTask { turn, id, attempt, took, kind, body: BodyLocation::of(&body) };
-        self.send(&WorkerMessage::Finished(answer), &body).await?;
+        self.send_answer(answer, &body).await?;
         if body.is_pooled() {
             self.unacknowledged.push_back((turn, body));
         }
@@ -311,16 +311,30 @@ impl WorkerLoop {
 
     async fn send(&mut self, message: &WorkerMessage, body: &Body) -> io::Result<()> {
         self.push(message, body)?;
-        self.flush().await
+        self.flush().await.map(drop)
+    }
+
+    /// Sends an answer. If its body finds no free descriptor, sends this as the error of the method.
+    async fn send_answer(&mut self, answer: FinishedTask, body: &Body) -> io::Result<()> {
+        self.push(&WorkerMessage::Finished(answer.clone()), body)?;
+        let Some(error) = self.flush().await? else { return Ok(()) };
+        // Nothing of the answer has been sent.
+        self.answers.retain(|_number| false);
+        let text = format!("cannot return the result of the method: {error}");
+        let body = Body::of(&text).map_err(io_error)?;
+        let (kind, location) = (CompletionKind::Error, BodyLocation::of(&body));
+        let answer = FinishedTask { kind, body: location, ..answer };
+        self.send(&WorkerMessage::Finished(answer), &body).await
     }
 
     /// Sends all unsent messages. The next task starts only after that, so that no result is lost
     /// if the next task crashes. A failed send is retried until it succeeds or the link is closed.
-    async fn flush(&mut self) -> io::Result<()> {
+    /// Returns the error if the body of a message finds no free descriptor for long.
+    async fn flush(&mut self) -> io::Result<Option<io::Error>> {
         let mut failures = 0;
         loop {
             let error = match self.answers.flush() {
-                Ok(()) if !self.answers.has_unsent() => return Ok(()),
+                Ok(()) if !self.answers.has_unsent() => return Ok(None),
                 Ok(()) => match link::writable(&self.answers).await {
                     Ok(()) => continue,
                     Err(error) => error,
@@ -336,6 +350,9 @@ impl WorkerLoop {
                     );
                 }
                 SendFailure::Transient => {}
+            }
+            if failures >= FAILED_SENDS_MAX && self.answers.next_attached().is_some() {
+                return Ok(Some(error));
             }
             sleep(retry_delay(failures)).await;
             failures = failures.saturating_add(1);

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use daemon_sys::link::{FDS_MAX, LinkEnd};
+use daemon_sys::link::{FDS_MAX, LinkEnd, no_free_descriptor};
 use serde::{Deserialize, Serialize};
 
 /// The size of a frame's length field in bytes.
@@ -132,6 +132,8 @@ pub struct Channel<A> {
     /// The end of the data that is not decoded yet.
     filled: usize,
     descriptors: VecDeque<OwnedFd>,
+    /// Whether descriptors of the last read were lost.
+    has_lost: bool,
     outgoing: Vec<u8>,
     sent: usize,
     /// The descriptors of all frames before this position have been sent.
@@ -150,6 +152,9 @@ pub struct FrameBody<'a> {
     /// The descriptors that have been received. Those of this frame are the first ones, and must be
     /// removed.
     pub descriptors: &'a mut VecDeque<OwnedFd>,
+    /// Whether descriptors of this frame may have been [lost](Channel::receive_or_lose). If one is
+    /// missing, it was.
+    pub has_lost: bool,
 }
 
 impl FrameBody<'_> {
@@ -157,7 +162,8 @@ impl FrameBody<'_> {
     ///
     /// # Errors
     ///
-    /// If fewer descriptors have been received.
+    /// If fewer descriptors have been received: `EMFILE` if the others were
+    /// [lost](Channel::receive_or_lose). Those that were received are closed then.
     pub fn take(self, count: usize, copy: &mut Vec<u8>) -> io::Result<VecDeque<OwnedFd>> {
         copy.extend_from_slice(self.bytes);
         Ok(if count == 0 {
@@ -166,6 +172,9 @@ impl FrameBody<'_> {
             std::mem::take(self.descriptors)
         } else if self.descriptors.len() > count {
             self.descriptors.drain(..count).collect()
+        } else if self.has_lost {
+            self.descriptors.clear();
+            return Err(no_free_descriptor());
         } else {
             return Err(FrameError::MissingDescriptors { count }.into());
         })
@@ -183,6 +192,7 @@ impl<A> Channel<A> {
             read: 0,
             filled: 0,
             descriptors: VecDeque::new(),
+            has_lost: false,
             outgoing: Vec::new(),
             sent: 0,
             covered: 0,
@@ -221,14 +231,34 @@ impl<A> Channel<A> {
     ///
     /// # Errors
     ///
-    /// If the link fails, or if more descriptors wait for their frames than the limit. Nothing more
-    /// can be read then. The descriptors that were received are
-    /// [still there](Self::take_descriptors).
+    /// If the link fails, if more descriptors wait for their frames than the limit, or if descriptors
+    /// were lost because this process has reached its limit of open descriptors. Nothing more can be
+    /// read then. The descriptors that were received are [still there](Self::take_descriptors).
     pub fn receive(&mut self) -> io::Result<Received> {
+        let received = self.receive_or_lose()?;
+        if self.has_lost { Err(lost()) } else { Ok(received) }
+    }
+
+    /// Reads like [`receive`](Self::receive), but losing descriptors costs only
+    /// [their frames](FrameBody::has_lost).
+    ///
+    /// # Errors
+    ///
+    /// The errors of `receive`, also if descriptors of a frame were lost that has not been received
+    /// as a whole: the next descriptors could belong to it.
+    pub fn receive_or_lose(&mut self) -> io::Result<Received> {
+        if self.has_lost && self.is_in_frame() {
+            return Err(lost());
+        }
+        self.has_lost = false;
         self.reserve();
         let free = &mut self.incoming[self.filled..];
         let before = self.descriptors.len();
-        let received = self.end.receive(free, &mut self.descriptors);
+        let received = self.end.receive_or_lose(free, &mut self.descriptors);
+        let received = received.map(|(length, has_lost)| {
+            self.has_lost = has_lost;
+            length
+        });
         let (count, limit) = (self.descriptors.len(), self.limits.waiting_max);
         if count > limit {
             return Err(FrameError::ExtraDescriptors { count, limit }.into());
@@ -237,7 +267,7 @@ impl<A> Channel<A> {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => {
                 // A read ends at a message with descriptors, even if more data follows.
-                let is_cut = length == free.len() || count > before;
+                let is_cut = length == free.len() || count > before || self.has_lost;
                 self.filled += length;
                 Ok(if is_cut { Received::More } else { Received::Drained })
             }
@@ -287,7 +317,8 @@ impl<A> Channel<A> {
         let Some(frame) = rest.get(..length) else { return Ok(None) };
         self.read += LENGTH + length;
         let (head, bytes) = postcard::take_from_bytes(frame).map_err(FrameError::Head)?;
-        Ok(Some((head, FrameBody { bytes, descriptors: &mut self.descriptors })))
+        let (descriptors, has_lost) = (&mut self.descriptors, self.has_lost);
+        Ok(Some((head, FrameBody { bytes, descriptors, has_lost })))
     }
 
     /// Queues a frame without a system call. Its attachment, if any, is sent with it. `number`
@@ -511,6 +542,10 @@ fn descriptors<A: Attachment>(attached: &VecDeque<(usize, A)>) -> io::Result<Vec
         found.truncate(attached.partition_point(|(start, _file)| start < next));
     }
     Ok(found)
+}
+
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost")
 }
 
 /// Appends a frame to the bytes.

@@ -268,7 +268,7 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 
     fn receive_commands(&mut self) -> AfterCommand {
-        let Ok(received) = self.channel.receive() else {
+        let Ok(received) = self.channel.receive_or_lose() else {
             return AfterCommand::ShutDown(None);
         };
         loop {
@@ -285,14 +285,40 @@ impl<B: ChildProgram> ServerLoop<B> {
             if !rest.bytes.is_empty() {
                 std::mem::swap(&mut request, &mut self.request_buffer);
             }
-            let Ok(descriptors) = rest.take(command.descriptors(), &mut request) else {
-                return AfterCommand::ShutDown(None);
+            let next = match rest.take(command.descriptors(), &mut request) {
+                Ok(descriptors) => self.execute(command, request, descriptors),
+                Err(error) => self.cannot_execute(&command, &error),
             };
-            match self.execute(command, request, descriptors) {
+            match next {
                 AfterCommand::Continue => {}
                 next => return next,
             }
         }
+    }
+
+    /// Handles a command without its descriptors. If this process had none free, only the command
+    /// fails.
+    fn cannot_execute(
+        &mut self,
+        command: &ForkServerCommand,
+        error: &std::io::Error,
+    ) -> AfterCommand {
+        let Some(errno) = error.raw_os_error() else { return AfterCommand::ShutDown(None) };
+        match command {
+            ForkServerCommand::Fork { child, .. } => {
+                let error = ForkRefusal::System(errno);
+                self.report(&Report::ForkFailed { child: *child, error });
+            }
+            // The backtrace has only addresses then. The others have no descriptors.
+            ForkServerCommand::LookUpSymbols { .. }
+            | ForkServerCommand::Signal { .. }
+            | ForkServerCommand::SignalAll { .. }
+            | ForkServerCommand::CheckChild { .. }
+            | ForkServerCommand::ReopenLogs
+            | ForkServerCommand::Release
+            | ForkServerCommand::ShutDown { .. } => {}
+        }
+        AfterCommand::Continue
     }
 
     fn execute(

@@ -73,6 +73,12 @@ pub enum OneMessage {
     Closed,
 }
 
+/// Returns the error of a call for which the process has no free descriptor, `EMFILE`.
+#[must_use]
+pub fn no_free_descriptor() -> io::Error {
+    io::Error::from_raw_os_error(libc::EMFILE)
+}
+
 /// Returns whether a call on a socket failed because the process or the system is short of memory,
 /// space or descriptors. Such a call can succeed later. A send cannot after any other error, except
 /// `WouldBlock`.
@@ -205,6 +211,24 @@ impl LinkEnd {
     ///   descriptors. The received descriptors cannot be assigned to messages any more, so the link
     ///   is unusable.
     pub fn receive(&self, buf: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+        match self.receive_or_lose(buf, fds)? {
+            (length, false) => Ok(length),
+            (_, true) => Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost")),
+        }
+    }
+
+    /// Receives like [`receive`](Self::receive), but losing descriptors is not an error. Returns the
+    /// number of bytes, and whether descriptors were lost. Those that were received are the first of
+    /// their send.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no data, also if a wait for data has ended without any.
+    pub fn receive_or_lose(
+        &self,
+        buf: &mut [u8],
+        fds: &mut VecDeque<OwnedFd>,
+    ) -> io::Result<(usize, bool)> {
         let mut control: ControlBuffer = [0; _];
         let mut space = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
         let mut message = empty_message();
@@ -220,10 +244,7 @@ impl LinkEnd {
         let length =
             if self.receive_flags == platform::RECEIVE { retry(receive) } else { once(receive) }?;
         detach(&message, fds)?;
-        if message.msg_flags & libc::MSG_CTRUNC != 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost"));
-        }
-        Ok(length)
+        Ok((length, message.msg_flags & libc::MSG_CTRUNC != 0))
     }
 
     fn raw(&self) -> RawFd {

@@ -14,8 +14,8 @@ use super::{DispatchJob, Engine, Input};
 use crate::answer::Rejection;
 use crate::body::{Body, SHARED_FROM};
 use crate::frame::{
-    self, BodyLocation, FinishedTask, OpenedBody, SendFailure, TaskOrder, WorkerMessage,
-    retry_delay,
+    self, BodyLocation, CompletionKind, FAILED_SENDS_MAX, FinishedTask, OpenedBody, SendFailure,
+    TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link::{
     LargeAnswer, NewLink, ParentEnds, SetupState, WorkerExit, WorkerLink, close_in_thread,
@@ -39,10 +39,6 @@ const LARGE_READS_MAX: usize = 4;
 /// closed a file already, closing it frees its memory, which takes up to a millisecond for a file
 /// of this length.
 const CLOSED_AT_ONCE: usize = 1024 * 1024;
-
-/// After how many failed sends in a row, which take about half a second, a task that cannot be sent
-/// is rejected.
-const FAILED_SENDS_MAX: u32 = 8;
 
 /// How far the data of a link has been handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,7 +252,7 @@ impl Engine {
             if link.large_answer.is_some() {
                 return Ok(LinkProgress::LargeAnswer);
             }
-            let received = link.answers.receive()?;
+            let received = link.answers.receive_or_lose()?;
             if self.handle_messages(child)?.is_break() {
                 return Ok(LinkProgress::LargeAnswer);
             }
@@ -318,6 +314,14 @@ impl Engine {
                             self.scheduler.note_late_answer();
                             continue;
                         }
+                    }
+                    if location.is_lost(&rest) {
+                        let text = "the result was lost: the dispatcher has no free descriptor";
+                        let body = Body::of(text).map_err(io::Error::other)?;
+                        let lost = FinishedTask { kind: CompletionKind::Error, ..finished };
+                        self.complete(child, lost, body, time);
+                        answered += 1;
+                        continue;
                     }
                     match location.open(rest, limit)? {
                         OpenedBody::InFrame(body) => self.complete(child, finished, body, time),
