@@ -87,9 +87,8 @@ fn a_pool_logs_each_relevant_event_once() {
         format!(
             "INFO resized, role: parent, pid: {parent}, by: TTIN, min_spare: 2, max_spare: 3, max_children: 3"
         ),
-        // A stopping pool with a quota forks one more child.
         format!(
-            "INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: TERM, children: 4, grace: 1m00s"
+            "INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: TERM, children: 3, grace: 1m00s"
         ),
     ];
     assert_eq!(log, expected);

@@ -73,11 +73,21 @@ impl Jitter {
     /// numbers would sometimes give the same result for consecutive indices.
     #[must_use]
     pub fn shorten(self, whole: u64, start_index: u64) -> u64 {
-        let spread = u128::from(whole) * u128::from(self.0) / 100;
+        let spread = u128::from(self.spread(whole));
         let fraction = u128::from(start_index.wrapping_mul(GOLDEN) >> 32);
-        // `less` is at most `spread`, which is at most half of `whole`.
         let less = u64::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
         whole.saturating_sub(less)
+    }
+
+    /// Returns the smallest result of [`shorten`](Jitter::shorten) for any child.
+    #[must_use]
+    pub fn shortest(self, whole: u64) -> u64 {
+        whole - self.spread(whole)
+    }
+
+    /// Returns how much shorter a result can be, which is at most half of `whole`.
+    fn spread(self, whole: u64) -> u64 {
+        u64::try_from(u128::from(whole) * u128::from(self.0) / 100).unwrap_or(0)
     }
 }
 
@@ -172,6 +182,7 @@ mod tests {
                 for start_index in (0..40).chain([u64::MAX]) {
                     let quota = quota(requests, jitter, start_index);
                     assert!(quota <= requests && quota >= 1);
+                    assert!(u64::from(quota) >= jitter.shortest(requests.into()));
                     assert!(
                         u64::from(quota) * 100 >= minimum,
                         "{requests} requests, {percent} %, index {start_index}"

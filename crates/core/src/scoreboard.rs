@@ -279,9 +279,13 @@ impl Scoreboard {
         }
     }
 
-    /// Writes the phase of the daemon.
+    /// Writes the phase of the daemon. If the parent then reads the status of a child that has
+    /// reported nothing since, the child finds this phase when it has reported its next status.
     pub fn set_phase(&self, phase: Phase) {
         self.set_header(header_word::PHASE, phase.code().into());
+        // Pairs with the fence after a report, in `Seat::wake_if_armed`: either the parent sees the
+        // new status, or the child sees the new phase.
+        fence(Ordering::SeqCst);
     }
 
     /// Writes whether the operator has paused the daemon, see [`ScoreboardReader::operator_pause`].

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use daemon_core::{
     AcceptChange, AcceptState, Backoff, BackoffRules, BackoffState, ChildKind, DemandScaler,
-    FaultCount, LogThrottle, MonotonicTime, OperatorPause, Phase, Pool, RequestLimit,
+    FaultCount, Jitter, LogThrottle, MonotonicTime, OperatorPause, Phase, Pool, RequestLimit,
     ScoreboardReader,
 };
 use daemon_forkserver::{ChildId, ForkError};
@@ -129,10 +129,18 @@ enum Strategy<R> {
     PreFork {
         sizing: Sizing,
         request_factory: SharedRequestFactory<R>,
-        /// The number of requests after which a child exits.
-        requests: RequestLimit,
+        /// The smallest number of requests after which a child exits; `None` if there is no limit.
+        quota: Option<u64>,
     },
     PostFork(Backlog<R>),
+}
+
+/// Returns the smallest number of requests after which a child exits.
+fn least_quota(requests: RequestLimit, jitter: Jitter) -> Option<u64> {
+    match requests {
+        RequestLimit::Unlimited => None,
+        RequestLimit::AtMost(requests) => Some(jitter.shortest(requests.get().into())),
+    }
 }
 
 /// The timeouts for the stop (`grace`), and for the start of the initial children and of each child
@@ -184,14 +192,16 @@ impl<R: 'static> Supervisor<R> {
             Rules::PostFork { max_children, backlog } => {
                 (Strategy::PostFork(Backlog::new(max_children, backlog)), ChildKind::OneRequest, 0)
             }
-            Rules::PreFork { pool, request_factory, requests, .. } => {
+            Rules::PreFork { pool, request_factory, requests, jitter } => {
                 let sizing = Sizing::Spares(Pool::new(pool));
-                let strategy = Strategy::PreFork { sizing, request_factory, requests };
+                let quota = least_quota(requests, jitter);
+                let strategy = Strategy::PreFork { sizing, request_factory, quota };
                 (strategy, ChildKind::Pool, pool.start)
             }
-            Rules::OnDemand { rules, request_factory, requests, .. } => {
+            Rules::OnDemand { rules, request_factory, requests, jitter } => {
                 let sizing = Sizing::Demand { scaler: DemandScaler::new(rules), queue_depth: 0 };
-                let strategy = Strategy::PreFork { sizing, request_factory, requests };
+                let quota = least_quota(requests, jitter);
+                let strategy = Strategy::PreFork { sizing, request_factory, quota };
                 (strategy, ChildKind::Pool, rules.start)
             }
         };

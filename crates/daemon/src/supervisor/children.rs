@@ -325,6 +325,21 @@ impl Registry {
         self.records.get_mut(child.slot.index())?.take_if(|record| record.child == child)
     }
 
+    /// Returns whether a child will see the phase that was just written to the scoreboard before it
+    /// leaves because of its quota: a child that starts, that has a request, or that waits and has
+    /// not begun as many requests as any quota has.
+    pub(crate) fn serves_on(&self, board: ScoreboardReader, quota: u64) -> bool {
+        self.records().filter(|record| record.stop_reason.is_none()).any(|record| {
+            let entry = board.read(record.child.slot);
+            entry.generation == record.child.generation
+                && match entry.status.map(Status::kind) {
+                    Some(StatusKind::Starting | StatusKind::Busy) => true,
+                    Some(StatusKind::Idle) => entry.requests < quota,
+                    Some(StatusKind::Vacant | StatusKind::Leaving) | None => false,
+                }
+        })
+    }
+
     /// Returns the idle children, longest idle first.
     pub(crate) fn longest_idle(&self, board: ScoreboardReader) -> Vec<ChildId> {
         let mut idle: Vec<(MonotonicTime, ChildId)> = self

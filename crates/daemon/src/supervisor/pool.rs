@@ -2,8 +2,8 @@
 //! its children.
 
 use daemon_core::{
-    Counts, DemandScaler, FailureReason, MonotonicTime, Pool, PoolDecision, RequestLimit, Resize,
-    RollingReplace, RollingStep, StatusKind, StopReason, default_max_unavailable,
+    Counts, DemandScaler, FailureReason, MonotonicTime, Pool, PoolDecision, Resize, RollingReplace,
+    RollingStep, StatusKind, StopReason, default_max_unavailable,
 };
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
@@ -207,9 +207,10 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Forks one more child if a pool that listens is about to stop and its children exit after a
-    /// number of requests: all children may have exited by now. So there is a child that serves the
-    /// connections that wait. For a moment, there may be one child more than `max_children`.
+    /// Makes sure that a pool that listens has a child for the connections that wait when it begins
+    /// to stop. If its children exit after a number of requests, all of them may have exited without
+    /// the parent's knowledge. If no child is known to serve on, forks one, and so may exceed
+    /// `max_children` by one.
     pub(super) fn fork_last_child(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -219,8 +220,8 @@ impl<R: 'static> Supervisor<R> {
             Strategy::PreFork {
                 sizing: Sizing::Spares(_),
                 request_factory,
-                requests: RequestLimit::AtMost(_),
-            } => {
+                quota: Some(quota),
+            } if !processes.board().is_some_and(|board| self.registry.serves_on(board, *quota)) => {
                 let request_factory = request_factory.clone();
                 let starting = self.registry.counts().starting();
                 let allowed = self.backoff.allowed_forks(1, starting, now);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use daemon_core::{AcceptState, LadderStep, MonotonicTime, Phase, StopMode, StopReason, Violation};
+use daemon_core::{
+    AcceptState, LadderStep, MonotonicTime, Phase, Status, StopMode, StopReason, Violation,
+};
 use daemon_forkserver::ForkServerEvent;
 use daemon_sys::process::Signal;
 
@@ -96,25 +98,48 @@ fn a_graceful_stop_sends_term_to_all_children_and_is_complete_when_the_last_one_
 }
 
 #[test]
-fn a_pool_with_a_quota_forks_one_more_child_for_the_connections_that_wait_when_it_stops() {
-    for (requests, last) in [(0, 0), (1, 1), (1000, 1)] {
-        let mut sim = Simulator::of(PreFork::new(3).requests(requests));
+fn a_pool_whose_children_may_all_have_left_because_of_their_quota_forks_one_when_it_stops() {
+    use Status::{Leaving, Serving, Waiting};
+    // The quota, what each child has done since it was ready, what one child has done after that,
+    // and how many children are forked.
+    let cases: [(u32, &[Status], &[Status], usize); 8] = [
+        (1, &[], &[], 0),
+        (1, &[Serving], &[], 0),
+        (1, &[Serving, Waiting], &[], 1),
+        (1, &[Serving, Waiting], &[Serving], 0),
+        (1, &[Serving, Waiting, Leaving], &[], 1),
+        (2, &[Serving, Waiting], &[], 0),
+        (2, &[Serving, Waiting], &[Serving, Waiting], 0),
+        (0, &[Serving, Waiting, Leaving], &[], 0),
+    ];
+    for (quota, all, one, forked) in cases {
+        let mut sim = Simulator::of(PreFork::fixed(3).requests(quota));
         sim.reconcile();
-        sim.all_ready();
+        let children = sim.all_ready();
+        for child in &children {
+            all.iter().for_each(|status| sim.report_status(*child, *status));
+        }
+        one.iter().for_each(|status| sim.report_status(children[0], *status));
         sim.stop(StopMode::Graceful);
-        assert_eq!((sim.processes.pending_forks.len(), sim.processes.release), (last, 1));
+        let counts = (sim.processes.pending_forks.len(), sim.processes.release);
+        assert_eq!(counts, (forked, 1), "{quota} {all:?} {one:?}");
         sim.drained();
         sim.all_ready();
         sim.all_leave();
         assert_eq!(sim.processes.pending_forks.len(), 0, "no child is replaced");
         assert_eq!(sim.all_gone(), 1);
     }
-    // No client was served yet, or no client is to be served.
+}
+
+#[test]
+fn no_child_is_forked_at_a_stop_that_serves_no_client() {
     for mode in [StopMode::Graceful, StopMode::Immediate] {
-        let mut sim = Simulator::of(PreFork::new(3).requests(1));
+        let mut sim = Simulator::of(PreFork::fixed(1).requests(1));
         if mode == StopMode::Immediate {
             sim.reconcile();
-            sim.all_ready();
+            let child = sim.all_ready()[0];
+            sim.report_status(child, Status::Serving);
+            sim.report_status(child, Status::Waiting);
         }
         sim.stop(mode);
         assert_eq!(sim.processes.pending_forks.len(), 0, "{mode:?}");
