@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use actix_daemon::bind_unix;
+
 use crate::harness::{DaemonProcess, Process, Signal, TestProgram, until};
 
 trait Stream: Read + Write {}
@@ -97,9 +99,12 @@ impl Server {
     /// Checks that another program can listen on the same address, as the next start does.
     #[track_caller]
     fn assert_address_is_free(&self) {
-        if self.path.is_none() {
-            let address = (Ipv4Addr::LOCALHOST, self.daemon.port());
-            drop(TcpListener::bind(address).expect("the address is free"));
+        match &self.path {
+            None => {
+                let address = (Ipv4Addr::LOCALHOST, self.daemon.port());
+                drop(TcpListener::bind(address).expect("the address is free"));
+            }
+            Some(path) => drop(bind_unix(path).expect("the path is free")),
         }
     }
 }
@@ -210,28 +215,33 @@ fn children_that_block_all_signals_or_are_stopped_do_not_keep_the_address() {
 }
 
 #[test]
-fn a_second_start_on_the_same_port_succeeds_while_the_first_daemon_is_blocked() {
-    let mut first = TestProgram::serve().logged().options("start=1 min=0 max=1").start();
-    let port = first.port();
-    let mut blocked = first.client();
-    blocked.pid();
-    let file = first.dir().join("unblock");
-    blocked.send(&format!("block {}\n", file.display())).unwrap();
-    let mut waiting = first.client();
-    waiting.send("of the first\n").unwrap();
-    assert!(first.parent().signal(Signal::SIGTERM));
-    let second = until("the second daemon starts", || {
-        let start = TestProgram::serve().options(&format!("start=1 max=1 port={port}"));
-        start.try_start()
-    });
-    assert_eq!(second.client().ask("of the second"), "of the second");
-    fs::write(file, "").unwrap();
-    assert_eq!(blocked.read().unwrap(), "unblocked");
-    drop(blocked);
-    assert_eq!(waiting.read().unwrap(), "of the first");
-    drop(waiting);
-    first.wait_until_gone();
-    assert_eq!(second.client().ask("still"), "still");
+fn a_second_start_at_the_same_address_succeeds_while_the_first_daemon_is_blocked() {
+    for unix in [None, Some("unix=DIR/s")] {
+        let options = format!("start=1 min=0 max=1 {}", unix.unwrap_or_default());
+        let daemon = TestProgram::serve().logged().options(&options).start();
+        let path = unix.map(|_| daemon.dir().join("s"));
+        let mut first = Server { daemon, path, end: "" };
+        let address = match &first.path {
+            None => format!("port={}", first.daemon.port()),
+            Some(path) => format!("unix={}", path.display()),
+        };
+        let (mut blocked, _child) = first.occupy("block", "unblock");
+        let mut waiting = first.client();
+        waiting.send("of the first\n");
+        let again = || TestProgram::serve().options(&format!("start=1 max=1 {address}"));
+        assert_eq!(again().fail_to_start().status, "code 1", "the address is in use");
+        first.stop();
+        let daemon = until("the second daemon starts", || again().try_start());
+        let second = Server { daemon, path: first.path.clone(), end: "" };
+        assert_eq!(second.client().ask("of the second"), "of the second");
+        first.create("unblock");
+        assert_eq!(blocked.read(), "unblocked");
+        drop(blocked);
+        assert_eq!(waiting.read(), "of the first");
+        drop(waiting);
+        first.daemon.wait_until_gone();
+        assert_eq!(second.client().ask("still"), "still");
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn a_daemon_that_has_taken_over_both_paths_keeps_them() {
     let options = format!("start=1 control={} pidfile={}", socket.display(), pid.display());
     let mut second = TestProgram::pool().logged().options(&options).start();
     first.parent().signal(Signal::SIGHUP);
-    first.wait_for_log("already running: another process is listening on socket");
+    first.wait_for_log("another process is listening on it");
     first.wait_for_log(&format!("already running as process {}", second.parent().0));
     first.stop();
     assert_eq!(ControlClient::at(&socket).report()["parent"], second.parent().0);
@@ -149,7 +149,7 @@ fn a_dead_socket_at_the_path_is_replaced_and_a_live_one_is_kept() {
     fs::remove_file(&socket).unwrap();
     let live = UnixListener::bind(&socket).unwrap();
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.wait_for_log("another process is listening on socket");
+    daemon.wait_for_log("another process is listening on it");
     drop(live);
     assert!(socket.exists());
     daemon.parent().signal(Signal::SIGHUP);

@@ -5,15 +5,18 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use daemon_sys::link::{LinkEnd, OneMessage};
 use tempfile::TempDir;
 
 use crate::harness::{LineClient, Process, Signal, is_refused, until};
 
-/// A daemon that was started with a listener of the test, as its standard input or as descriptor 3.
+/// A daemon that has a listener which the test has, too: it was started with it, as its standard
+/// input or as descriptor 3, or it has given it to the test.
 struct SharingDaemon {
     process: Child,
     log: PathBuf,
@@ -30,7 +33,27 @@ impl SharingDaemon {
         let port = listener.local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let process = spawn(&listener, command, options, &log);
+        let process = spawn(copy(&listener), command, options, &log);
+        let daemon = SharingDaemon { process, log, _dir: dir, listener, port };
+        assert_eq!(daemon.client().ask("up"), "up");
+        daemon
+    }
+
+    /// Starts a daemon that binds its listener itself, declares it shared and gives it to the test.
+    fn start_and_take_listener(options: &str) -> SharingDaemon {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, path) = (dir.path().join("log"), dir.path().join("receiver"));
+        let receiver = UnixListener::bind(&path).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let options = format!("{options} ownership=shared give_away={}", path.display());
+        let process = spawn(Stdio::null(), BOUND, &options, &log);
+        let (sender, _) = until("the daemon connects", || receiver.accept().ok());
+        let link = LinkEnd::from(OwnedFd::from(sender));
+        let listener = until("the listener is given", || match link.receive_one() {
+            Ok(OneMessage::Descriptor(listener)) => Some(TcpListener::from(listener)),
+            _not_yet => None,
+        });
+        let port = listener.local_addr().unwrap().port();
         let daemon = SharingDaemon { process, log, _dir: dir, listener, port };
         assert_eq!(daemon.client().ask("up"), "up");
         daemon
@@ -39,7 +62,7 @@ impl SharingDaemon {
     /// Starts another daemon with the same listener, after the first has stopped.
     fn start_again(&mut self, options: &str) {
         self.log.set_extension("second");
-        self.process = spawn(&self.listener, PLAIN, options, &self.log);
+        self.process = spawn(copy(&self.listener), PLAIN, options, &self.log);
     }
 
     fn client(&self) -> LineClient {
@@ -92,12 +115,16 @@ impl Drop for SharingDaemon {
     }
 }
 
-fn spawn(listener: &TcpListener, command: &str, options: &str, log: &Path) -> Child {
+fn copy(listener: &TcpListener) -> Stdio {
+    Stdio::from(OwnedFd::from(listener.try_clone().unwrap()))
+}
+
+fn spawn(stdin: Stdio, command: &str, options: &str, log: &Path) -> Child {
     Command::new("sh")
         .args(["-c", command, env!("CARGO_BIN_EXE_serve")])
         .arg(format!("logfile={}", log.display()))
         .args(options.split_whitespace())
-        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+        .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -105,34 +132,50 @@ fn spawn(listener: &TcpListener, command: &str, options: &str, log: &Path) -> Ch
 }
 
 const PLAIN: &str = "exec \"$0\" \"$@\" inherit=stdin";
+/// Descriptor 3 is the only one of the listener, and only the variables show that it was inherited:
+/// the program sets it close-on-exec and removes them before the launch.
 const SOCKET_UNIT: &str =
     "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" inherit=fds";
 const STARTER: &str =
-    "exec 3<&0; SERVER_STARTER_PORT=127.0.0.1:7=3 exec \"$0\" \"$@\" inherit=stdin";
+    "exec 3<&0 </dev/null; SERVER_STARTER_PORT=127.0.0.1:7=3 exec \"$0\" \"$@\" inherit=fds";
+const BOUND: &str = "exec \"$0\" \"$@\"";
 const POOL: &str = "start=2 min=0 max=2";
 const POSTFORK: &str = "postfork max=2";
+
+/// Stops a daemon with a busy child, and checks that the queue keeps its length during and after
+/// the stop.
+#[track_caller]
+fn check_queue_during_stop(mut daemon: SharingDaemon) {
+    let mut busy = daemon.client();
+    assert_eq!(busy.ask("busy"), "busy");
+    daemon.request_stop();
+    // The stop has begun when an idle child has left: a new client is not served.
+    until("the daemon does not accept any more", || {
+        let mut late = daemon.client();
+        late.send("late\n").unwrap();
+        let served = late.is_answered_within(Duration::from_millis(100));
+        (!served).then_some(())
+    });
+    daemon.assert_queue_is_intact();
+    assert_eq!(busy.ask("still"), "still");
+    drop(busy);
+    daemon.wait_until_gone();
+    daemon.assert_queue_is_intact();
+}
 
 #[test]
 fn the_queue_of_an_inherited_listener_keeps_its_length_when_a_daemon_stops() {
     for command in [PLAIN, SOCKET_UNIT, STARTER] {
         for options in [POOL, POSTFORK] {
-            let mut daemon = SharingDaemon::start(command, options);
-            let mut busy = daemon.client();
-            assert_eq!(busy.ask("busy"), "busy");
-            daemon.request_stop();
-            // The stop has begun when an idle child has left: a new client is not served.
-            until("the daemon does not accept any more", || {
-                let mut late = daemon.client();
-                late.send("late\n").unwrap();
-                let served = late.is_answered_within(Duration::from_millis(100));
-                (!served).then_some(())
-            });
-            daemon.assert_queue_is_intact();
-            assert_eq!(busy.ask("still"), "still");
-            drop(busy);
-            daemon.wait_until_gone();
-            daemon.assert_queue_is_intact();
+            check_queue_during_stop(SharingDaemon::start(command, options));
         }
+    }
+}
+
+#[test]
+fn the_queue_of_a_listener_that_the_program_gives_away_keeps_its_length_when_a_daemon_stops() {
+    for options in [POOL, POSTFORK] {
+        check_queue_during_stop(SharingDaemon::start_and_take_listener(options));
     }
 }
 

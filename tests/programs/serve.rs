@@ -2,31 +2,47 @@
 //! answers the lines `pid`, `sleep MILLIS`, `block FILE`, `exhaust_descriptors FILE`,
 //! `attack NAME SEED MILLIS`, `fail`, `reset` and `panic`, and `say WORDS`, which reports statuses.
 //!
-//! The option `inherit` takes the listener from standard input (`inherit=stdin`) or from the
-//! service manager (`inherit=fds`). The option `ownership` declares who owns it.
+//! The option `inherit` takes the listener from standard input (`inherit=stdin`), or takes
+//! descriptor 3 as a library does that removes the variables of the service manager
+//! (`inherit=fds`). The option `ownership` declares who owns the listener. The option `unix` binds a
+//! Unix socket instead. `give_away=PATH` gives a duplicate of the listener to the process that
+//! listens at this path.
 
 use std::error::Error;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use actix_daemon::{
-    ChildHandle, Connection, Listen, ListenerOwnership, StreamSocket, UpdateStatus,
+    ChildHandle, Connection, Listen, ListenerOwnership, StreamSocket, UpdateStatus, bind_unix,
 };
+use daemon_sys::environment;
 use daemon_sys::fds::take_inherited;
+use daemon_sys::link::LinkEnd;
 use live_tests::{Options, attack, block, keep_descriptors_exhausted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
+    // First, because the harness waits for the port.
+    let unix = options.get("unix").map(bind_unix).transpose()?;
     let tcp = match options.get("inherit") {
         None => options.listen()?,
         Some("stdin") => TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?),
-        Some(_) => take_inherited(3, 1)?.pop().ok_or("no descriptor")?.into(),
+        Some(_) => {
+            let taken = take_inherited(3, 1)?.pop().ok_or("no descriptor")?;
+            let names = ["LISTEN_PID", "LISTEN_FDS", "SERVER_STARTER_PORT"];
+            environment::retain(|name| !names.iter().any(|removed| name == *removed))?;
+            taken.into()
+        }
     };
-    match options.get("unix").map(UnixListener::bind).transpose()? {
+    if let Some(path) = options.get("give_away") {
+        let receiver = LinkEnd::from(OwnedFd::from(UnixStream::connect(path)?));
+        receiver.send_one(tcp.as_fd())?;
+    }
+    match unix {
         Some(unix) => serve(&options, unix),
         None => match options.get("ownership") {
             None => serve(&options, tcp),

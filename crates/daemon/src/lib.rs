@@ -169,7 +169,7 @@
 //! | [`DaemonEvent`], [`Subscribe`] | all events of the daemon, and subscriptions to all or to one kind of them |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`Babysit`], [`BabysitterActor`] | limits for children, detection of rogue and missing children, the ladder of signals |
-//! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
+//! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`], [`bind_unix`] | accepting and serving TCP and Unix connections |
 //! | [`Capability`], [`Environment`], [`InheritedDescriptors`] | what the daemon keeps of the privileges, the variables and the descriptors of its launcher |
 //! | [`Report`] | the status of the daemon, as text, table, JSON and OpenMetrics |
 //! | [`Evidence`] | what is known about a slow or rogue child, as text and as JSON |
@@ -339,3 +339,4 @@ pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;
 #[cfg(feature = "sandbox")]
 pub use daemon_sys::sandbox::Sandbox;
+pub use daemon_sys::socketfile::bind_unix;

@@ -43,6 +43,31 @@ const SHUT_DOWN_DELAY: Duration = Duration::from_millis(100);
 
 /// A listener that a daemon can accept from: std's [`TcpListener`] or [`UnixListener`], also with a
 /// [declared](ListenerOwnership::declare) ownership.
+///
+/// # Examples
+///
+/// A Unix socket. [`bind_unix`](crate::bind_unix) replaces the file that the previous start has
+/// left:
+///
+/// ```no_run
+/// use std::fs::{Permissions, set_permissions};
+/// use std::os::unix::fs::PermissionsExt;
+/// use std::os::unix::net::UnixStream;
+/// use actix_daemon::{ChildHandle, Connection, Daemon, PreFork, bind_unix};
+/// use tokio::io::AsyncWriteExt;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let listener = bind_unix("/run/hello/socket")?;
+///     set_permissions("/run/hello/socket", Permissions::from_mode(0o666))?; // for all users
+///     Daemon::builder().model(PreFork::new(4)).serve(
+///         listener,
+///         async |mut stream: Connection<UnixStream>, _child: ChildHandle| {
+///             stream.write_all(b"hello\n").await
+///         },
+///     )?;
+///     Ok(())
+/// }
+/// ```
 pub trait Listen: Into<OwnedFd> + AsFd + Unpin + 'static + sealed::Sealed {
     /// The type of the accepted connections. They are in nonblocking mode.
     type Socket: StreamSocket;

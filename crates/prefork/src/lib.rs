@@ -85,7 +85,7 @@
 //! | --- | --- |
 //! | the manager | [`Prefork`], [`PreforkBuilder`], [`StartResult`] |
 //! | signals | [`Signal`], [`SignalForward`] |
-//! | a worker, in its own process | [`Worker`], [`Listener`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
+//! | a worker, in its own process | [`Worker`], [`Listener`], [`bind_unix`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
 //! | arguments of hooks | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`ScoreboardReader`], [`SlotNumber`] |
 //! | errors | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
@@ -129,3 +129,4 @@ pub use signal_forward::SignalForward;
 pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker, WorkerResult};
 
 pub use daemon_core::{Descendants, Exit, ExitCause, Pid, ScoreboardReader, Signal, SlotNumber};
+pub use daemon_sys::socketfile::bind_unix;

@@ -84,7 +84,10 @@ pub enum Error {
         pid: Option<Pid>,
     },
     /// A running process accepts connections on the socket at this path.
-    #[error("already running: another process is listening on socket {}", .path.display())]
+    #[error(
+        "already running: cannot bind socket {}: another process is listening on it",
+        .path.display()
+    )]
     SocketInUse {
         /// The path of the socket.
         path: PathBuf,

@@ -1,4 +1,5 @@
-//! A listening Unix socket at a path, accessible to its owner only.
+//! Listening Unix sockets at a path: the control socket of a daemon, which is accessible to its
+//! owner only, and the listener of a service.
 //!
 //! A socket that a dead process left behind is replaced. The path counts as in use only if a
 //! process is listening on the socket. Files that are not sockets are never removed.
@@ -18,6 +19,58 @@ use crate::privileges::{Privileges, act_as};
 /// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
 /// Linux, without the final zero byte.
 pub const SOCKET_PATH_MAX: usize = 107;
+
+/// Binds the listening Unix socket of a service, as [`UnixListener::bind`] does, and replaces a
+/// socket that nobody listens on.
+///
+/// The file of a Unix socket stays when its process ends, and [`UnixListener::bind`] then fails with
+/// `address already in use`. This function connects to the socket to find out whether a process
+/// listens on it, and removes the file if none does. A daemon that is stopping has shut its
+/// listener down, so the next start can bind the path while the last requests are completed.
+///
+/// Every user who may write to the file can connect. The umask decides this: usually only the user
+/// of this process can. Use [`set_permissions`](std::fs::set_permissions) to let others connect.
+/// Nothing removes or restores the file later.
+///
+/// Two processes that replace the same socket at the same moment can leave one of them with a
+/// socket that no path leads to.
+///
+/// # Errors
+///
+/// - [`Error::SocketInUse`] if a process is listening on the socket at this path.
+/// - [`Error::NotASocket`] if another kind of file exists at this path, for example a symbolic link.
+/// - [`Error::Os`] if a system call fails, or if the path leads through a symbolic link that others
+///   can change.
+///
+/// # Examples
+///
+/// ```
+/// # use daemon_sys::socketfile::bind_unix;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("socket");
+/// let listener = bind_unix(&path)?;
+/// assert!(bind_unix(&path).is_err()); // a process is listening on it
+/// drop(listener); // the file stays
+/// let listener = bind_unix(&path)?;
+/// # drop(listener);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn bind_unix(path: impl AsRef<Path>) -> Result<UnixListener> {
+    let path = path.as_ref();
+    make_free(path)?;
+    UnixListener::bind(path).map_err(|error| bind_error(path, error))
+}
+
+/// Returns the place of this path, after a socket that no process is listening on was removed.
+fn make_free(path: &Path) -> Result<Place> {
+    let place = Place::find(path, Trust::Own).map_err(|error| bind_error(path, error))?;
+    remove_if_dead(path, &place)?;
+    Ok(place)
+}
+
+fn bind_error(path: &Path, error: io::Error) -> Error {
+    Error::os(format!("bind socket {}", path.display()), error)
+}
 
 /// A listening Unix socket and its path.
 ///
@@ -66,9 +119,8 @@ impl SocketFile {
     }
 
     fn bind(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
-        let action = |error| Error::os(format!("bind socket {}", path.display()), error);
-        let place = Place::find(path, Trust::Own).map_err(action)?;
-        remove_if_dead(path, &place)?;
+        let action = |error| bind_error(path, error);
+        let place = make_free(path)?;
         let listener = platform::bind_for_owner(path).map_err(action)?;
         let ready = || {
             if let Some(owner) = owner {
@@ -196,6 +248,7 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
@@ -225,11 +278,41 @@ mod tests {
         let error = SocketFile::claim(&path, None).expect_err("refused");
         assert_eq!(
             error.to_string(),
-            format!("already running: another process is listening on socket {}", path.display())
+            format!(
+                "already running: cannot bind socket {}: another process is listening on it",
+                path.display()
+            )
         );
         drop(first);
         assert!(path.exists());
         SocketFile::claim(&path, None).expect("claimed again").release().expect("removed");
+    }
+
+    #[test]
+    fn the_socket_of_a_service_is_replaced_when_nobody_listens_although_it_is_still_open() {
+        let (_dir, path) = socket_path();
+        let first = bind_unix(&path).expect("bound");
+        let client = UnixStream::connect(&path).expect("connected");
+        let error = bind_unix(&path).expect_err("refused");
+        assert!(matches!(error, Error::SocketInUse { .. }), "{error}");
+        crate::listen::shut_down(first.as_fd()).expect("shut down");
+        let second = bind_unix(&path).expect("bound again");
+        let _connected = UnixStream::connect(&path).expect("connected to the second");
+        second.set_nonblocking(true).expect("set");
+        second.accept().expect("the second has a client");
+        first.accept().expect("the client of the first can still be served");
+        drop(client);
+    }
+
+    #[test]
+    fn the_socket_of_a_service_replaces_only_sockets() {
+        let (dir, path) = socket_path();
+        let socket = dir.path().join("socket");
+        drop(UnixListener::bind(&socket).expect("bound"));
+        std::os::unix::fs::symlink(&socket, &path).expect("linked");
+        let error = bind_unix(&path).expect_err("refused");
+        assert!(matches!(error, Error::NotASocket { .. }), "{error}");
+        assert!(path.is_symlink() && socket.exists());
     }
 
     #[test]

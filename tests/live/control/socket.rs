@@ -58,7 +58,7 @@ fn a_second_daemon_on_the_same_control_socket_is_refused_and_the_first_continues
         .options(&format!("control={}", socket_path(&first).display()))
         .fail_to_start();
     assert_eq!(second.status, "code 1");
-    assert!(second.stderr.contains("another process is listening on socket"), "{}", second.stderr);
+    assert!(second.stderr.contains("another process is listening on it"), "{}", second.stderr);
     assert_eq!(control(&first).report()["phase"], "running");
 }
 
