@@ -1,6 +1,7 @@
 //! Time limits, and cancellation in each state of a request.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use actix_dispatch::{
@@ -17,6 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_handler_can_give_up_or_return_a_value_after_its_soft_limit", soft),
     ("an_async_handler_can_wait_for_its_soft_limit", soft_async),
     ("a_hard_limit_kills_the_worker_and_the_next_task_runs", hard),
+    ("a_hard_limit_kills_the_processes_that_the_worker_has_started", hard_descendants),
     ("the_hard_limit_is_measured_from_the_start_of_the_task", hard_queued),
     ("another_worker_runs_the_tasks_of_a_worker_stopped_by_sigstop", stopped),
     (
@@ -78,6 +80,29 @@ fn hard() {
             let after: u32 = next.await.unwrap().unwrap().value().unwrap();
             assert_ne!(before, after);
         }
+    });
+}
+
+fn hard_descendants() {
+    let file = temp_path("descendant");
+    let builder = builder(1).method("start", |_call, file: String| -> Result<(), String> {
+        let started = Command::new("sleep").arg("1000").spawn();
+        let pid = started.map_err(|error| error.to_string())?.id();
+        std::fs::write(file, format!("{pid}\n")).map_err(|error| error.to_string())?;
+        loop {
+            std::thread::park();
+        }
+    });
+    with_dispatcher(builder, async move |test| {
+        let limit = Duration::from_secs(1);
+        let start = NewRequest::to("start").params(&file).hard_limit(limit);
+        let failure = test.send(start).await.unwrap_err();
+        assert_eq!(failure, Failure::TimedOut { kind: LimitKind::Hard, limit });
+        let written = std::fs::read_to_string(&file).expect("a process was started");
+        let descendant = Pid::from_raw(written.trim_end().parse().unwrap());
+        wait_until("the process is gone", async || kill(descendant, None).is_err()).await;
+        pid(&test).await;
+        std::fs::remove_file(file).unwrap();
     });
 }
 
