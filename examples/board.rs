@@ -255,9 +255,11 @@ fn summary(report: &Report) -> String {
     let (requests, died) =
         report.counters.as_ref().map_or((0, 0), |counts| (counts.requests, counts.failed_exits));
     format!(
-        "{} of {} children, {requests} requests, {died} crashes",
+        "{} of {} children, {requests} request{}, {died} crash{}",
         report.children.len(),
         report.max_children,
+        if requests == 1 { "" } else { "s" },
+        if died == 1 { "" } else { "es" },
     )
 }
 

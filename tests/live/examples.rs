@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{GuardedProgram, LineClient, Process, Signal, run_clients, until};
+use crate::harness::{
+    ControlClient, GuardedProgram, LineClient, Process, Signal, example, run_clients, until,
+};
 
 /// An example server, and a request that it answers with one line or more.
 struct Server {
@@ -90,8 +92,17 @@ const SERVICE: Server = Server {
     clients_max: 8,
 };
 
+/// The example of daemonctl.
+const DEMO: Server = Server {
+    name: "demo",
+    arguments: &["0", "DIR"],
+    request: "hello\n",
+    answer: "hello",
+    clients_max: 8,
+};
+
 /// All example servers.
-const SERVERS: [Server; 10] = [
+const SERVERS: [Server; 11] = [
     HTTP,
     NONFORKING,
     SHORT_WAY,
@@ -102,13 +113,16 @@ const SERVERS: [Server; 10] = [
     BOARD,
     BABYSIT,
     SERVICE,
+    DEMO,
 ];
 
 impl Server {
     fn start(&self) -> (GuardedProgram, u16) {
         let guard = GuardedProgram::example(self.name, self.arguments);
-        let port = until("the port is printed", || {
-            guard.stdout().lines().find_map(|line| line.strip_prefix("PORT=")?.parse().ok())
+        let port = until("the port is printed or written to a file", || {
+            let printed = guard.stdout();
+            let port = printed.lines().find_map(|line| line.strip_prefix("PORT="));
+            port.unwrap_or(&guard.read("port")).parse().ok()
         });
         (guard, port)
     }
@@ -123,7 +137,7 @@ impl Server {
     }
 
     fn log(&self, guard: &GuardedProgram) -> String {
-        guard.stderr() + &guard.read(&format!("{}.log", self.name))
+        guard.stdout() + &guard.stderr() + &guard.read(&format!("{}.log", self.name))
     }
 
     /// Connects as many clients as the server serves at the same time: some send nothing, some send
@@ -190,7 +204,7 @@ fn run_each(clients: Vec<LineClient>, act: impl Fn(&mut LineClient) + Sync) {
 #[test]
 fn clients_that_wait_at_a_stop_are_served() {
     let pools = [HTTP, SHORT_WAY, PREFORKING, BOARD, BABYSIT, SERVICE, PREFORK_RELOAD];
-    for server in pools.into_iter().chain([NONFORKING, FORKING]) {
+    for server in pools.into_iter().chain([NONFORKING, FORKING, FORKSERVER_ONLY, DEMO]) {
         let (mut guard, port) = server.start();
         // The answer shows that the server handles signals.
         server.ask(&mut LineClient::connect(port));
@@ -258,11 +272,11 @@ fn the_board_example_counts_each_request_and_each_crash_once() {
     };
     let answer = LineClient::connect(port).ask("hello");
     assert!(answer.contains(": hello"), "{answer}");
-    shows(", 1 requests, 0 crashes");
+    shows(", 1 request, 0 crashes");
     let mut client = LineClient::connect(port);
     client.send("CRASH\n").unwrap();
     assert_eq!(client.rest(), "");
-    shows(", 2 requests, 1 crashes");
+    shows(", 2 requests, 1 crash\n");
     assert_eq!(board.stop(Signal::SIGINT), "code 0");
     assert!(
         board.stdout().ends_with("\nboard has stopped; no process is left\n"),
@@ -291,4 +305,19 @@ fn the_dispatch_example_prints_each_kind_of_result_and_exits() {
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.starts_with(expected), "{line}");
     }
+}
+
+#[test]
+fn the_dispatch_example_keeps_its_workers_until_it_is_asked_to_stop() {
+    let program = example("dispatch");
+    let start = "cd \"$1\" && exec \"$0\" --stay";
+    let arguments = ["-c", start, program.to_str().unwrap(), "DIR"];
+    let mut dispatch = GuardedProgram::program("/bin/sh", &arguments);
+    until("the results are printed", || {
+        dispatch.stdout().contains("1000 requests: 1000 values\n").then_some(())
+    });
+    let report = ControlClient::at(&dispatch.path("dispatch.sock")).report();
+    assert_eq!(report["phase"], "running");
+    assert!(!report["children"].as_array().unwrap().is_empty(), "{report}");
+    assert_eq!(dispatch.stop(Signal::SIGTERM), "code 0");
 }

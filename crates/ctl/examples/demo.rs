@@ -18,9 +18,14 @@
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix_daemon::{ChildHandle, Connection, Daemon, PreFork};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// How long a client may take to send, or to receive. Each client occupies a child.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -45,9 +50,9 @@ async fn echo(mut stream: Connection<TcpStream>, child: ChildHandle) -> std::io:
     child.label(&format!("echo for {}", stream.peer_addr()?));
     let mut bytes = [0; 4096];
     loop {
-        match stream.read(&mut bytes).await? {
+        match timeout(PATIENCE, stream.read(&mut bytes)).await?? {
             0 => return Ok(()),
-            read => stream.write_all(&bytes[..read]).await?,
+            read => timeout(PATIENCE, stream.write_all(&bytes[..read])).await??,
         }
     }
 }

@@ -100,8 +100,13 @@ impl DaemonBuilder<PreFork> {
     ///
     /// ```no_run
     /// use std::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
     /// use actix_daemon::{ChildHandle, Connection, Daemon, DaemonError, PreFork};
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// use tokio::time::timeout;
+    ///
+    /// // How long a client may take. A silent client would occupy its child for ever.
+    /// const PATIENCE: Duration = Duration::from_secs(30);
     ///
     /// fn main() -> Result<(), DaemonError> {
     ///     let listener = TcpListener::bind("127.0.0.1:7070").expect("a free port");
@@ -109,9 +114,9 @@ impl DaemonBuilder<PreFork> {
     ///         .model(PreFork::new(4).max_children(32))
     ///         .serve(listener, async |mut stream: Connection<TcpStream>, child: ChildHandle| {
     ///             let mut line = [0; 512];
-    ///             let read = stream.read(&mut line).await?;
+    ///             let read = timeout(PATIENCE, stream.read(&mut line)).await??;
     ///             child.label("echoing");
-    ///             stream.write_all(&line[..read]).await
+    ///             timeout(PATIENCE, stream.write_all(&line[..read])).await?
     ///         })
     /// }
     /// ```

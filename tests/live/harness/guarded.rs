@@ -3,7 +3,7 @@
 //! ends.
 
 use std::fs::{File, read_to_string};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -46,9 +46,14 @@ impl GuardedProgram {
         GuardedProgram { warden, dir }
     }
 
+    /// Returns the path of a file in the test's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Returns the content of a file in the test's directory, or an empty string.
     pub(crate) fn read(&self, name: &str) -> String {
-        read_to_string(self.dir.path().join(name)).unwrap_or_default()
+        read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// Returns the process that was started. The process may have exited.

@@ -28,9 +28,7 @@ pub(crate) use guarded::GuardedProgram;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::until;
 pub(crate) use process::Process;
-pub(crate) use program::TestProgram;
-#[cfg(target_os = "linux")]
-pub(crate) use program::example;
+pub(crate) use program::{TestProgram, example};
 #[cfg(target_os = "linux")]
 pub(crate) use small_disk::SmallDisk;
 
