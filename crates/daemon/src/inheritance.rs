@@ -31,30 +31,6 @@ const DEFAULT_VARIABLES: [&str; 17] = [
     "SYSTEMD_EXEC_PID",
 ];
 
-/// The variables through which a supervisor and the process that it starts communicate, besides
-/// those that [`systemd`] reads. A process that inherits them could speak for the daemon or take
-/// descriptors that it does not have.
-const SUPERVISOR_VARIABLES: [&str; 15] = [
-    // systemd.exec(5)
-    "LISTEN_PIDFDID",
-    "FDSTORE",
-    "MAINPID",
-    "MANAGERPID",
-    "MANAGERPIDFDID",
-    "MONITOR_SERVICE_RESULT",
-    "MONITOR_EXIT_CODE",
-    "MONITOR_EXIT_STATUS",
-    "MONITOR_INVOCATION_ID",
-    "MONITOR_UNIT",
-    // Server::Starter
-    "SERVER_STARTER_PORT",
-    "SERVER_STARTER_GENERATION",
-    // Einhorn
-    "EINHORN_MASTER_PID",
-    "EINHORN_SOCK_PATH",
-    "EINHORN_FDS",
-];
-
 /// The environment variables that the daemon takes over from the process that launches it.
 ///
 /// The variables through which a supervisor communicates with the process that it starts are
@@ -101,12 +77,12 @@ impl Environment {
     /// Returns whether the daemon keeps the variable.
     fn keeps(&self, name: &OsStr) -> bool {
         match self {
-            Environment::Keep => !is_of_supervisor(name),
+            Environment::Keep => !environment::is_of_supervisor(name),
             Environment::Only(names) => {
                 names.iter().any(|pattern| match pattern.strip_suffix('*') {
                     Some(start) => {
                         name.as_encoded_bytes().starts_with(start.as_bytes())
-                            && !is_of_supervisor(name)
+                            && !environment::is_of_supervisor(name)
                     }
                     None => name == OsStr::new(pattern),
                 })
@@ -129,10 +105,6 @@ impl Environment {
         environment::set("USER", &user.name)?;
         environment::set("LOGNAME", &user.name)
     }
-}
-
-fn is_of_supervisor(name: &OsStr) -> bool {
-    systemd::VARIABLES.iter().chain(&SUPERVISOR_VARIABLES).any(|known| name == *known)
 }
 
 /// The descriptors that the daemon takes over from the process that launches it, besides standard
@@ -189,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_variable_of_the_supervisor_is_kept_only_if_it_is_named() {
-        for name in systemd::VARIABLES.iter().chain(&SUPERVISOR_VARIABLES) {
+        for name in systemd::VARIABLES.iter().chain(&["LISTEN_PIDFDID", "EINHORN_FDS"]) {
             let kept = |environment: Environment| environment.keeps(OsStr::new(name));
             assert!(!kept(Environment::Keep), "{name}");
             assert!(!kept(Environment::reduced()), "{name}");

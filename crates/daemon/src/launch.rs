@@ -22,10 +22,10 @@ use daemon_protocol::ModelKind;
 use daemon_sys::detach::{ReadinessNotifier, detach, leave_terminal};
 use daemon_sys::init::leave_process_1;
 use daemon_sys::limits::Resource;
+use daemon_sys::listen::record_inherited;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::{number_of, this_pid};
-use daemon_sys::reap::disown_descendants;
 use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
@@ -42,7 +42,7 @@ use crate::control::ControlSocket;
 #[cfg(feature = "sandbox")]
 use crate::error::ConfigError;
 use crate::error::DaemonError;
-use crate::listener::{move_pending, record_inherited_listeners};
+use crate::listener::move_pending;
 use crate::log;
 use crate::messages::{DaemonChild, RegisterWith, SignalReceived, WaitUntilStopped};
 use crate::model::Rules;
@@ -217,7 +217,7 @@ pub(crate) fn launch<P: Program>(
     mut settings: DaemonSettings,
     program: P,
 ) -> Result<Launched<P>, DaemonError> {
-    record_inherited_listeners()?;
+    record_inherited()?;
     let privileges = settings.check()?;
     if System::is_registered() || tokio::runtime::Handle::try_current().is_ok() {
         return Err(DaemonError::InsideRuntime);
@@ -225,8 +225,6 @@ pub(crate) fn launch<P: Program>(
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
-    // The launcher may have set this. Orphaned processes would become zombies of the parent.
-    disown_descendants()?;
     let init_title = format!("{}: init", settings.title.as_ref().unwrap_or(&settings.alias));
     if leave_process_1(&init_title, settings.grace)? && std::mem::take(&mut settings.detach) {
         // If this process exited, so would process 1, and with it the container.
@@ -543,6 +541,14 @@ impl<P: Program> Launched<P> {
     ///   [`panics`](crate::panics). The daemon has stopped gracefully.
     /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
+        self.run_with(Launched::start)
+    }
+
+    /// Runs the daemon as [`run`](Launched::run) does, but `start` starts it.
+    pub(crate) fn run_with(
+        self,
+        start: impl FnOnce(Self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError>,
+    ) -> Result<(), DaemonError> {
         // Until `start` installs another one.
         panics::install_hook(&self.log, drop);
         let runtime =
@@ -559,7 +565,7 @@ impl<P: Program> Launched<P> {
         };
         let system = System::with_tokio_rt(|| Arc::clone(&runtime));
         let result = system.block_on(async move {
-            let daemon = self.start()?;
+            let daemon = start(self)?;
             daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
         });
         drop(system);

@@ -10,8 +10,6 @@ pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use connection::{Connection, StreamSocket};
 pub use ownership::{DeclaredListener, ListenerOwnership};
 
-pub(crate) use ownership::record_inherited_listeners;
-
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io;

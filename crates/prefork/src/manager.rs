@@ -11,6 +11,7 @@ use daemon_core::{
 };
 use daemon_log::Flushed;
 use daemon_sys::clock::now;
+use daemon_sys::environment::remove_supervisor_variables;
 use daemon_sys::fork::{ForkResult, flush_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{
@@ -94,13 +95,14 @@ impl PreforkManager {
     pub(crate) fn new(
         builder: PreforkBuilder,
         size: Size,
-        board: Scoreboard,
         memory: SharedMemory<ScoreboardLine>,
         manager_pid: ManagerPid,
     ) -> Result<PreforkManager, ConfigError> {
         let PreforkBuilder {
             intervals, traps, death_signal, grace, descendants, hooks, log, ..
         } = builder;
+        let board = Scoreboard::format(memory.values(), size.slots(), now())
+            .map_err(|error| ConfigError::Scoreboard(error.into()))?;
         board.set_visible_slots(size.max_workers());
         let manager = PreforkManager {
             pool: WorkerPool::new(size, intervals, board.slots()),
@@ -627,6 +629,7 @@ impl PreforkManager {
                 become_group_leader()?;
             }
             die_with_parent(death_signal, manager)?;
+            remove_supervisor_variables()?;
             memory.make_read_only(HEADER_LINES)?;
             let pid = this_pid().as_u32();
             let wakeup = ManagerWakeup(wakeup.into_waker());

@@ -1,15 +1,16 @@
 //! The public interface of the manager.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
+use daemon_core::{ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::clock::now;
 use daemon_sys::fork::other_threads;
 use daemon_sys::inherited;
 use daemon_sys::init::leave_process_1;
 use daemon_sys::listen::{
-    refuse_new_connections, refuses_new_connections, shut_down, wait_for_handshakes,
+    is_inherited, record_inherited, refuse_new_connections, refuses_new_connections, shut_down,
+    wait_for_handshakes,
 };
 use daemon_sys::process::this_pid;
 use daemon_sys::shared::SharedMemory;
@@ -185,8 +186,14 @@ impl Prefork {
     /// free even while workers serve long connections: the manager takes the connections from the
     /// queue, and hands them to the workers one by one. On other systems, the queue is reduced to
     /// its minimum, and the address is free when the last worker has exited. Both affect all
-    /// processes that have the listener: if another program shares it, for example the one that a
-    /// service manager starts next, drop the listener and call `wait_all_children`.
+    /// processes that have the listener.
+    ///
+    /// A listener that this process has inherited is only closed, because another program has it,
+    /// too: one of a socket unit (`LISTEN_FDS`), of Server::Starter (`SERVER_STARTER_PORT`), or any
+    /// other whose descriptor was not close-on-exec at [`build`](PreforkBuilder::build). The
+    /// workers still empty its queue, and clients that come later wait for the other program. If
+    /// the program gives a listener that it has bound to another process, drop the listener and
+    /// call `wait_all_children` instead.
     ///
     /// Connections that no worker has taken, because all workers have exited or were killed, are
     /// closed, and the log contains their number.
@@ -197,8 +204,11 @@ impl Prefork {
     pub fn close_and_wait(&mut self, listener: impl Listener) -> Result<u32, Error> {
         let fd = listener.as_fd();
         self.role.manager("wait for workers")?;
-        // If this fails, the descriptor does not listen any more, and there is nothing to close.
-        let _ = refuse_new_connections(fd);
+        if !is_inherited(fd) {
+            // If this fails, the descriptor does not listen any more, and there is nothing to
+            // close.
+            let _ = refuse_new_connections(fd);
+        }
         if refuses_new_connections(fd) {
             wait_for_handshakes(fd);
             while !self.role.manager("take connections")?.handover.take_all(fd) {
@@ -412,9 +422,16 @@ impl PreforkBuilder {
     ///
     /// Before that, [resets](inherited::reset) what the process that launched this one has handed
     /// down: afterwards no signal is blocked or ignored except `SIGPIPE`, no timer runs, the
-    /// standard descriptors are open, and signals such as `SIGUSR1`, for which the program has no
-    /// handler and no trap, do nothing in the manager and in workers. A signal that the program
-    /// itself wants to be ignored or blocked must be ignored or blocked after this call.
+    /// standard descriptors are open, the manager does not adopt orphaned processes, and signals
+    /// such as `SIGUSR1`, for which the program has no handler and no trap, do nothing in the
+    /// manager and in workers. A signal that the program itself wants to be ignored or blocked must
+    /// be ignored or blocked after this call.
+    ///
+    /// The [variables of a supervisor](daemon_sys::environment::is_of_supervisor), such as
+    /// `NOTIFY_SOCKET`, `LISTEN_FDS` and `SERVER_STARTER_PORT`, remain in the environment of the
+    /// manager, which may need them, and are removed in workers.
+    ///
+    /// If the call fails, it leaves no scoreboard file.
     ///
     /// In process 1 of a container, the call forks, and returns in the child. Process 1 reaps the
     /// processes that lose their parent, forwards signals to the child, and exits with its exit
@@ -426,12 +443,18 @@ impl PreforkBuilder {
     /// worker, or if a system call fails.
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.check()?;
+        record_inherited()?;
         leave_process_1("init", self.grace.unwrap_or(INIT_GRACE))?;
         let manager_pid = ManagerPid::acquire()?;
         let kept_signals = inherited::reset(&self.traps.signals())?;
-        let (board, memory) = scoreboard(size.slots(), self.scoreboard_file.clone())
+        let memory = scoreboard_memory(size.slots(), self.scoreboard_file.as_deref())
             .map_err(ConfigError::Scoreboard)?;
-        let manager = PreforkManager::new(self, size, board, memory, manager_pid)?;
+        let file = memory.file().cloned();
+        let manager =
+            PreforkManager::new(self, size, memory, manager_pid).inspect_err(|_error| {
+                // The error that is returned says more than one of the removal.
+                let _ = file.map(|file| file.remove());
+            })?;
         drop(kept_signals);
         Ok(Prefork {
             role: ProcessRole::Manager(Box::new(manager)),
@@ -450,14 +473,14 @@ impl ProcessRole {
     }
 }
 
-fn scoreboard(
+/// Creates the memory of a scoreboard with this number of slots, which is not formatted yet.
+fn scoreboard_memory(
     slots: u32,
-    file: Option<PathBuf>,
-) -> Result<(Scoreboard, SharedMemory<ScoreboardLine>), Box<dyn std::error::Error + Send + Sync>> {
+    file: Option<&Path>,
+) -> Result<SharedMemory<ScoreboardLine>, Box<dyn std::error::Error + Send + Sync>> {
     let count = lines_for(slots)?;
-    let memory: SharedMemory<ScoreboardLine> = match file {
+    Ok(match file {
         Some(path) => SharedMemory::in_file(path, count)?,
         None => SharedMemory::anonymous(count)?,
-    };
-    Ok((Scoreboard::format(memory.values(), slots, now())?, memory))
+    })
 }

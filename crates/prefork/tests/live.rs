@@ -5,6 +5,7 @@
 mod live {
     pub(crate) mod accepting;
     pub(crate) mod failures;
+    pub(crate) mod launched;
     #[cfg(target_vendor = "apple")]
     #[path = "limit/apple.rs"]
     pub(crate) mod limit;
@@ -24,12 +25,15 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{accepting, failures, originals, rolling, shutdown, signals, statuses, workers};
+use live::{
+    accepting, failures, launched, originals, rolling, shutdown, signals, statuses, workers,
+};
 
 fn main() -> ExitCode {
     scenarios::run(&[
         originals::SCENARIOS,
         workers::SCENARIOS,
+        launched::SCENARIOS,
         accepting::SCENARIOS,
         signals::SCENARIOS,
         rolling::SCENARIOS,

@@ -316,22 +316,8 @@ pub fn inherited_fd_numbers() -> Result<Range<RawFd>, ServiceError> {
     Ok(FIRST_FD..FIRST_FD + RawFd::from(count))
 }
 
-/// Returns the numbers of the descriptors that systemd passes to the process `own`, from the values
-/// of `LISTEN_PID` and `LISTEN_FDS`.
-///
-/// # Errors
-///
-/// [`ServiceError::Environment`] if one of the values is invalid.
-pub fn fd_numbers(
-    pid: Option<&str>,
-    count: Option<&str>,
-    own: u32,
-) -> Result<Range<RawFd>, ServiceError> {
-    let count = fd_count(pid, count, own)?.unwrap_or(0);
-    Ok(FIRST_FD..FIRST_FD + RawFd::from(count))
-}
-
-/// Returns the number of these descriptors, or `None` if they are not for the process `own`.
+/// Returns the number of descriptors that systemd passes, or `None` if they are not for the process
+/// `own`.
 fn fd_count(pid: Option<&str>, count: Option<&str>, own: u32) -> Result<Option<u16>, ServiceError> {
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(None) };
     if !names_process("LISTEN_PID", pid, own)? {

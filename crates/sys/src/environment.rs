@@ -2,7 +2,8 @@
 //! thread.
 //!
 //! The C library returns pointers into the environment without a lock (getenv(3)), so a change can
-//! make another thread read freed memory. Therefore both functions count the threads first.
+//! make another thread read freed memory. Therefore all functions that change a variable
+//! count the threads first.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -11,6 +12,55 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result};
 use crate::fork::other_threads;
 use crate::title;
+
+/// The variables through which a supervisor and the process that it starts communicate.
+const SUPERVISOR_VARIABLES: [&str; 21] = [
+    // sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    // systemd.exec(5)
+    "LISTEN_PIDFDID",
+    "FDSTORE",
+    "MAINPID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "MONITOR_SERVICE_RESULT",
+    "MONITOR_EXIT_CODE",
+    "MONITOR_EXIT_STATUS",
+    "MONITOR_INVOCATION_ID",
+    "MONITOR_UNIT",
+    // Server::Starter
+    "SERVER_STARTER_PORT",
+    "SERVER_STARTER_GENERATION",
+    // Einhorn
+    "EINHORN_MASTER_PID",
+    "EINHORN_SOCK_PATH",
+    "EINHORN_FDS",
+];
+
+/// Returns whether a variable is one through which a supervisor and the process that it starts
+/// communicate: those of sd_notify(3), of Server::Starter and of Einhorn. A process that inherits
+/// them could speak for the one that was started, or take descriptors that it does not have.
+#[must_use]
+pub fn is_of_supervisor(name: &OsStr) -> bool {
+    SUPERVISOR_VARIABLES.iter().any(|known| name == *known)
+}
+
+/// Removes the [variables of the supervisor](is_of_supervisor), if there are any.
+///
+/// # Errors
+///
+/// The errors of [`retain`].
+pub fn remove_supervisor_variables() -> Result<()> {
+    match env::vars_os().any(|(name, _value)| is_of_supervisor(&name)) {
+        true => retain(|name| !is_of_supervisor(name)),
+        false => Ok(()),
+    }
+}
 
 /// Removes all variables except those that `keep` accepts. If a [`Title`](crate::title::Title) has
 /// been claimed, the values of the removed variables are also erased from memory, which a process

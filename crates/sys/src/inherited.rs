@@ -1,11 +1,13 @@
 //! Resets what this process has inherited from the one that launched it and what would change how a
-//! daemon works: blocked and ignored signals, timers, and closed standard descriptors.
+//! daemon works: blocked and ignored signals, timers, closed standard descriptors, and the adoption
+//! of orphaned processes.
 //!
 //! A program that the launcher replaces with another one by exec keeps all of these. What remains
 //! as it was inherited is the administrator's choice, for example limits, umask and niceness.
 
 use crate::error::{Error, Result};
 use crate::process::Signal;
+use crate::reap::disown_descendants;
 use crate::signals::{self, SignalBlockGuard};
 use crate::stdio;
 
@@ -18,6 +20,8 @@ use crate::stdio;
 /// - [Unused signals](signals::disregard_unused) have no effect.
 /// - The timers of alarm(2) and setitimer(2) are stopped.
 /// - Standard input, output and error are open, on `/dev/null` if they were closed.
+/// - The process does not adopt [descendants](disown_descendants) that lost their parent: they would
+///   become zombies, unless it reaps them.
 ///
 /// Handlers that this program has installed stay installed. A signal that this program has set to
 /// be ignored cannot be told from an inherited one, so ignore signals after this call.
@@ -29,6 +33,7 @@ use crate::stdio;
 pub fn reset(kept: &[Signal]) -> Result<SignalBlockGuard> {
     stdio::open_standard_descriptors()?;
     stop_timers()?;
+    disown_descendants()?;
     signals::disregard_unused();
     signals::restore_ignored();
     SignalBlockGuard::replace_mask(kept)

@@ -1,6 +1,7 @@
 //! Operations on listening sockets that std does not provide.
 
 mod handshake;
+mod inherited;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,6 +18,8 @@ use nix::sys::stat::fstat;
 use crate::error::{Error, Result};
 use crate::fds::list_or_probe;
 use crate::poll::{Interest, wait};
+
+pub use inherited::{is_inherited, record_inherited};
 
 /// The interval at which to check whether handshakes are in progress.
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(2);

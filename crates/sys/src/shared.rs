@@ -83,10 +83,13 @@ impl<T: FromBytes + Sync + 'static> SharedMemory<T> {
         let length = length_of::<T>(count, &object)?;
         let (file, read_only, own) = create(path, length)
             .map_err(|error| Error::os(format!("write shared file {object}"), error))?;
-        let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
-            .map_err(|error| map_error(&object, length, error))?;
-        truncation::survive(file, start, length)
-            .map_err(|error| map_error(&object, length, error))?;
+        let mapped = map(length, libc::MAP_SHARED, file.as_raw_fd())
+            .and_then(|start| truncation::survive(file, start, length).map(|()| start));
+        let start = mapped.map_err(|error| {
+            // The error that is returned says more than one of the removal.
+            let _ = own.remove();
+            map_error(&object, length, error)
+        })?;
         // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
         let values = unsafe { values(start, count) };
         Ok(SharedMemory { values, backing: Some(read_only.into()), file: Some(own) })

@@ -28,6 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("clients_that_no_worker_takes_at_a_stop_are_counted", none_left),
     ("a_worker_without_descriptors_accepts_again_when_it_has_some", shortage),
     ("a_worker_without_descriptors_stops", stop_during_a_shortage),
+    ("a_worker_that_stays_without_descriptors_is_replaced_and_others_serve_meanwhile", replaced),
     ("a_worker_returns_the_error_of_a_broken_listener", broken),
 ];
 
@@ -276,6 +277,45 @@ fn stop_during_a_shortage() {
         // The client is lost when the worker gives up.
         let _ = (&client).read(&mut [0; 1]);
     });
+}
+
+fn replaced() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let counters = Counters::new();
+    let manager = this_pid();
+    let driver = run_in_process(|| {
+        let served_by = || {
+            let mut pid = [0; 4];
+            let mut client = TcpStream::connect(address).expect("connected");
+            client.read_exact(&mut pid).expect("an answer");
+            u32::from_ne_bytes(pid)
+        };
+        counters.until(GO, 2);
+        let starved = served_by();
+        limit_descriptors(starved, "3:");
+        crate::scenarios::eventually("the worker is replaced", || {
+            assert_ne!(served_by(), starved);
+            counters.get(GO) == 3
+        });
+        send(manager, Signal::Term);
+    });
+    let (pm, reaped) = reaped_by(Prefork::builder());
+    let mut pm = pm.max_workers(2).logger(discard_logs()).build().expect("valid settings");
+    while pm.signal_received() != Some(Signal::Term) {
+        pm.start(|worker| -> io::Result<()> {
+            counters.add(GO);
+            while let Some(mut connection) = worker.accept(&listener)? {
+                let _ = connection.write_all(&this_pid().as_u32().to_ne_bytes());
+            }
+            Ok(())
+        })
+        .expect("start succeeds");
+    }
+    assert_eq!(pm.close_and_wait(listener).expect("the wait succeeds"), 0);
+    assert_success(driver);
+    let exits: Vec<Exit> = reaped.borrow().iter().map(|reaped| reaped.exit).collect();
+    assert_eq!(exits, [Exit::Code(1), Exit::Code(0), Exit::Code(0)]);
 }
 
 fn broken() {

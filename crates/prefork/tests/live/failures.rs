@@ -1,17 +1,23 @@
 //! Scenarios of workers that fail, and of forks that the system refuses.
 
 use std::cell::{Cell, RefCell};
+use std::env;
+use std::fs::File;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use daemon_prefork::SignalForward::{Nothing, ToAll};
-use daemon_prefork::{Prefork, Signal};
+use daemon_prefork::{ConfigError, Prefork, Signal};
+use daemon_sys::limits::{Resource, set_limit};
 use daemon_sys::process::this_pid;
 use nix::sys::resource::{getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
 use super::limit::PROCESSES;
-use super::support::{Counters, discard_logs, send, sleep_until_killed, until_term, wait_for_stop};
+use super::support::{
+    Counters, discard_logs, has_death_signal, send, sleep_until_killed, until_term, wait_for_stop,
+};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -21,6 +27,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_failure_during_wait_all_children_does_not_delay_forks_of_the_next_start", during_the_wait),
     ("killed_workers_that_ran_longer_than_err_respawn_interval_are_replaced_at_once", killed),
     ("refused_forks_are_retried_until_they_succeed", refused),
+    ("a_manager_that_cannot_be_built_leaves_no_scoreboard_file", no_file_is_left),
+    ("a_hook_that_panics_ends_the_program_and_its_workers", panicking_hooks),
 ];
 
 fn failure_loop() {
@@ -186,4 +194,77 @@ fn refused() {
         wait_for_stop(worker);
     });
     assert_eq!((counters.get(0), tries.get()), (3, 5));
+}
+
+fn no_file_is_left() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("board");
+    let files = || std::fs::read_dir(dir.path()).expect("the directory is readable").count();
+    set_limit(Resource::OpenFiles, 400, 400).expect("the limit is lowered");
+    let mut after_the_file = 0;
+    for free in 1..100 {
+        // Opens all descriptors but these.
+        let mut held: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        held.truncate(held.len() - free);
+        let built = Prefork::builder().scoreboard_file(&path).logger(discard_logs()).build();
+        drop(held);
+        match built {
+            Ok(_manager) => {
+                assert_eq!(files(), 1);
+                assert!(after_the_file > 0, "no failure came after the file was created");
+                return;
+            }
+            Err(ConfigError::System(_)) => after_the_file += 1,
+            Err(_before) => {}
+        }
+        assert_eq!(files(), 0, "with {free} free descriptors");
+    }
+    panic!("the manager cannot be built with 100 free descriptors");
+}
+
+/// The variable that names the hook that panics, in the process where it does.
+const HOOK: &str = "PANICKING_HOOK";
+
+fn panicking_hooks() {
+    if let Ok(hook) = env::var(HOOK) {
+        return run_until_hook_panics(&hook);
+    }
+    if !has_death_signal() {
+        return;
+    }
+    for hook in ["before_fork", "after_fork", "on_child_reap"] {
+        let program = env::current_exe().expect("this program has a path");
+        // The scenario is in the environment. The output ends when all workers have ended.
+        let output = Command::new(program).env(HOOK, hook).output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(101), "{hook}: {output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&format!("{hook} panics")), "{hook}: {stderr}");
+    }
+}
+
+/// Runs two workers, which end only by a signal of the manager or of the kernel. The hook panics
+/// when both have been forked; the reap hook when one of them has exited.
+fn run_until_hook_panics(hook: &str) {
+    let panic_at = |name: &'static str| {
+        let is_this = hook == name;
+        move |workers: u32| assert!(!(is_this && workers == 1), "{name} panics")
+    };
+    let (before_fork, after_fork, on_child_reap) =
+        (panic_at("before_fork"), panic_at("after_fork"), panic_at("on_child_reap"));
+    let exits = hook == "on_child_reap";
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(2)
+        .before_fork(move |overview| before_fork(overview.num_workers))
+        .after_fork(move |overview, _pid| after_fork(overview.num_workers))
+        .on_child_reap(move |overview, _worker| on_child_reap(overview.num_workers))
+        .logger(discard_logs())
+        .build()
+        .expect("valid settings");
+    until_term(&mut pm, |_worker| {
+        if counters.add(0) == 2 && exits {
+            return;
+        }
+        sleep_until_killed()
+    });
 }
