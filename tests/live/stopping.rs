@@ -297,8 +297,18 @@ fn a_foreign_child_that_ignores_term_is_killed_after_the_grace_period() {
 
 #[test]
 fn a_call_on_a_blocking_thread_that_does_not_return_does_not_hold_up_the_end() {
-    let mut daemon = TestProgram::pool().options("start=1 stuck_call").start();
-    assert_eq!(daemon.client().ask("done"), "ok");
+    stops_despite_a_stuck_call(TestProgram::pool());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_on_a_blocking_thread_that_does_not_return_does_not_hold_up_the_end_of_a_dispatcher() {
+    stops_despite_a_stuck_call(TestProgram::dispatcher());
+}
+
+fn stops_despite_a_stuck_call(program: TestProgram) {
+    let mut daemon = program.options("start=1 stuck_call").start();
+    assert!(daemon.client().pid().is_alive());
     let parent = daemon.parent();
     assert_eq!(daemon.stop()[&parent], "code 0");
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix_dispatch::{Dispatcher, IdleOrder, NewRequest, RunningDispatcher};
-use live_tests::{Options, attack};
+use live_tests::{Options, attack, stuck_call};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .method("attack", |_call, rest: String| Ok::<_, String>(attack(&rest)))
         .run(move |running| {
+            if options.has("stuck_call") {
+                stuck_call();
+            }
             // The workers do not have the listener: they were forked before it was opened, or by
             // the fork server, which has no copy of it.
             let listener = options.listen().expect("the port can be opened");

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program};
-use live_tests::{LineSession, Options, hang_at_start, lend, open_command_socket, subscribe};
+use live_tests::{
+    LineSession, Options, hang_at_start, lend, open_command_socket, stuck_call, subscribe,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
@@ -67,12 +69,7 @@ impl Program for PoolProgram {
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
         subscribe(&daemon);
         if self.options.has("stuck_call") {
-            // As a name lookup whose server does not answer.
-            tokio::task::spawn_blocking(|| {
-                loop {
-                    std::thread::park();
-                }
-            });
+            stuck_call();
         }
         open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
             .expect("the command socket can be opened");

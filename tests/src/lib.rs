@@ -24,6 +24,6 @@ pub use attacks::{Attack, AttackKind, Random, catalogue};
 pub use attempts::attempt;
 pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
 pub use commands::{Next, serve_commands};
-pub use misbehave::{block, hang_at_start, keep_descriptors_exhausted, lend};
+pub use misbehave::{block, hang_at_start, keep_descriptors_exhausted, lend, stuck_call};
 pub use options::Options;
 pub use session::LineSession;

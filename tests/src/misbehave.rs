@@ -198,3 +198,13 @@ pub fn keep_descriptors_exhausted(file: String) {
 pub(crate) fn exhaust_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
+
+/// Makes a call on a blocking thread of the runtime that never returns, as a name lookup whose
+/// server does not answer.
+pub fn stuck_call() {
+    tokio::task::spawn_blocking(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+}

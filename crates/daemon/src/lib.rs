@@ -232,22 +232,22 @@ pub mod dispatching {
     use crate::builder::DaemonBuilder;
     pub use crate::child::RequestReporter;
     use crate::error::DaemonError;
+    use crate::launch::{Launched, Program};
     pub use crate::model::{KillRogue, OnDemand, RequestFactory, SetQueueDepth};
     use crate::panics::Panic;
     use crate::parent::{DaemonActor, Panicked};
-    use crate::system::new_system as new_system_io;
 
-    /// Creates the actix System of the parent in this thread, as [`Launched::run`] does.
-    ///
-    /// [`Launched::run`]: crate::Launched::run
+    /// Runs the daemon in a new System until it has stopped, as [`Launched::run`] does. `start` is
+    /// called in this System. It calls [`Launched::start`], and starts the actors of the parent.
     ///
     /// # Errors
     ///
-    /// [`DaemonError::Runtime`] if the process is out of descriptors or memory.
-    pub fn new_system() -> Result<actix_rt::SystemRunner, DaemonError> {
-        // Until the daemon starts and installs another one.
-        crate::panics::install_hook(&crate::log::logger(), drop);
-        new_system_io().map_err(|source| DaemonError::Runtime { action: "create a System", source })
+    /// Returns the errors of [`Launched::run`] and of `start`.
+    pub fn run<P: Program>(
+        launched: Launched<P>,
+        start: impl FnOnce(Launched<P>) -> Result<Addr<DaemonActor<P::Request>>, DaemonError>,
+    ) -> Result<(), DaemonError> {
+        launched.run_with(start)
     }
 
     /// Stops the daemon gracefully with [`DaemonError::Panicked`],

@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, MailboxError, Recipient};
 use actix_daemon::dispatching::{self, OnDemand, RequestFactory};
 use actix_daemon::{
     ChildActor, ChildHandle, ChildId, DaemonActor, DaemonChild, DaemonError,
-    Launched as LaunchedDaemon, Program, Solo, WaitUntilStopped, panics,
+    Launched as LaunchedDaemon, Program, Solo, panics,
 };
 use daemon_core::slots_for;
 use daemon_sys::stdio::output_pipe;
@@ -123,14 +123,14 @@ impl DispatcherBuilder {
     /// Returns the errors of [`launch`](DispatcherBuilder::launch) and
     /// [`actix_daemon::Launched::run`].
     pub fn run(self, start: impl FnOnce(RunningDispatcher)) -> Result<(), DaemonError> {
-        let launched = self.launch()?;
-        dispatching::new_system()?.block_on(async move {
-            let started = launched.start()?;
+        let LaunchedDispatcher { daemon, setup, recipients } = self.launch()?;
+        dispatching::run(daemon, |daemon| {
+            let started = LaunchedDispatcher { daemon, setup, recipients }.start()?;
             let daemon = started.daemon.clone();
             if let Err(panic) = panics::catch(|| start(started)) {
                 dispatching::fail(&daemon, panic);
             }
-            daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
+            Ok(daemon)
         })
     }
 }

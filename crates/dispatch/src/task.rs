@@ -6,6 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Context, Handler, Message};
+use actix_daemon::panics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -56,7 +57,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// Message: runs a [`Task`], in a worker if the dispatcher has workers. The response is the task's
-/// output.
+/// output, decoded in the parent. If decoding panics, the response is [`Failure::Decode`].
 ///
 /// # Examples
 ///
@@ -135,8 +136,13 @@ struct Typed<T: Task>(OneshotSender<Result<T::Output, Failure>>);
 
 impl<T: Task> AnswerSender for Typed<T> {
     fn send(self: Box<Self>, outcome: TaskResult) {
+        let outcome = outcome.and_then(|reply| {
+            // The output's `Deserialize` code can panic. Such a panic must not stop the dispatcher.
+            panics::catch(|| reply.value())
+                .unwrap_or_else(|panic| Err(Failure::Decode { reason: panic.to_string() }))
+        });
         // If the future was dropped, the result is not wanted.
-        let _ = self.0.send(outcome.and_then(|reply| reply.value()));
+        let _ = self.0.send(outcome);
     }
 
     fn poll_closed(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {

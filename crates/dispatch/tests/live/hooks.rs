@@ -7,8 +7,9 @@ use actix::{Actor, ActorContext, Context, Handler};
 use actix_daemon::{ChildHandle, Daemon, DaemonError, StatusError, UpdateStatus};
 use actix_dispatch::{
     Call, DispatcherBuilder, Failure, FallbackRequest, LimitKind, NewRequest, Rejection,
-    RequestDone, Talkback,
+    RequestDone, RunTask, Talkback, Task,
 };
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::fixture::{
     TestDispatcher, builder, run_dispatcher, wait_until, with_dispatcher, with_methods,
@@ -28,6 +29,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_precall_or_postcall_hook_that_fails_costs_its_call", calls),
     ("a_precall_or_postcall_hook_in_place_that_fails_costs_its_call", calls_in_place),
     ("a_precall_hook_that_never_returns_is_stopped_by_the_hard_limit", precall_never_returns),
+    ("an_output_that_panics_when_it_is_decoded_costs_its_request", output_panics),
+    ("an_output_in_place_that_panics_when_it_is_decoded_costs_its_request", output_panics_in_place),
     ("upon_result_that_panics_ends_the_dispatcher_with_an_error", upon_result_panics),
     ("a_fallback_that_panics_ends_the_dispatcher_with_an_error", fallback_panics),
     ("talkback_that_panics_ends_the_dispatcher_with_an_error", talkback_panics),
@@ -202,6 +205,55 @@ fn precall_never_returns() {
         assert!(outcome.as_ref().is_err_and(is_hard), "{outcome:?}");
         serves(test).await;
     });
+}
+
+/// A task whose output panics when it is decoded, if it is odd.
+#[derive(Serialize, Deserialize)]
+struct Numbered(u32);
+
+impl Task for Numbered {
+    const NAME: &'static str = "numbered";
+    type Output = Even;
+    type Error = String;
+
+    fn run(self, _call: &Call) -> Result<Even, String> {
+        Ok(Even(self.0))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Even(u32);
+
+impl<'de> Deserialize<'de> for Even {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        assert!(number.is_multiple_of(2), "odd");
+        Ok(Even(number))
+    }
+}
+
+fn with_numbered(builder: DispatcherBuilder) {
+    with_dispatcher(builder.task::<Numbered>(), async |test| {
+        for number in 0..4 {
+            let output = test.0.dispatcher.send(RunTask::new(Numbered(number))).await.unwrap();
+            match output {
+                Ok(Even(even)) => assert_eq!((number % 2, even), (0, number)),
+                Err(Failure::Decode { reason }) => {
+                    let expected = "panicked at crates/dispatch/tests/live/hooks.rs:";
+                    assert!(number % 2 == 1 && reason.starts_with(expected), "{reason}");
+                }
+                Err(other) => panic!("expected a failure of the decoder: {other:?}"),
+            }
+        }
+    });
+}
+
+fn output_panics() {
+    with_numbered(builder(1));
+}
+
+fn output_panics_in_place() {
+    with_numbered(with_methods().in_place());
 }
 
 /// An actor that panics, or stops itself, when it receives a message.
