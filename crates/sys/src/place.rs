@@ -5,6 +5,7 @@
 //! no other user can lead this process to another file, neither before nor while it opens the
 //! file, and what was checked is what is opened.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -316,6 +317,17 @@ impl Place {
         Place::find(path, Trust::NotThisUser(user)).is_ok_and(|place| place.is_protected())
     }
 
+    /// Returns a path for bind(2) and connect(2), which resolve it once more. `path` is the one at
+    /// which the place was found. If others could replace one of its directories, the returned path
+    /// leads through the open directory instead (Linux, if `/proc` is mounted). It is not returned
+    /// in other cases, because it is what ss(8) and lsof(8) show.
+    pub(crate) fn socket_path<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
+        match platform::path_of(&self.directory.fd) {
+            Some(directory) if !self.directory.is_fixed => directory.join(&self.name).into(),
+            Some(_) | None => path.into(),
+        }
+    }
+
     /// Returns what stands at the place, if anything.
     pub(crate) fn entry(&self) -> io::Result<Option<Entry>> {
         self.directory.entry(&self.name)
@@ -413,8 +425,8 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
 #[cfg(target_os = "linux")]
 mod platform {
     use std::ffi::OsStr;
-    use std::os::fd::RawFd;
-    use std::path::Path;
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+    use std::path::{Path, PathBuf};
 
     use nix::fcntl::OFlag;
     use nix::sys::stat::FileStat;
@@ -435,14 +447,20 @@ mod platform {
         let own = format!("/proc/{}/fd", std::process::id());
         (directory == Path::new(&own)).then(|| name.to_str()?.parse().ok()).flatten()
     }
+
+    /// Returns a path that leads to an open directory, whatever happens to its name.
+    pub(super) fn path_of(directory: &OwnedFd) -> Option<PathBuf> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        path.exists().then_some(path)
+    }
 }
 
 /// Opens directories for searching. Links to descriptors are devices there.
 #[cfg(not(target_os = "linux"))]
 mod platform {
     use std::ffi::OsStr;
-    use std::os::fd::RawFd;
-    use std::path::Path;
+    use std::os::fd::{OwnedFd, RawFd};
+    use std::path::{Path, PathBuf};
 
     use nix::fcntl::OFlag;
     use nix::sys::stat::FileStat;
@@ -465,6 +483,10 @@ mod platform {
     }
 
     pub(super) fn descriptor(_directory: &Path, _name: &OsStr) -> Option<RawFd> {
+        None
+    }
+
+    pub(super) fn path_of(_directory: &OwnedFd) -> Option<PathBuf> {
         None
     }
 }

@@ -57,15 +57,12 @@ pub const SOCKET_PATH_MAX: usize = 107;
 /// ```
 pub fn bind_unix(path: impl AsRef<Path>) -> Result<UnixListener> {
     let path = path.as_ref();
-    make_free(path)?;
+    remove_if_dead(path, &find(path)?)?;
     UnixListener::bind(path).map_err(|error| bind_error(path, error))
 }
 
-/// Returns the place of this path, after a socket that no process is listening on was removed.
-fn make_free(path: &Path) -> Result<Place> {
-    let place = Place::find(path, Trust::Own).map_err(|error| bind_error(path, error))?;
-    remove_if_dead(path, &place)?;
-    Ok(place)
+fn find(path: &Path) -> Result<Place> {
+    Place::find(path, Trust::Own).map_err(|error| bind_error(path, error))
 }
 
 fn bind_error(path: &Path, error: io::Error) -> Error {
@@ -119,9 +116,14 @@ impl SocketFile {
     }
 
     fn bind(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
+        SocketFile::bind_at(&find(path)?, path, owner)
+    }
+
+    /// Binds a socket at a place, which was found at this path.
+    fn bind_at(place: &Place, path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
         let action = |error| bind_error(path, error);
-        let place = make_free(path)?;
-        let listener = platform::bind_for_owner(path).map_err(action)?;
+        remove_if_dead(path, place)?;
+        let listener = platform::bind_for_owner(&place.socket_path(path)).map_err(action)?;
         let ready = || {
             if let Some(owner) = owner {
                 place.give_to(owner)?;
@@ -168,7 +170,7 @@ fn remove_if_dead(path: &Path, place: &Place) -> Result<()> {
     if existing.kind != FileKind::Socket {
         return Err(Error::NotASocket { path: path.to_owned(), found: existing.to_string() });
     }
-    match probe(path) {
+    match probe(&place.socket_path(path)) {
         ProbeResult::Dead => place.remove().map_err(|error| action("replace", error)),
         ProbeResult::Alive => Err(Error::SocketInUse { path: path.to_owned() }),
         ProbeResult::Unknown(error) => Err(action("connect to", error)),
@@ -337,6 +339,37 @@ mod tests {
         SocketFile::claim(&link, None).expect_err("refused");
         assert_eq!(fs::read_to_string(&path).expect("the file exists"), "precious");
         assert!(link.is_symlink());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_directory_that_others_replace_meanwhile_does_not_mislead_the_bind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("changed");
+        let directory = |name| dir.path().join(name);
+        for name in ["first", "second"] {
+            fs::create_dir(directory(name)).expect("created");
+        }
+        let path = directory("first").join("control");
+        let place = Place::find(&path, Trust::Own).expect("found");
+        fs::rename(directory("first"), directory("moved")).expect("renamed");
+        std::os::unix::fs::symlink(directory("second"), directory("first")).expect("linked");
+        // The second call finds the dead socket of the first.
+        for _ in 0..2 {
+            let socket = SocketFile::bind_at(&place, &path, None).expect("bound");
+            UnixStream::connect(directory("moved").join("control")).expect("connected");
+            drop(socket);
+        }
+        assert_eq!(fs::read_dir(directory("second")).expect("listed").count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_whose_directory_nobody_else_can_replace_is_listed_with_its_path() {
+        let (_dir, path) = socket_path();
+        let (listener, _file) = SocketFile::claim(&path, None).expect("claimed").into_parts();
+        let address = UnixListener::from(listener).local_addr().expect("bound");
+        assert_eq!(address.as_pathname(), Some(path.as_path()));
     }
 
     #[test]
