@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, nobody, until};
 
 /// The functions that create a test program of each model.
 const MODELS: [fn() -> TestProgram; 3] =
@@ -122,6 +122,56 @@ fn standard_descriptors_that_the_launcher_has_closed_are_open_on_null() {
     let daemon = TestProgram::pool().launched_with("close=0,2").start();
     for process in daemon.processes() {
         assert_eq!(process.descriptors()[&2].to_str(), Some("/dev/null"));
+    }
+}
+
+#[test]
+fn signals_that_are_pending_at_the_launch_are_handled_after_it() {
+    let pending = "block=all pending=USR1 pending=ALRM pending=HUP";
+    let daemon = TestProgram::pool().logged().options("start=1").launched_with(pending).start();
+    daemon.wait_for_log("reopening logs");
+    assert_eq!(daemon.client().ask("echo served"), "served");
+}
+
+#[test]
+fn the_parent_does_not_adopt_orphans_although_the_launcher_has_asked_for_it() {
+    for model in MODELS {
+        let mut daemon = model().logged().launched_with("subreaper=on").start();
+        let parent = daemon.parent();
+        let dir = daemon.dir().display().to_string();
+        // The process in the background loses its parent.
+        daemon.ask(&format!(
+            "foreign (until test -e {dir}/go; do sleep 0.01; done; exit 3) & echo $! > {dir}/orphan"
+        ));
+        daemon.wait_for_log("received: ForeignExited");
+        let orphan = fs::read_to_string(daemon.dir().join("orphan")).unwrap();
+        let orphan = Process(orphan.trim().parse().unwrap());
+        assert!(orphan.is_alive() && !parent.children().contains(&orphan));
+        fs::write(daemon.dir().join("go"), "").unwrap();
+        until("the orphan is reaped", || daemon.reaped().remove(&orphan).filter(|s| s == "code 3"));
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_death_signal_that_the_launcher_has_asked_for_is_kept_unless_the_daemon_leaves_it() {
+    let users = nobody().map(|_ids| "user=nobody");
+    for options in ["", "detach"].into_iter().chain(users) {
+        let start = TestProgram::pool().logged().writable_by_all().options("start=1");
+        let start = start.options(options).launched_with("under=launcher death_signal=TERM");
+        let mut daemon = start.start();
+        daemon.launcher().signal(Signal::SIGKILL);
+        until("the launcher has ended", || daemon.launcher_status());
+        if options.is_empty() {
+            daemon.wait_until_gone();
+            assert!(daemon.log().contains("received: DaemonShutdown"), "{}", daemon.log());
+        } else {
+            // The parent handles its signals in order.
+            daemon.parent().signal(Signal::SIGUSR2);
+            daemon.wait_for_log("peek");
+            assert_eq!(daemon.report()["phase"], "running", "{options}");
+            daemon.stop();
+        }
     }
 }
 

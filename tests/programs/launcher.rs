@@ -11,13 +11,19 @@
 //! | `umask=OCTAL`, `nice=NUMBER` | sets the umask or the niceness |
 //! | `user=NAME` | changes to this user |
 //! | `cd=DIRECTORY` | changes to a directory, and then removes it |
+//! | `subreaper=on` | adopts orphaned descendants |
+//! | `pending=HUP` | sends itself this signal, which an earlier state has blocked |
+//! | `under=launcher` | a child goes on with the other states; this process exits as the child does |
+//! | `death_signal=TERM` | receives this signal when the parent ends |
 
 use std::error::Error;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::limits::{self, Resource};
-use daemon_sys::process::Signal;
+use daemon_sys::process::{self, Pid, Signal, exit_now, this_pid};
+use daemon_sys::reap::{Exit, adopt_descendants, wait_for};
 use daemon_sys::signals;
 use nix::sys::signal::SigSet;
 use nix::unistd::{User, alarm, close, execv, setgid, setuid};
@@ -42,8 +48,7 @@ fn hand_down(name: &str, value: &str) -> Result<(), Box<dyn Error>> {
         "block" => SigSet::all().thread_block()?,
         "ignore" => {
             for name in value.split(',') {
-                let signal = Signal::ALL.into_iter().find(|signal| signal.name() == name);
-                signals::ignore(signal.ok_or_else(|| format!("no signal {name}"))?)?;
+                signals::ignore(signal(name)?)?;
             }
         }
         "alarm" => drop(alarm::set(value.parse()?)),
@@ -75,7 +80,26 @@ fn hand_down(name: &str, value: &str) -> Result<(), Box<dyn Error>> {
             limits::change_dir(value)?;
             std::fs::remove_dir(value)?;
         }
+        "subreaper" => drop(adopt_descendants()?),
+        "pending" => drop(process::signal(this_pid(), signal(value)?)?),
+        "under" => match fork()? {
+            ForkResult::Child => {}
+            ForkResult::Parent(child) => match wait_for(child)? {
+                Exit::Code(code) => exit_now(code),
+                Exit::Signal { .. } | Exit::Unknown => exit_now(1),
+            },
+        },
+        "death_signal" => {
+            let parent = i32::try_from(std::os::unix::process::parent_id())?;
+            let parent = Pid::from_raw(parent).ok_or("the parent is in another namespace")?;
+            process::die_with_parent(signal(value)?, parent)?;
+        }
         _ => return Err(format!("no state {name}").into()),
     }
     Ok(())
+}
+
+fn signal(name: &str) -> Result<Signal, String> {
+    let signal = Signal::ALL.into_iter().find(|signal| signal.name() == name);
+    signal.ok_or_else(|| format!("no signal {name}"))
 }

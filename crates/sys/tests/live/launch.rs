@@ -66,21 +66,46 @@ fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> 
     None
 }
 
+/// The timers of setitimer(2).
+const TIMERS: [libc::c_int; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
+
+/// Sets a timer to this number of seconds, 0 to stop it. Returns how many seconds were left; a
+/// part of a second counts as one.
+fn set_timer(timer: libc::c_int, seconds: libc::time_t) -> libc::time_t {
+    let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let new =
+        libc::itimerval { it_interval: zero, it_value: libc::timeval { tv_sec: seconds, ..zero } };
+    let mut old = libc::itimerval { it_interval: zero, it_value: zero };
+    // SAFETY: setitimer reads one itimerval and writes another; both pointers are valid for it.
+    let set = unsafe { libc::setitimer(timer, &raw const new, &raw mut old) };
+    assert_eq!(set, 0, "the timer {timer} is set");
+    old.it_value.tv_sec + libc::time_t::from(old.it_value.tv_usec > 0)
+}
+
 fn what_the_launcher_hands_down_is_reset() {
     let pid = child(|| {
         block_all().expect("blocked").leave_blocked();
         for signal in [Signal::Child, Signal::Hup, Signal::Usr1, Signal::Ttou] {
             ignore(signal).expect("ignored");
         }
-        nix::unistd::alarm::set(1000);
-        nix::unistd::close(0).expect("closed");
+        for timer in TIMERS {
+            set_timer(timer, 1000);
+        }
+        for standard in 0..=2 {
+            nix::unistd::close(standard).expect("closed");
+        }
         drop(inherited::reset(&[]).expect("reset"));
         // Pending and default: this process survives both.
         for signal in [Signal::Usr1, Signal::Alarm] {
             let _ = process::signal(this_pid(), signal).expect("sent");
         }
-        assert_eq!(nix::unistd::alarm::cancel(), None, "the timer runs");
-        assert_eq!(fs::read_link("/proc/self/fd/0").expect("open").to_str(), Some("/dev/null"));
+        for timer in TIMERS {
+            assert_eq!(set_timer(timer, 0), 0, "timer {timer} runs");
+        }
+        for standard in 0..=2 {
+            let open = fs::read_link(format!("/proc/self/fd/{standard}")).expect("open");
+            assert_eq!(open.to_str(), Some("/dev/null"));
+        }
         assert_eq!(wait_for(child(|| 7)).expect("the exit is seen"), Exit::Code(7));
         process::signal(this_pid(), Signal::Hup).map(|_sent| 0).expect("sent")
     });
