@@ -108,7 +108,7 @@ impl ControlSocket {
     pub(crate) fn serve(self, daemon: impl ControlTarget, log: Logger) -> ControlServer {
         let ControlSocket { file, listener } = self;
         let (clients, answers) = (ConnectedClients::default(), Rc::<Answers>::default());
-        let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
+        let handler = ControlHandler { daemon, answers: answers.clone(), idle_max: IDLE_MAX };
         let (listeners, replaced) = unbounded();
         let serving =
             actix_rt::spawn(accept(listener, replaced, handler, clients.clone(), log.clone()));
@@ -300,6 +300,8 @@ fn start<T: ControlTarget>(
 struct ControlHandler<T> {
     daemon: T,
     answers: Rc<Answers>,
+    /// [`IDLE_MAX`], except in a test.
+    idle_max: Duration,
 }
 
 /// Counts the responses in progress.
@@ -366,13 +368,13 @@ async fn serve<T: ControlTarget>(
     let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), REQUEST_MAX);
     let mut lines = FramedRead::new(read, codec);
     loop {
-        let command = match timeout(IDLE_MAX, lines.next()).await {
+        let command = match timeout(handler.idle_max, lines.next()).await {
             Ok(Some(Ok(line))) => parse_request(&line),
             Ok(Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded))) => {
                 let text = format!("the line is longer than {REQUEST_MAX} bytes");
                 let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
                 // The connection is closed even if this write fails.
-                let _ = write_response(&mut write, body).await;
+                let _ = write_response(&mut write, body, handler.idle_max).await;
                 return;
             }
             // The client has disconnected, or has sent no complete line in time.
@@ -392,9 +394,11 @@ async fn serve<T: ControlTarget>(
                 };
                 // A client that does not read its response is as good as idle.
                 client.set_state(ClientState::Idle);
-                write_response(&mut write, response).await
+                write_response(&mut write, response, handler.idle_max).await
             }
-            Err(fault) => write_response(&mut write, ResponseBody::Error(fault)).await,
+            Err(fault) => {
+                write_response(&mut write, ResponseBody::Error(fault), handler.idle_max).await
+            }
         };
         drop(answering);
         if written.is_err() {
@@ -411,7 +415,8 @@ async fn send_events<T: ControlTarget>(
     handler: ControlHandler<T>,
     _answering: CountGuard,
 ) {
-    if write_response(&mut write, ResponseBody::Ok(ControlReply::Listening)).await.is_err() {
+    let listening = ResponseBody::Ok(ControlReply::Listening);
+    if write_response(&mut write, listening, handler.idle_max).await.is_err() {
         return;
     }
     let Some(mut events) = handler.daemon.events().await else { return };
@@ -441,8 +446,9 @@ async fn discard(read: &mut OwnedReadHalf) {
 async fn write_response(
     write: &mut OwnedWriteHalf,
     body: ResponseBody,
+    limit: Duration,
 ) -> Result<(), ConnectionClosed> {
-    match timeout(IDLE_MAX, write.write_all(&line(body))).await {
+    match timeout(limit, write.write_all(&line(body))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(ConnectionClosed),
     }
@@ -523,6 +529,42 @@ mod tests {
             let fault = parse_request(line.as_bytes()).unwrap_err();
             assert_eq!(fault.kind, ControlErrorKind::Malformed, "{line:?}: {fault}");
         }
+    }
+
+    /// Replies with more than a socket can hold.
+    #[derive(Clone)]
+    struct LongReplies;
+
+    impl ControlTarget for LongReplies {
+        async fn carry_out(&self, _: ControlCommand) -> Result<ControlReply, ControlError> {
+            Ok(ControlReply::Peek { text: "x".repeat(8 << 20) })
+        }
+
+        async fn events(&self) -> Option<EventStream> {
+            None
+        }
+    }
+
+    #[test]
+    fn clients_that_send_no_complete_line_or_do_not_read_their_response_are_disconnected() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            for sent in ["", "{\"version\":1,", "{\"version\":1,\"command\":\"status\"}\n"] {
+                let (mut client, stream) = UnixStream::pair().expect("connected");
+                client.write_all(sent.as_bytes()).await.expect("sent");
+                let idle_max = Duration::from_millis(50);
+                let handler =
+                    ControlHandler { daemon: LongReplies, answers: Rc::default(), idle_max };
+                let guard = ClientGuard {
+                    id: Clients::<()>::default().next_id(),
+                    clients: ConnectedClients::default(),
+                };
+                let begun = std::time::Instant::now();
+                let limit = Duration::from_secs(30);
+                timeout(limit, serve(stream, handler, guard)).await.expect(sent);
+                assert!(begun.elapsed() >= idle_max, "{sent}");
+            }
+        });
     }
 
     proptest! {
