@@ -25,6 +25,8 @@ mod fork_failures;
 mod forking;
 mod gearman;
 mod handover;
+#[cfg(target_os = "linux")]
+mod hanging_directory;
 mod harness;
 mod invalid_config;
 #[cfg(target_os = "linux")]
