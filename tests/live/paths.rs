@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
@@ -271,6 +271,90 @@ fn a_daemon_that_stays_root_reopens_no_log_that_others_have_put_into_a_directory
     reopen_all("", "sticky", uid);
 }
 
+/// Has a daemon restore its control socket or its pid file for each thing that others put there.
+fn restore_all(user: &str, directory: &str, owner: u32) {
+    for setting in ["control", "pidfile"] {
+        let mut places = Places::new(owner);
+        let path = places.path(directory).join("file");
+        let program = TestProgram::pool().writable_by_all().logged().options("start=1");
+        let program = program.options(user).options(&format!("{setting}={}", path.display()));
+        let daemon = program.start();
+        for thing in Thing::ALL {
+            let what = format!("{setting} {user} {directory} {thing:?}");
+            let failures = || daemon.log().matches("cannot restore a file").count();
+            let before = failures();
+            fs::remove_file(&path).unwrap();
+            places.put(thing, &path);
+            daemon.parent().signal(Signal::SIGHUP);
+            if starts(setting, thing, user, directory) {
+                until(&what, || UnixStream::connect(&path).ok());
+            } else {
+                until(&what, || (failures() > before).then_some(()));
+            }
+            places.check(&what);
+            remove(&path);
+            daemon.parent().signal(Signal::SIGHUP);
+            let restored = until("the file is restored", || fs::symlink_metadata(&path).ok());
+            assert_eq!(restored.mode() & 0o777, 0o600, "{what}");
+        }
+        assert_eq!(daemon.client().ask("echo x"), "x");
+    }
+}
+
+#[test]
+fn a_daemon_that_stays_root_restores_no_file_over_what_others_have_put_into_a_directory() {
+    let Some((uid, _gid)) = nobody() else { return };
+    restore_all("", "sticky", uid);
+    restore_all("", "theirs", uid);
+}
+
+#[test]
+fn a_daemon_that_changes_its_user_restores_no_file_over_what_this_user_has_put_there() {
+    let Some((uid, _gid)) = nobody() else { return };
+    restore_all("user=nobody", "theirs", uid);
+}
+
+/// Makes a daemon write a record of a slow request for each thing that others put at the path of
+/// its slow log.
+fn record_all(user: &str, directory: &str, owner: u32) {
+    let mut places = Places::new(owner);
+    let path = places.path(directory).join("slow");
+    let program = TestProgram::pool().writable_by_all().logged().options("start=1 min=1 max=1");
+    let program = program.options("babysit=50 slowlog_after=50").options(user);
+    let daemon = program.options(&format!("slowlog={}", path.display())).start();
+    for (number, thing) in Thing::ALL.into_iter().enumerate() {
+        let what = format!("{user} {directory} {thing:?}");
+        fs::remove_file(&path).unwrap();
+        places.put(thing, &path);
+        let enough = daemon.dir().join(format!("enough{number}"));
+        let mut client = daemon.client();
+        client.send(&format!("block {}\n", enough.display())).unwrap();
+        // A record that cannot be written is not lost.
+        for text in ["cannot append to the slow log", "reason: slow request, evidence: "] {
+            until(&format!("{what}: {text}"), || {
+                (daemon.log().matches(text).count() > number).then_some(())
+            });
+        }
+        fs::write(&enough, "").unwrap();
+        assert_eq!(client.read().unwrap(), "ok");
+        places.check(&what);
+        remove(&path);
+        fs::write(&path, "").unwrap();
+    }
+}
+
+#[test]
+fn a_daemon_that_changes_its_user_writes_no_slow_log_that_this_user_may_not_write() {
+    let Some((uid, _gid)) = nobody() else { return };
+    record_all("user=nobody", "theirs", uid);
+}
+
+#[test]
+fn a_daemon_that_stays_root_writes_no_slow_log_that_others_have_put_into_a_directory() {
+    let Some((uid, _gid)) = nobody() else { return };
+    record_all("", "sticky", uid);
+}
+
 /// The daemon's user owns a directory of the path, and replaces the next one by a link.
 #[test]
 fn a_directory_that_is_replaced_by_a_link_does_not_mislead_a_daemon_that_reopens_its_log() {
@@ -335,6 +419,19 @@ fn the_working_directory_is_entered_with_the_permissions_of_the_daemons_user() {
     assert!(failed.stderr.contains("cannot change to directory"), "{}", failed.stderr);
     let daemon = in_directory(&secret).start();
     assert_eq!(daemon.parent().workdir(), Some(secret));
+}
+
+/// Entering a directory changes nothing, so links are followed as cd follows them.
+#[test]
+fn the_working_directory_of_a_daemon_that_keeps_its_user_can_be_a_link_of_another_user() {
+    let Some((uid, _gid)) = nobody() else { return };
+    let places = Places::new(uid);
+    let link = places.path("theirs/current");
+    symlink(places.path("roots"), &link).unwrap();
+    lchown(&link, Some(uid), None).unwrap();
+    let options = format!("start=1 workdir={}", link.display());
+    let daemon = TestProgram::pool().options(&options).start();
+    assert_eq!(daemon.parent().workdir(), Some(places.path("roots")));
 }
 
 /// The daemon has dropped the rights that its control socket and its pid file were made with.

@@ -1,10 +1,11 @@
 //! The time before a daemon is ready, and what a start that fails leaves: nothing.
 
-use std::fs;
-use std::os::unix::net::UnixListener;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use crate::harness::{DaemonProcess, Process, Signal, TestProgram, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, nobody, until};
 
 /// The files of a daemon that a start makes, in the test's directory.
 const FILES: &str = "pidfile=DIR/pid control=DIR/control board_file=DIR/board \
@@ -144,6 +145,40 @@ fn a_start_that_fails_leaves_nothing() {
                 false => assert_eq!(left, ["pool.log"], "{detach} {options}"),
             }
             assert_eq!(fs::read_to_string(directory.join("file")).unwrap(), "precious");
+        }
+    }
+}
+
+/// A process that has dropped its privileges cannot remove files from a directory of root.
+#[test]
+fn a_start_that_fails_as_another_user_leaves_nothing_where_this_user_may_remove_files() {
+    let Some((uid, _gid)) = nobody() else { return };
+    for detach in ["", "detach"] {
+        for owner in [uid, 0] {
+            let place = tempfile::tempdir().unwrap();
+            let directory = place.path();
+            fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+            chown(directory, Some(owner), None).unwrap();
+            let files = FILES.replace("board_file=DIR/board", "");
+            let files = format!("{files} logfile=DIR/pool.log user=nobody descriptors=keep");
+            let files = files.replace("DIR", &directory.display().to_string());
+            let start = |options: &str| {
+                let start = TestProgram::pool().writable_by_all().options(&files);
+                start.options("start=1").options(detach).options(options)
+            };
+            let failed = start("preload_fails=no_table").fail_to_start();
+            assert!(failed.stderr.contains("no_table"), "{}", failed.stderr);
+            let mut left = left_in(directory);
+            left.sort();
+            if owner == uid {
+                assert_eq!(left, [""; 0]);
+            } else {
+                assert_eq!(left, ["control", "pid", "pool.log", "slow"]);
+                UnixStream::connect(directory.join("control")).expect_err("refused");
+                assert_eq!(fs::read_to_string(directory.join("pid")).unwrap(), "");
+            }
+            // The next start uses or replaces them.
+            start("").start().stop();
         }
     }
 }
