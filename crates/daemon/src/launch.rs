@@ -73,7 +73,8 @@ pub trait Program: Sized + 'static {
     /// Loads data that all children share. Runs once in the fork server, before the first child is
     /// forked.
     ///
-    /// The data takes no memory in the parent. This method must not start threads.
+    /// The data takes no memory in the parent. This method must not start threads. It has no time
+    /// limit: the launch waits until it returns, or until a signal stops the start.
     ///
     /// # Errors
     ///

@@ -98,6 +98,8 @@
 //! - The kernel clears the [death signal](PreforkBuilder::death_signal) of a worker that changes
 //!   its user or group. Such a worker must call [`watch_manager`](Worker::watch_manager) after the
 //!   change.
+//! - The manager does not know when a worker is ready. A worker that hangs at its start is not
+//!   killed, and counts as one of `max_workers`.
 //! - A process can have only one manager, because a manager installs handlers for the trapped
 //!   signals and for CHLD. Creating a second manager is an error.
 //! - Workers share the manager's memory pages until a process writes to them, but forking a large
