@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::Duration;
 
-use daemon_prefork::{Listener, Pid, Prefork, Signal, SignalForward, Worker};
+use daemon_prefork::{Listener, Pid, Prefork, Signal, SignalForward, Worker, bind_unix};
 use daemon_sys::listen::{ListenAddress, listen_again};
 use daemon_sys::process::this_pid;
 use daemon_sys::reap::Exit;
@@ -108,9 +108,10 @@ fn no_tcp_client_is_lost() {
 
 fn no_unix_client_is_lost() {
     let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("socket");
     for waiting in [20, 200] {
-        let path = dir.path().join(waiting.to_string());
-        let listener = UnixListener::bind(&path).expect("bound");
+        // The second start replaces the file that the first has left.
+        let listener = bind_unix(&path).expect("bound");
         none_is_lost(listener, waiting, || UnixStream::connect(&path));
     }
 }
