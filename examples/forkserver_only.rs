@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             deadline = Some(Instant::now() + GRACE);
             refuse_new_connections(listener.as_fd())?;
-            wait_for_handshakes(listener.as_fd());
+            wait_for_handshakes(&[listener.as_fd()]);
         }
         handle_events(fork_server.wait(Some(Duration::ZERO))?, &mut clients);
         // While all children are busy, clients wait in the queue of the listener.

@@ -206,9 +206,9 @@ fn a_removed_working_directory_prevents_only_relative_paths() {
 #[test]
 fn a_pending_alarm_of_the_launcher_does_not_end_the_daemon() {
     for program in [TestProgram::pool(), TestProgram::workers()] {
-        let mut daemon = program.options("start=1 min=1").launched_with("alarm=1").launch();
+        let mut daemon = program.options("start=1 min=1").launched_with("alarm=3").launch();
         let parent = daemon.parent();
-        during(Duration::from_millis(1500), || assert!(parent.is_alive()));
+        during(Duration::from_millis(3300), || assert!(parent.is_alive()));
         assert_eq!(daemon.client().ask("echo served"), "served");
         assert_eq!(daemon.stop()[&parent], "code 0");
     }

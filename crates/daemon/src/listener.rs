@@ -325,7 +325,8 @@ impl<L: Listen> WatchedListener<L> {
 
     /// Returns whether no connection waits and no client is about to be connected.
     fn is_empty(&self) -> bool {
-        matches!(listen::has_pending(self.fd()), Ok(false)) && !self.has_handshakes()
+        // In this order: a client that finishes its handshake between the two waits then.
+        !self.has_handshakes() && matches!(listen::has_pending(self.fd()), Ok(false))
     }
 
     /// Returns whether a client is about to be in the backlog although new clients are refused.
@@ -408,17 +409,22 @@ pub(crate) fn move_pending(queue: &ConnectionQueue, log: &Logger) {
     };
     // What children have put there is not from the listener.
     queue.discard();
-    for listener in open {
-        if listener.id.is_some_and(|id| announced.contains(&id)) {
-            move_pending_of(listener.fd.as_fd(), queue, log);
-        }
+    let is_announced = |id: Option<SocketId>| id.is_some_and(|id| announced.contains(&id));
+    let mut listeners: Vec<_> = open.into_iter().filter(|open| is_announced(open.id)).collect();
+    listeners.sort_unstable_by_key(|open| open.id);
+    listeners.dedup_by_key(|open| open.id);
+    let listeners: Vec<_> = listeners.iter().map(|open| open.fd.as_fd()).collect();
+    // First, so that no connection comes after the last one was accepted.
+    for listener in &listeners {
+        refuse_clients(*listener, log);
+    }
+    listen::wait_for_handshakes(&listeners);
+    for listener in listeners {
+        move_pending_of(listener, queue, log);
     }
 }
 
 fn move_pending_of(listener: BorrowedFd<'_>, queue: &ConnectionQueue, log: &Logger) {
-    // First, so that no connection comes after the last one was accepted.
-    refuse_clients(listener, log);
-    listen::wait_for_handshakes(listener);
     while queue.has_space() {
         match try_accept(listener, log) {
             Pending::Connection(connection) => {
@@ -492,7 +498,13 @@ impl<L: Listen> ConnectionSource<L> {
             return Some(connection.into());
         }
         let ListenerState::Refusing(listener) = &self.listener else { return None };
-        match listener.try_accept() {
+        let mut pending = listener.try_accept();
+        if matches!(pending, Pending::Empty) && listen::is_listening(listener.fd()) {
+            // The fork server could not shut it down. This child has nothing else to do.
+            listen::wait_for_handshakes(&[listener.fd()]);
+            pending = listener.try_accept();
+        }
+        match pending {
             Pending::Connection(connection) => return Some(connection.into()),
             Pending::Empty => listener.shut_down(),
             // The siblings accept the connections in the backlog.

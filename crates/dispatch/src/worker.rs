@@ -279,7 +279,13 @@ impl WorkerLoop {
         if body.is_pooled() {
             self.unacknowledged.push_back((turn, body));
         }
-        Ok(match self.requests.update(UpdateStatus::Done) {
+        let done = self.requests.update(UpdateStatus::Done);
+        // The parent sends no more tasks to a worker that has announced that it leaves, also if the
+        // daemon has begun to stop since.
+        if self.has_announced_leaving {
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(match done {
             Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => {
                 ControlFlow::Break(())
             }

@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 /// The size of a frame's length field in bytes.
 const LENGTH: usize = size_of::<u32>();
 
-/// The maximum number of descriptors that are opened for one send, see [`AttachedFd::Owned`].
-const OPENED_AT_ONCE: usize = 8;
-
 /// What a channel accepts from its other end, and how it reads.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelLimits {
@@ -134,6 +131,10 @@ pub struct Channel<A> {
     descriptors: VecDeque<OwnedFd>,
     /// Whether descriptors of the last read were lost.
     has_lost: bool,
+    /// Whether the next frame, of which a part has been received, has lost its descriptors.
+    is_next_lost: bool,
+    /// The descriptors of such a frame.
+    none: VecDeque<OwnedFd>,
     outgoing: Vec<u8>,
     sent: usize,
     /// The descriptors of all frames before this position have been sent.
@@ -193,6 +194,8 @@ impl<A> Channel<A> {
             filled: 0,
             descriptors: VecDeque::new(),
             has_lost: false,
+            is_next_lost: false,
+            none: VecDeque::new(),
             outgoing: Vec::new(),
             sent: 0,
             covered: 0,
@@ -240,15 +243,17 @@ impl<A> Channel<A> {
     }
 
     /// Reads like [`receive`](Self::receive), but losing descriptors costs only
-    /// [their frames](FrameBody::has_lost).
+    /// [their frames](FrameBody::has_lost). All complete frames must have been decoded.
     ///
     /// # Errors
     ///
-    /// The errors of `receive`, also if descriptors of a frame were lost that has not been received
-    /// as a whole: the next descriptors could belong to it.
+    /// The other errors of `receive`.
     pub fn receive_or_lose(&mut self) -> io::Result<Received> {
         if self.has_lost && self.is_in_frame() {
-            return Err(lost());
+            // A read ends in the send that brings descriptors, so they belong to this frame or to
+            // an earlier one, and not to a later one.
+            self.descriptors.clear();
+            self.is_next_lost = true;
         }
         self.has_lost = false;
         self.reserve();
@@ -317,8 +322,13 @@ impl<A> Channel<A> {
         let Some(frame) = rest.get(..length) else { return Ok(None) };
         self.read += LENGTH + length;
         let (head, bytes) = postcard::take_from_bytes(frame).map_err(FrameError::Head)?;
-        let (descriptors, has_lost) = (&mut self.descriptors, self.has_lost);
-        Ok(Some((head, FrameBody { bytes, descriptors, has_lost })))
+        let body = if std::mem::take(&mut self.is_next_lost) {
+            // Those that have been received since belong to later frames.
+            FrameBody { bytes, descriptors: &mut self.none, has_lost: true }
+        } else {
+            FrameBody { bytes, descriptors: &mut self.descriptors, has_lost: self.has_lost }
+        };
+        Ok(Some((head, body)))
     }
 
     /// Queues a frame without a system call. Its attachment, if any, is sent with it. `number`
@@ -515,33 +525,16 @@ impl<A> AsFd for Channel<A> {
     }
 }
 
-/// Returns the descriptors of the next send: those of as many frames as possible, but none of a
-/// frame without the others of this frame. Stops before a frame whose descriptor is not available,
-/// and after [`OPENED_AT_ONCE`] descriptors that were opened for this send.
+/// Returns the descriptors of the next send: those of the next frame that has some. If they are lost,
+/// the receiver so knows whose they were.
 ///
 /// # Errors
 ///
-/// If the first descriptor is not available.
+/// If one of them is not available.
 fn descriptors<A: Attachment>(attached: &VecDeque<(usize, A)>) -> io::Result<Vec<AttachedFd<'_>>> {
-    let (mut found, mut opened) = (Vec::new(), 0);
-    for (_start, file) in attached.iter().take(FDS_MAX) {
-        match file.descriptor() {
-            Ok(descriptor) => {
-                opened += usize::from(matches!(descriptor, AttachedFd::Owned(_)));
-                found.push(descriptor);
-            }
-            Err(error) if found.is_empty() => return Err(error),
-            // If the error persists, the next send returns it.
-            Err(_error) => break,
-        }
-        if opened == OPENED_AT_ONCE {
-            break;
-        }
-    }
-    if let Some((next, _file)) = attached.get(found.len()) {
-        found.truncate(attached.partition_point(|(start, _file)| start < next));
-    }
-    Ok(found)
+    let next = attached.front().map(|(start, _file)| *start);
+    let of_next = attached.iter().take_while(|(start, _file)| Some(*start) == next);
+    of_next.map(|(_start, file)| file.descriptor()).collect()
 }
 
 fn lost() -> io::Error {

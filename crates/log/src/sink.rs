@@ -269,11 +269,14 @@ impl<W: Write> Sink<W> {
         call(&mut self.lock().output)
     }
 
-    /// Calls a function that makes the output write to another place. Lines that wait are written
-    /// whole to the new place, which does not end in the middle of a line.
-    pub fn redirect(&self, call: impl FnOnce(&mut W)) {
+    /// Calls a function that may make the output write to another place, and returns whether it
+    /// does. Lines that wait are then written whole to the new place, which does not end in the
+    /// middle of a line.
+    pub fn redirect(&self, call: impl FnOnce(&mut W) -> bool) {
         let mut state = self.lock();
-        call(&mut state.output);
+        if !call(&mut state.output) {
+            return;
+        }
         state.counters.set_torn(false);
         if let Some(first) = state.waiting.front_mut() {
             first.written = 0;

@@ -249,7 +249,10 @@ fn lines_that_wait_are_written_whole_to_another_place_and_by_one_process() {
     let sink = TestSink::new();
     sink.fail(&[Ok(2)], Some(BLOCKED));
     sink.0.write_line(b"one\n");
-    sink.0.redirect(|output| *output = Output::default());
+    sink.0.redirect(|output| {
+        *output = Output::default();
+        true
+    });
     assert_eq!(sink.0.flush(), Flushed::All);
     assert_eq!(sink.text(), "one\n");
     sink.fail(&[Ok(2)], Some(BLOCKED));
@@ -271,10 +274,24 @@ fn another_place_does_not_begin_with_the_end_of_a_torn_line() {
         }
         sink.fail(&[Ok(2)], Some(FULL));
         sink.0.write_line(b"one\n");
-        sink.0.redirect(|output| *output = Output::default());
+        sink.0.redirect(|output| {
+            *output = Output::default();
+            true
+        });
         sink.0.write_line(b"two\n");
         assert_eq!((sink.text().as_str(), sink.0.dropped()), ("two\n", 1));
     }
+}
+
+#[test]
+fn a_torn_line_is_ended_although_the_same_place_is_opened_again() {
+    let sink = TestSink::new();
+    sink.fail(&[Ok(2)], Some(FULL));
+    sink.0.write_line(b"one\n");
+    sink.fail(&[], None);
+    sink.0.redirect(|_same| false);
+    sink.0.write_line(b"two\n");
+    assert_eq!((sink.text().as_str(), sink.0.dropped()), ("on\ntwo\n", 1));
 }
 
 #[test]

@@ -196,7 +196,8 @@ impl Prefork {
     /// call `wait_all_children` instead.
     ///
     /// Connections that no worker has taken, because all workers have exited or were killed, are
-    /// closed, and the log contains their number.
+    /// closed, and the log contains their number, unless this process has no free descriptor to
+    /// take them.
     ///
     /// # Errors
     ///
@@ -210,7 +211,7 @@ impl Prefork {
             let _ = refuse_new_connections(fd);
         }
         if refuses_new_connections(fd) {
-            wait_for_handshakes(fd);
+            wait_for_handshakes(&[fd]);
             while !self.role.manager("take connections")?.handover.take_all(fd) {
                 let is_alone = self.wait_until(Some(HANDOVER_RETRY))? == 0;
                 if is_alone && self.role.manager("close connections")?.discard() == 0 {

@@ -162,11 +162,11 @@ pub fn has_handshakes(listener: BorrowedFd<'_>) -> bool {
     handshake::are_in_progress(listener)
 }
 
-/// Waits until no client of a listener that refuses new ones is in the middle of its handshake, at
-/// most [`HANDSHAKE_MAX`]. Does not wait if there is none.
-pub fn wait_for_handshakes(listener: BorrowedFd<'_>) {
+/// Waits until no client of these listeners, which refuse new ones, is in the middle of its
+/// handshake, at most [`HANDSHAKE_MAX`]. Does not wait if there is none.
+pub fn wait_for_handshakes(listeners: &[BorrowedFd<'_>]) {
     let until = Instant::now() + HANDSHAKE_MAX;
-    while has_handshakes(listener) && Instant::now() < until {
+    while listeners.iter().any(|listener| has_handshakes(*listener)) && Instant::now() < until {
         std::thread::sleep(HANDSHAKE_INTERVAL);
     }
 }
@@ -438,7 +438,7 @@ mod tests {
             assert!(accept(listener.as_fd()).expect("no error").is_none());
             let late = std::thread::spawn(move || TcpStream::connect((host, port)));
             client.write_all(b"x").expect("sent");
-            wait_for_handshakes(listener.as_fd());
+            wait_for_handshakes(&[listener.as_fd()]);
             assert!(!has_handshakes(listener.as_fd()), "{address}");
             let accepted = accept(listener.as_fd()).expect("accepted").expect("a connection");
             TcpStream::from(accepted).read_exact(&mut [0]).expect("received");

@@ -28,6 +28,8 @@ const POLLED_MAX: usize = libc::PIPE_BUF;
 pub struct NonblockingOutput<F> {
     to: F,
     way: Way,
+    /// The file of the descriptor when it was last examined.
+    file: Option<Identity>,
 }
 
 /// How to write without waiting.
@@ -51,6 +53,12 @@ struct Identity(libc::dev_t, libc::ino_t);
 impl From<FileStat> for Identity {
     fn from(stat: FileStat) -> Identity {
         Identity(stat.st_dev, stat.st_ino)
+    }
+}
+
+impl Identity {
+    fn of(fd: BorrowedFd<'_>) -> Option<Identity> {
+        fstat(fd).ok().map(Identity::from)
     }
 }
 
@@ -83,20 +91,26 @@ impl<F: AsFd> NonblockingOutput<F> {
     #[must_use]
     pub fn new(to: F) -> NonblockingOutput<F> {
         let way = Way::of(to.as_fd());
-        NonblockingOutput { to, way }
+        let file = Identity::of(to.as_fd());
+        NonblockingOutput { to, way, file }
     }
 
-    /// Examines the descriptor again. Call this after it was replaced with dup2(2).
+    /// Examines the descriptor again, and returns whether it is another file now. Call this after it
+    /// was replaced with dup2(2).
     ///
     /// Without this call, the replacement of a pipe, a terminal or a socket is noticed at the next
     /// write. After the replacement of a file, writes can wait.
-    pub fn examine(&mut self) {
+    pub fn examine(&mut self) -> bool {
         self.way = Way::of(self.to.as_fd());
+        let before = std::mem::replace(&mut self.file, Identity::of(self.to.as_fd()));
+        self.file != before
     }
 
-    /// Replaces the descriptor.
-    pub fn set(&mut self, to: F) {
+    /// Replaces the descriptor, and returns whether the new one is another file.
+    pub fn set(&mut self, to: F) -> bool {
+        let before = self.file;
         *self = NonblockingOutput::new(to);
+        self.file != before
     }
 
     /// Waits after a write that would have waited, until the reader accepts more or this time has

@@ -187,7 +187,7 @@ impl ChildHandle {
     /// not exit.
     #[must_use]
     pub fn will_leave(&self) -> Option<ShutdownReason> {
-        self.state.borrow().leaving()
+        self.state.borrow().will_leave()
     }
 
     /// Runs a task that must end before the child exits.

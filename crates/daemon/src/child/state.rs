@@ -100,6 +100,18 @@ impl<B: WakeParent> ChildState<B> {
         self.seat.heartbeat(now);
     }
 
+    /// Returns why the child will exit after its current request; `None` if it will not.
+    pub(crate) fn will_leave(&self) -> Option<ShutdownReason> {
+        match self.leaving {
+            // The signal that stops this child has not arrived yet. No other child is forked, so this
+            // one serves on although its quota is used up.
+            Some(ShutdownReason::Recycled) if self.is_daemon_stopping() => {
+                Some(ShutdownReason::Stopping)
+            }
+            reason => reason,
+        }
+    }
+
     /// Returns why the child is leaving; `None` if it is not.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
         self.leaving
@@ -226,10 +238,8 @@ impl<B: WakeParent> ChildState<B> {
 
     /// Returns what an idle child does: accept a request, or exit.
     fn ready(&self) -> NextAction {
-        match self.leaving {
+        match self.will_leave() {
             None | Some(ShutdownReason::Stopping) => NextAction::Accept,
-            // The signal that stops this child has not arrived yet, and no other child is forked.
-            Some(ShutdownReason::Recycled) if self.is_daemon_stopping() => NextAction::Accept,
             Some(reason) => NextAction::Leave(reason),
         }
     }

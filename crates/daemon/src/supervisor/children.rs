@@ -59,6 +59,15 @@ pub(crate) enum StatusChange {
     Other,
 }
 
+/// What a child with the last request of its quota does if the daemon begins to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastRequest {
+    /// It finds the stop after the request, and serves on.
+    FindsStop,
+    /// It has announced before the request that it leaves, and leaves.
+    IsLast,
+}
+
 /// How early in its life a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
@@ -326,15 +335,21 @@ impl Registry {
     }
 
     /// Returns whether a child will see the phase that was just written to the scoreboard before it
-    /// leaves because of its quota: a child that starts, that has a request, or that waits and has
-    /// not begun as many requests as any quota has.
-    pub(crate) fn serves_on(&self, board: ScoreboardReader, quota: u64) -> bool {
+    /// leaves because of its quota: a child that starts, or has not begun as many requests as any
+    /// quota has.
+    pub(crate) fn serves_on(
+        &self,
+        board: ScoreboardReader,
+        quota: u64,
+        last_request: LastRequest,
+    ) -> bool {
         self.records().filter(|record| record.stop_reason.is_none()).any(|record| {
             let entry = board.read(record.child.slot);
             entry.generation == record.child.generation
                 && match entry.status.map(Status::kind) {
-                    Some(StatusKind::Starting | StatusKind::Busy) => true,
-                    Some(StatusKind::Idle) => entry.requests < quota,
+                    Some(StatusKind::Starting) => true,
+                    Some(StatusKind::Busy) if last_request == LastRequest::FindsStop => true,
+                    Some(StatusKind::Busy | StatusKind::Idle) => entry.requests < quota,
                     Some(StatusKind::Vacant | StatusKind::Leaving) | None => false,
                 }
         })

@@ -9,7 +9,7 @@ use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::backlog::PendingRequest;
-use super::children::Registry;
+use super::children::{LastRequest, Registry};
 use super::{Effect, ProcessControl, Strategy, Supervisor};
 use crate::events::DaemonEvent;
 use crate::messages::{CommandError, DaemonReload, ReloadStarted, Resized};
@@ -207,27 +207,30 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Makes sure that a pool that listens has a child for the connections that wait when it begins
-    /// to stop. If its children exit after a number of requests, all of them may have exited without
-    /// the parent's knowledge. If no child is known to serve on, forks one, and so may exceed
+    /// Makes sure that a pool has a child for the clients or the tasks that wait when it begins to
+    /// stop. If its children exit after a number of requests, all of them may have exited without the
+    /// parent's knowledge. If no child is known to serve on, forks one, and so may exceed
     /// `max_children` by one.
     pub(super) fn fork_last_child(
         &mut self,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
-        match &self.strategy {
-            Strategy::PreFork {
-                sizing: Sizing::Spares(_),
-                request_factory,
-                quota: Some(quota),
-            } if !processes.board().is_some_and(|board| self.registry.serves_on(board, *quota)) => {
-                let request_factory = request_factory.clone();
-                let starting = self.registry.counts().starting();
-                let allowed = self.backoff.allowed_forks(1, starting, now);
-                self.fork_children(allowed, &request_factory, processes, now);
-            }
-            Strategy::Solo | Strategy::PreFork { .. } | Strategy::PostFork(_) => {}
+        let Strategy::PreFork { sizing, request_factory, quota: Some(quota) } = &self.strategy
+        else {
+            return;
+        };
+        let last_request = match sizing {
+            Sizing::Spares(_) => LastRequest::FindsStop,
+            Sizing::Demand { queue_depth: 0, .. } => return,
+            Sizing::Demand { .. } => LastRequest::IsLast,
+        };
+        let serves_on = |board| self.registry.serves_on(board, *quota, last_request);
+        if !processes.board().is_some_and(serves_on) {
+            let request_factory = request_factory.clone();
+            let starting = self.registry.counts().starting();
+            let allowed = self.backoff.allowed_forks(1, starting, now);
+            self.fork_children(allowed, &request_factory, processes, now);
         }
     }
 

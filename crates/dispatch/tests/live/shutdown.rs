@@ -21,6 +21,8 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("graceful_shutdown_finishes_accepted_requests_and_rejects_new_ones", graceful),
+    ("graceful_shutdown_finishes_accepted_requests_with_a_quota_of_one", || quota(1)),
+    ("graceful_shutdown_finishes_accepted_requests_with_a_quota_of_three", || quota(3)),
     ("immediate_shutdown_loses_running_tasks_and_rejects_queued_ones", immediate),
     ("wait_until_stopped_completes_after_an_immediate_shutdown", immediate_and_awaited),
     ("graceful_shutdown_reports_the_exit_of_each_worker", each_exit_is_reported),
@@ -66,6 +68,30 @@ fn graceful() {
     });
     assert_eq!(received.borrow().len(), 20);
     assert!(received.borrow().iter().all(Result::is_ok), "{received:?}");
+}
+
+/// Stops a dispatcher whose workers exit after this number of requests, at some moment in the life
+/// of each worker.
+fn quota(requests: u32) {
+    let received: Rc<RefCell<Vec<Result<u32, Failure>>>> = Rc::default();
+    let results = Rc::clone(&received);
+    to_the_end(builder(2).max_requests(requests), async move |test| {
+        let pending: Vec<_> = (0..20)
+            .map(|_| test.0.dispatcher.send(NewRequest::to("sleep").params(20_u64)))
+            .collect();
+        wait_until("some tasks are done", async || {
+            let stats = test.stats().await;
+            stats.admitted == 20 && stats.queued <= 14 && stats.in_flight > 0
+        })
+        .await;
+        test.0.daemon.do_send(Shutdown(StopMode::Graceful));
+        for answer in pending {
+            let result = answer.await.unwrap().and_then(|reply| reply.value());
+            results.borrow_mut().push(result);
+        }
+    });
+    assert_eq!(received.borrow().len(), 20);
+    assert!(received.borrow().iter().all(Result::is_ok), "{requests}: {received:?}");
 }
 
 /// Sends three requests to a dispatcher with one worker. The first request hangs, so the other two

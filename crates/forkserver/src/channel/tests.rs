@@ -42,6 +42,43 @@ fn read(channel: &mut Channel<OwnedFd>) -> Option<(u64, usize, VecDeque<OwnedFd>
     Some((number, body.len(), descriptors))
 }
 
+/// Receives like a process that has no free descriptor for the next descriptors.
+fn lose(channel: &mut Channel<OwnedFd>) {
+    channel.receive_or_lose().unwrap();
+    channel.descriptors.clear();
+    channel.has_lost = true;
+}
+
+/// Returns the next frame, and reads until it is complete.
+fn read_or_lose(channel: &mut Channel<OwnedFd>) -> (u64, io::Result<usize>) {
+    loop {
+        if let Some(((number, count), rest)) = channel.next::<Head>().unwrap() {
+            let descriptors = rest.take(count, &mut Vec::new());
+            return (number, descriptors.map(|descriptors| descriptors.len()));
+        }
+        assert_ne!(channel.receive_or_lose().unwrap(), Received::Closed);
+    }
+}
+
+#[test]
+fn descriptors_that_are_lost_cost_only_their_frame_whatever_its_length() {
+    for length in [10, 1000, 1020, 3000, 20_000] {
+        let (mut near, mut far) = ends();
+        for number in 0..4 {
+            push(&mut near, number, length, Some(file()));
+        }
+        near.flush().unwrap();
+        lose(&mut far);
+        let (number, lost) = read_or_lose(&mut far);
+        let (error, expected) = (lost.expect_err("it has none"), no_free_descriptor());
+        assert_eq!((number, error.raw_os_error()), (0, expected.raw_os_error()), "{length}");
+        for expected in 1..4 {
+            let (number, descriptors) = read_or_lose(&mut far);
+            assert_eq!((number, descriptors.ok()), (expected, Some(1)), "{length}");
+        }
+    }
+}
+
 #[test]
 fn frames_arrive_whole_and_in_order_with_their_own_descriptors() {
     let (mut near, mut far) = ends();

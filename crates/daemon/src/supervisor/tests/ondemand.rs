@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use daemon_core::{ExitCause, KillReason, Phase, Status, Violation};
+use daemon_core::{ExitCause, KillReason, Phase, Status, StopMode, Violation};
 use daemon_forkserver::{ChildId, ForkRefusal};
 use daemon_sys::process::Signal;
 
@@ -66,6 +66,26 @@ fn each_child_is_forked_with_the_request_that_was_made_for_it() {
     assert_eq!(made.len(), 2);
     sim.all_ready();
     assert_eq!(sim.supervisor.phase(), Phase::Running);
+}
+
+#[test]
+fn a_stop_forks_a_child_for_the_tasks_that_wait_if_all_children_may_have_their_last_one() {
+    // The quota, how many tasks wait, whether the only child has a task, and the number of forks.
+    for (quota, depth, is_busy, forked) in
+        [(1, 2, true, 1), (1, 0, true, 0), (1, 2, false, 0), (2, 2, true, 0), (0, 2, true, 0)]
+    {
+        let model = OnDemand::new(1, Numbers::default()).start_children(1).requests(quota);
+        let mut sim = Simulator::of(model);
+        sim.reconcile();
+        let child = sim.all_ready()[0];
+        if is_busy {
+            sim.report_status(child, Status::Serving);
+        }
+        sim.act(|supervisor, processes, now| supervisor.set_queue_depth(depth, processes, now));
+        sim.stop(StopMode::Graceful);
+        assert_eq!(sim.processes.pending_forks.len(), forked, "{quota} {depth} {is_busy}");
+        assert_eq!(sim.processes.release, 1);
+    }
 }
 
 #[test]
