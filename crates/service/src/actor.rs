@@ -11,12 +11,12 @@ use actix::{
 use daemon_core::MonotonicTime;
 use futures::channel::oneshot;
 use futures::future::join_all;
-use slog::{Logger, debug, error, info, o, warn};
+use slog::{Logger, crit, debug, error, info, o, warn};
 
 use crate::error::ServiceError;
 use crate::messages::{
-    AwaitExit, Callbacks, CheckHealth, GetState, Health, NextState, Register, SetStatusText,
-    SignalOwner, StateCallback,
+    AwaitExit, Callbacks, CheckHealth, GetState, Health, LogPanic, NextState, Register,
+    SetStatusText, SignalOwner, StateCallback,
 };
 use crate::service_manager::ServiceManager;
 use crate::settings::ServiceSettings;
@@ -391,6 +391,14 @@ impl Handler<AwaitExit> for ServiceActor {
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })
+    }
+}
+
+impl Handler<LogPanic> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, LogPanic(error): LogPanic, _ctx: &mut Self::Context) {
+        crit!(self.log, "panicked, ending the service"; "error" => error);
     }
 }
 

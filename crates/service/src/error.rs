@@ -41,6 +41,15 @@ pub enum ServiceError {
     /// The service's actor ended before the service had stopped.
     #[error("the service's actor ended before the service had stopped")]
     ActorLost,
+    /// Code of the program has panicked in the thread of the service, in an actor, in a task or in
+    /// the `start` function.
+    #[error("the service panicked at {location}: {message}")]
+    Panicked {
+        /// The message of the panic; `no message` if the payload is not a text.
+        message: String,
+        /// The file, line and column of the panic.
+        location: String,
+    },
     /// This process already runs a service. On Windows, [`run`](crate::run()) allows one service
     /// per process.
     #[error("cannot run the service: this process already runs one")]

@@ -104,6 +104,7 @@ mod log;
 mod messages;
 #[cfg(unix)]
 mod outbox;
+mod panics;
 mod run;
 #[cfg(test)]
 mod sentences;

@@ -160,3 +160,8 @@ pub struct SetStatusText(pub String);
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "u32")]
 pub struct AwaitExit;
+
+/// Logs why the service ends without the callbacks of a stop.
+#[derive(Message, Debug, Clone, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub(crate) struct LogPanic(pub(crate) String);

@@ -3,12 +3,19 @@
 
 use std::error::Error;
 
+use std::io;
+use std::pin::pin;
+
 use actix::{Addr, System};
+use actix_rt::SystemRunner;
+use futures::future::{Either, select};
+use slog::crit;
 
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
 use crate::log;
-use crate::messages::AwaitExit;
+use crate::messages::{AwaitExit, LogPanic};
+use crate::panics::PanicReceiver;
 
 /// Runs the service with this name in its own actix System until the service has stopped. Returns
 /// the exit code of the service, for `main` to exit with.
@@ -19,12 +26,19 @@ use crate::messages::AwaitExit;
 /// System has ended, `run` reports to the service manager that the service has stopped. Without the
 /// Windows service manager, the System runs in the calling thread.
 ///
+/// A panic in this thread ends the service immediately with an error, because it ends only the
+/// actor or the task in which it occurs: a service without this actor would only seem to be alive.
+/// The panic is logged, and callbacks are not called any more. This holds for panics that the
+/// program catches, too. A panic hook that the program installs must call the previous one.
+///
 /// # Errors
 ///
 /// - [`ServiceError::Program`] if `start` fails.
+/// - [`ServiceError::Panicked`] if code of the program panics.
 /// - [`ServiceError::ActorLost`] if the service's actor ends before the service has stopped.
 /// - [`ServiceError::AlreadyRunning`] if this process already runs a service (Windows).
-/// - [`ServiceError::System`] if the communication with the service manager fails (Windows).
+/// - [`ServiceError::System`] if the System cannot be created, because the process is out of
+///   descriptors or memory, or if the communication with the service manager fails (Windows).
 pub fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
@@ -33,11 +47,12 @@ where
 }
 
 /// Runs a service in the calling thread: under systemd, or in a console, where Ctrl-C stops the
-/// service. Does not contact the Windows service manager.
+/// service. Does not contact the Windows service manager. A panic ends the service as in [`run`].
 ///
 /// # Errors
 ///
-/// [`ServiceError::Program`] and [`ServiceError::ActorLost`], in the same cases as [`run`].
+/// [`ServiceError::Program`], [`ServiceError::Panicked`], [`ServiceError::ActorLost`] and
+/// [`ServiceError::System`], in the same cases as [`run`].
 pub fn run_here<F>(start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
@@ -49,12 +64,35 @@ fn serve<F>(start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
 {
-    let ended = System::new().block_on(async move {
-        let service = start().map_err(|error| ServiceError::Program(error.to_string()))?;
-        service.send(AwaitExit).await.map_err(|_mailbox| ServiceError::ActorLost)
+    let mut panics = PanicReceiver::install();
+    let ended = new_system(&mut panics)?.block_on(async move {
+        let service = match panics.catch(start) {
+            Ok(started) => started.map_err(|error| ServiceError::Program(error.to_string()))?,
+            Err(panicked) => {
+                crit!(log::default_logger(), "panicked, ending the service"; "error" => %panicked);
+                return Err(panicked);
+            }
+        };
+        match select(pin!(service.send(AwaitExit)), pin!(panics.next())).await {
+            Either::Left((exit_code, _)) => exit_code.map_err(|_mailbox| ServiceError::ActorLost),
+            Either::Right((panicked, _)) => {
+                // This fails if the service's actor has panicked. The hook has printed the panic.
+                let _ = service.send(LogPanic(panicked.to_string())).await;
+                Err(panicked)
+            }
+        }
     });
     log::flush_before_exit();
     ended
+}
+
+/// Creates the System. actix and tokio panic if the process is out of descriptors or memory; here
+/// this is an error.
+fn new_system(panics: &mut PanicReceiver) -> Result<SystemRunner, ServiceError> {
+    panics.catch_silently(System::new).map_err(|panicked| {
+        let source = io::Error::other(platform::shortage().unwrap_or(panicked.to_string()));
+        ServiceError::System { action: "create a System", source }
+    })
 }
 
 /// Runs the service in the calling thread. The name of the service is used only on Windows.
@@ -63,10 +101,19 @@ mod platform {
     use std::error::Error;
 
     use actix::Addr;
+    use daemon_sys::limits::require_descriptors;
 
     use super::serve;
     use crate::actor::ServiceActor;
     use crate::error::ServiceError;
+
+    /// The descriptors that a System opens, and some that it needs immediately.
+    const DESCRIPTORS: u32 = 12;
+
+    /// Returns a sentence about the limit of open files, if the process has reached it.
+    pub(super) fn shortage() -> Option<String> {
+        require_descriptors(DESCRIPTORS).err().map(|too_few| too_few.to_string())
+    }
 
     pub(super) fn run<F>(_name: &str, start: F) -> Result<u32, ServiceError>
     where
@@ -164,6 +211,11 @@ mod platform {
             }
             Err(error) => Err(scm_error(error)),
         }
+    }
+
+    /// Returns no sentence: this system has no limit of open files.
+    pub(super) fn shortage() -> Option<String> {
+        None
     }
 
     fn scm_error(error: windows_service::Error) -> ServiceError {

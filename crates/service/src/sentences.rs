@@ -24,6 +24,7 @@ sentences! {
         },
         Program("no free port".to_owned()),
         ActorLost,
+        Panicked { message: "no licence".to_owned(), location: "src/main.rs:7:9".to_owned() },
         AlreadyRunning,
     }
     struct IllegalStateChange { from: ServiceState::Stopped, to: ServiceState::Paused };
