@@ -7,7 +7,9 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::error::{Error, Result};
 use crate::fork::other_threads;
@@ -56,7 +58,7 @@ pub fn is_of_supervisor(name: &OsStr) -> bool {
 ///
 /// The errors of [`retain`].
 pub fn remove_supervisor_variables() -> Result<()> {
-    match env::vars_os().any(|(name, _value)| is_of_supervisor(&name)) {
+    match names().iter().any(|name| is_of_supervisor(name)) {
         true => retain(|name| !is_of_supervisor(name)),
         false => Ok(()),
     }
@@ -71,8 +73,7 @@ pub fn remove_supervisor_variables() -> Result<()> {
 /// [`Error::OtherThreads`] if this process has other threads. Nothing has changed then.
 pub fn retain(keep: impl Fn(&OsStr) -> bool) -> Result<()> {
     refuse_with_threads()?;
-    let names: Vec<OsString> = env::vars_os().map(|(name, _value)| name).collect();
-    for name in names.iter().filter(|name| is_valid(name) && !keep(name)) {
+    for name in names().iter().filter(|name| is_valid(name) && !keep(name)) {
         erase(name);
         // SAFETY: this process has one thread, so nothing reads the environment meanwhile. The name
         // is valid, see `is_valid`.
@@ -103,15 +104,55 @@ pub fn set(name: &str, value: impl AsRef<OsStr>) -> Result<()> {
 /// shows them; otherwise their present values. A library may have removed a variable since.
 #[must_use]
 pub fn initial<const N: usize>(names: [&str; N]) -> [Option<String>; N] {
-    match std::fs::read("/proc/self/environ") {
-        Ok(variables) => names.map(|name| {
-            variables.split(|byte| *byte == 0).find_map(|variable| {
-                let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-                String::from_utf8(value.to_vec()).ok()
-            })
-        }),
+    match read_initial() {
+        Ok(variables) => {
+            let found = names.map(|name| {
+                variables.split(|byte| *byte == 0).find_map(|variable| {
+                    let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+                    String::from_utf8(value.to_vec()).ok()
+                })
+            });
+            wipe(variables);
+            found
+        }
         Err(_not_linux) => names.map(|name| env::var(name).ok()),
     }
+}
+
+/// Reads the variables that this process had when it was executed.
+fn read_initial() -> io::Result<Vec<u8>> {
+    let mut file = File::open("/proc/self/environ")?;
+    let (mut variables, mut length) = (vec![0; 64 << 10], 0);
+    loop {
+        match file.read(&mut variables[length..])? {
+            0 => break,
+            read => length += read,
+        }
+        if length == variables.len() {
+            let mut larger = vec![0; 2 * length];
+            larger[..length].copy_from_slice(&variables);
+            wipe(std::mem::replace(&mut variables, larger));
+        }
+    }
+    variables.truncate(length);
+    Ok(variables)
+}
+
+/// Returns the names of all variables.
+fn names() -> Vec<OsString> {
+    let name_of = |(name, value): (OsString, OsString)| {
+        wipe(value.into_vec());
+        name
+    };
+    env::vars_os().map(name_of).collect()
+}
+
+/// Overwrites a copy of values before its memory is freed. Otherwise the values would still be in
+/// the memory of this process, and of those that it forks.
+fn wipe(mut values: Vec<u8>) {
+    values.fill(0);
+    // The compiler must not remove the writes.
+    std::hint::black_box(&values);
 }
 
 fn refuse_with_threads() -> Result<()> {
