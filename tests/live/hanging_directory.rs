@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::harness::{Signal, TestProgram, skipped, until};
+use crate::harness::{Process, Signal, TestProgram, skipped, until};
 
 /// A directory that is covered by a file system whose server (this process) never answers.
 struct HangingDirectory {
@@ -60,6 +60,17 @@ fn a_check_of_the_files_that_does_not_return_does_not_block_the_parent() {
     assert_eq!(fs::read_dir(far).unwrap().count(), 1, "the board file stays");
 }
 
+/// Returns whether a thread for blocking calls of the process waits for a file system.
+fn is_opening(process: Process) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.0)).unwrap();
+    threads.map(|thread| thread.unwrap().path()).any(|thread| {
+        // The thread may have ended.
+        let read = |file| fs::read_to_string(thread.join(file)).unwrap_or_default();
+        let waits_in = read("wchan");
+        read("comm").trim_end() == "blocking-call" && !["", "0"].contains(&waits_in.as_str())
+    })
+}
+
 #[test]
 fn a_log_that_cannot_be_reopened_because_its_directory_hangs_does_not_block_the_parent() {
     let start = TestProgram::solo().options("logfile=DIR/far/log");
@@ -70,6 +81,8 @@ fn a_log_that_cannot_be_reopened_because_its_directory_hangs_does_not_block_the_
     let Some(hanging) = HangingDirectory::cover(&far) else { return };
     daemon.parent().signal(Signal::SIGHUP);
     daemon.wait_for_log("reopening logs");
+    // Otherwise it could be opened after the end of the file system.
+    until("the log is being opened", || is_opening(daemon.parent()).then_some(()));
     assert_eq!(daemon.report()["phase"], "running");
     assert!(!daemon.log().contains("cannot reopen"), "the log is not opened yet");
     drop(hanging);

@@ -250,8 +250,8 @@ impl<A> Channel<A> {
     /// The other errors of `receive`.
     pub fn receive_or_lose(&mut self) -> io::Result<Received> {
         if self.has_lost && self.is_in_frame() {
-            // A read ends in the send that brings descriptors, so they belong to this frame or to
-            // an earlier one, and not to a later one.
+            // A read ends in the send that brings descriptors, and the first frame of that send has
+            // them: this frame or an earlier one. The later ones of that send have none.
             self.descriptors.clear();
             self.is_next_lost = true;
         }
@@ -454,8 +454,16 @@ impl<A: Attachment> Channel<A> {
             self.sent += self.end.send(&[IoSlice::new(bytes)], &[])?;
             return Ok(());
         }
-        // The descriptors are sent with the first byte of this send, so no descriptor arrives after
-        // the first byte of its frame.
+        if let Some((start, _file)) = self.attached.front()
+            && self.sent < *start
+        {
+            // The frames before the one with the next descriptors are sent without them.
+            let bytes = self.outgoing.get(self.sent..*start).unwrap_or_default();
+            self.sent += self.end.send(&[IoSlice::new(bytes)], &[])?;
+            return Ok(());
+        }
+        // The descriptors are sent with the first byte of their frame. So none arrives later, and if
+        // they are lost, it is known whose they were.
         let found = descriptors(&self.attached)?;
         let count = found.len();
         let until = self.attached.get(count).map_or(self.outgoing.len(), |(start, _file)| *start);
@@ -525,8 +533,7 @@ impl<A> AsFd for Channel<A> {
     }
 }
 
-/// Returns the descriptors of the next send: those of the next frame that has some. If they are lost,
-/// the receiver so knows whose they were.
+/// Returns the descriptors of the next send: those of the next frame that has some.
 ///
 /// # Errors
 ///

@@ -51,7 +51,9 @@ impl PanicReceiver {
     pub(crate) fn catch<T>(&mut self, act: impl FnOnce() -> T) -> Result<T, ServiceError> {
         panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
             let unknown = || panicked(payload.as_ref(), "an unknown location".to_owned());
-            self.0.try_recv().unwrap_or_else(|_other_hook| unknown())
+            // The last one is not caught by the function itself.
+            let last = std::iter::from_fn(|| self.0.try_recv().ok()).last();
+            last.unwrap_or_else(unknown)
         })
     }
 

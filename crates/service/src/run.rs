@@ -2,14 +2,15 @@
 //! calling thread.
 
 use std::error::Error;
-
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, System};
-use actix_rt::SystemRunner;
 use futures::future::{Either, select};
 use slog::crit;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
@@ -28,7 +29,8 @@ use crate::panics::PanicReceiver;
 ///
 /// A panic in this thread ends the service immediately with an error, because it ends only the
 /// actor or the task in which it occurs: a service without this actor would only seem to be alive.
-/// The panic is logged, and callbacks are not called any more. This holds for panics that the
+/// The panic is logged, and callbacks are not called any more. At the end, calls on blocking threads
+/// of the runtime (a name lookup, for example) have one more second to return. This holds for panics that the
 /// program catches, too. A panic hook that the program installs must call the previous one.
 ///
 /// # Errors
@@ -65,7 +67,9 @@ where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
 {
     let mut panics = PanicReceiver::install();
-    let ended = new_system(&mut panics)?.block_on(async move {
+    let runtime = new_runtime(&mut panics)?;
+    let system = System::with_tokio_rt(|| Arc::clone(&runtime));
+    let ended = system.block_on(async move {
         let service = match panics.catch(start) {
             Ok(started) => started.map_err(|error| ServiceError::Program(error.to_string()))?,
             Err(panicked) => {
@@ -82,17 +86,29 @@ where
             }
         }
     });
+    drop(system);
+    // If the program has kept the runtime, it shuts the runtime down.
+    if let Some(runtime) = Arc::into_inner(runtime) {
+        runtime.shutdown_timeout(BLOCKING_CALLS_MAX);
+    }
     log::flush_before_exit();
     ended
 }
 
-/// Creates the System. actix and tokio panic if the process is out of descriptors or memory; here
-/// this is an error.
-fn new_system(panics: &mut PanicReceiver) -> Result<SystemRunner, ServiceError> {
-    panics.catch_silently(System::new).map_err(|panicked| {
-        let source = io::Error::other(platform::shortage().unwrap_or(panicked.to_string()));
-        ServiceError::System { action: "create a System", source }
-    })
+/// How long the end of the service waits for the blocking threads of its runtime.
+const BLOCKING_CALLS_MAX: Duration = Duration::from_secs(1);
+
+/// Creates the runtime of the System. tokio can panic if the process is out of descriptors or
+/// memory; here this is an error.
+fn new_runtime(panics: &mut PanicReceiver) -> Result<Arc<Runtime>, ServiceError> {
+    let created = panics.catch_silently(|| Builder::new_current_thread().enable_all().build());
+    let reason = match created {
+        Ok(Ok(runtime)) => return Ok(Arc::new(runtime)),
+        Ok(Err(error)) => error.to_string(),
+        Err(panicked) => panicked.to_string(),
+    };
+    let source = io::Error::other(platform::shortage().unwrap_or(reason));
+    Err(ServiceError::System { action: "create a System", source })
 }
 
 /// Runs the service in the calling thread. The name of the service is used only on Windows.

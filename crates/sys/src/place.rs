@@ -19,6 +19,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, getegid, geteuid, unlinkat};
 
 use crate::privileges::Privileges;
+use crate::socketfile::SOCKET_PATH_MAX;
 
 /// The maximum number of symbolic links in a path, as in path_resolution(7).
 const LINKS_MAX: usize = 40;
@@ -319,13 +320,14 @@ impl Place {
 
     /// Returns a path for bind(2) and connect(2), which resolve it once more. `path` is the one at
     /// which the place was found. If others could replace one of its directories, the returned path
-    /// leads through the open directory instead (Linux, if `/proc` is mounted). It is not returned
-    /// in other cases, because it is what ss(8) and lsof(8) show.
+    /// leads through the open directory instead (Linux, if `/proc` is mounted and the name is not too
+    /// long). It is not returned in other cases, because it is what ss(8) and lsof(8) show.
     pub(crate) fn socket_path<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
-        match platform::path_of(&self.directory.fd) {
-            Some(directory) if !self.directory.is_fixed => directory.join(&self.name).into(),
-            Some(_) | None => path.into(),
-        }
+        let directory = (!self.directory.is_fixed).then(|| platform::path_of(&self.directory.fd));
+        let through = directory.flatten().map(|directory| directory.join(&self.name));
+        through
+            .filter(|path| path.as_os_str().len() <= SOCKET_PATH_MAX)
+            .map_or(path.into(), Cow::from)
     }
 
     /// Returns what stands at the place, if anything.

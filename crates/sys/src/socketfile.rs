@@ -57,8 +57,10 @@ pub const SOCKET_PATH_MAX: usize = 107;
 /// ```
 pub fn bind_unix(path: impl AsRef<Path>) -> Result<UnixListener> {
     let path = path.as_ref();
-    remove_if_dead(path, &find(path)?)?;
-    UnixListener::bind(path).map_err(|error| bind_error(path, error))
+    let place = find(path)?;
+    remove_if_dead(path, &place)?;
+    let bound = UnixListener::bind(place.socket_path(path));
+    bound.map_err(|error| bind_error(path, error))
 }
 
 fn find(path: &Path) -> Result<Place> {

@@ -222,7 +222,9 @@ impl<R: 'static> Supervisor<R> {
         };
         let last_request = match sizing {
             Sizing::Spares(_) => LastRequest::FindsStop,
-            Sizing::Demand { queue_depth: 0, .. } => return,
+            // A task that was just sent may not have been reported yet. If no child has a task, it
+            // is given to an idle one.
+            Sizing::Demand { queue_depth: 0, .. } if self.registry.counts().busy() == 0 => return,
             Sizing::Demand { .. } => LastRequest::IsLast,
         };
         let serves_on = |board| self.registry.serves_on(board, *quota, last_request);

@@ -94,7 +94,8 @@ fn hard_descendants() {
         }
     });
     with_dispatcher(builder, async move |test| {
-        let limit = Duration::from_secs(1);
+        // Long enough for the start of the process on a busy machine.
+        let limit = Duration::from_secs(3);
         let start = NewRequest::to("start").params(&file).hard_limit(limit);
         let failure = test.send(start).await.unwrap_err();
         assert_eq!(failure, Failure::TimedOut { kind: LimitKind::Hard, limit });

@@ -42,39 +42,65 @@ fn read(channel: &mut Channel<OwnedFd>) -> Option<(u64, usize, VecDeque<OwnedFd>
     Some((number, body.len(), descriptors))
 }
 
-/// Receives like a process that has no free descriptor for the next descriptors.
+/// Receives like a process that has no free descriptor.
 fn lose(channel: &mut Channel<OwnedFd>) {
     channel.receive_or_lose().unwrap();
+    channel.has_lost = !channel.descriptors.is_empty();
     channel.descriptors.clear();
-    channel.has_lost = true;
 }
 
-/// Returns the next frame, and reads until it is complete.
-fn read_or_lose(channel: &mut Channel<OwnedFd>) -> (u64, io::Result<usize>) {
-    loop {
-        if let Some(((number, count), rest)) = channel.next::<Head>().unwrap() {
-            let descriptors = rest.take(count, &mut Vec::new());
-            return (number, descriptors.map(|descriptors| descriptors.len()));
-        }
-        assert_ne!(channel.receive_or_lose().unwrap(), Received::Closed);
-    }
+/// Returns the number and the descriptors of the next frame, if it is complete.
+fn read_next(channel: &mut Channel<OwnedFd>) -> Option<(u64, io::Result<usize>)> {
+    let ((number, count), rest) = channel.next::<Head>().unwrap()?;
+    let descriptors = rest.take(count, &mut Vec::new());
+    Some((number, descriptors.map(|descriptors| descriptors.len())))
 }
 
 #[test]
 fn descriptors_that_are_lost_cost_only_their_frame_whatever_its_length() {
-    for length in [10, 1000, 1020, 3000, 20_000] {
+    for (before, length, after) in (0..40).flat_map(|before| {
+        [10, 1000, 1020, 3000, 20_000].map(|length| (before, length, before % 3))
+    }) {
         let (mut near, mut far) = ends();
-        for number in 0..4 {
-            push(&mut near, number, length, Some(file()));
+        // The frames whose descriptors are not lost, in their order.
+        let mut kept = Vec::new();
+        for _frame in 0..before {
+            push(&mut near, kept.len() as u64, 60, None);
+            kept.push(0);
+        }
+        let lost = kept.len() as u64;
+        push(&mut near, lost, length, Some(file()));
+        kept.push(usize::MAX);
+        for _frame in 0..after {
+            push(&mut near, kept.len() as u64, 60, None);
+            kept.push(0);
+        }
+        for _frame in 0..3 {
+            push(&mut near, kept.len() as u64, length, Some(file()));
+            kept.push(1);
         }
         near.flush().unwrap();
-        lose(&mut far);
-        let (number, lost) = read_or_lose(&mut far);
-        let (error, expected) = (lost.expect_err("it has none"), no_free_descriptor());
-        assert_eq!((number, error.raw_os_error()), (0, expected.raw_os_error()), "{length}");
-        for expected in 1..4 {
-            let (number, descriptors) = read_or_lose(&mut far);
-            assert_eq!((number, descriptors.ok()), (expected, Some(1)), "{length}");
+        let mut received = Vec::new();
+        while received.len() < kept.len() {
+            match read_next(&mut far) {
+                Some(frame) => received.push(frame),
+                None if far.has_lost || far.is_next_lost || received.len() as u64 > lost => {
+                    assert_ne!(far.receive_or_lose().unwrap(), Received::Closed);
+                }
+                None => lose(&mut far),
+            }
+        }
+        let case = format!("{before} {length} {after}");
+        for ((number, descriptors), (expected, kept)) in
+            received.into_iter().zip(kept.into_iter().enumerate())
+        {
+            assert_eq!(number, expected as u64, "{case}");
+            if number == lost {
+                let (error, expected) = (descriptors.expect_err("lost"), no_free_descriptor());
+                assert_eq!(error.raw_os_error(), expected.raw_os_error(), "{case}");
+            } else {
+                assert_eq!(descriptors.unwrap(), kept, "{case}");
+            }
         }
     }
 }

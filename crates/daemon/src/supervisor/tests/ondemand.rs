@@ -72,7 +72,7 @@ fn each_child_is_forked_with_the_request_that_was_made_for_it() {
 fn a_stop_forks_a_child_for_the_tasks_that_wait_if_all_children_may_have_their_last_one() {
     // The quota, how many tasks wait, whether the only child has a task, and the number of forks.
     for (quota, depth, is_busy, forked) in
-        [(1, 2, true, 1), (1, 0, true, 0), (1, 2, false, 0), (2, 2, true, 0), (0, 2, true, 0)]
+        [(1, 2, true, 1), (1, 0, true, 1), (1, 0, false, 0), (2, 2, true, 0), (0, 2, true, 0)]
     {
         let model = OnDemand::new(1, Numbers::default()).start_children(1).requests(quota);
         let mut sim = Simulator::of(model);
