@@ -19,10 +19,13 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, getegid, geteuid, unlinkat};
 
 use crate::privileges::Privileges;
-use crate::socketfile::SOCKET_PATH_MAX;
 
 /// The maximum number of symbolic links in a path, as in path_resolution(7).
 const LINKS_MAX: usize = 40;
+
+/// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
+/// Linux, without the final zero byte.
+pub const SOCKET_PATH_MAX: usize = 107;
 
 const GROUP_WRITE: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;

@@ -13,12 +13,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use crate::error::{Error, Result};
 use crate::ownfile::OwnFile;
+pub use crate::place::SOCKET_PATH_MAX;
 use crate::place::{FileKind, Place, Trust};
 use crate::privileges::{Privileges, act_as};
-
-/// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
-/// Linux, without the final zero byte.
-pub const SOCKET_PATH_MAX: usize = 107;
 
 /// Binds the listening Unix socket of a service, as [`UnixListener::bind`] does, and replaces a
 /// socket that nobody listens on.
