@@ -198,11 +198,12 @@ impl SlotState {
         SlotState { code: status.code(), ..self }
     }
 
-    /// Returns whether the line of a child of this generation was erased, for example by a
-    /// truncation of the scoreboard's file. The parent writes a word of zeros only to slots that no
-    /// child has had.
-    pub(crate) fn is_erased(self, owner: Generation) -> bool {
-        self.pack() == 0 && owner.get() != 0
+    /// Returns the state that the parent has written for a child of this generation if the line was
+    /// erased, for example by a truncation of the scoreboard's file; otherwise this state. The
+    /// parent writes a word of zeros only to slots that no child has had.
+    pub(crate) fn or_opened(self, owner: Generation) -> SlotState {
+        let is_erased = self.pack() == 0 && owner.get() != 0;
+        if is_erased { SlotState::of(Status::Forking, owner, 0) } else { self }
     }
 
     pub(crate) fn pack(self) -> u64 {

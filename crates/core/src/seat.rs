@@ -95,16 +95,14 @@ impl<B: WakeParent> Seat<B> {
         waker: B,
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
-        let found = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire));
-        if found.generation != generation && !found.is_erased(generation) {
+        let found = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire))
+            .or_opened(generation);
+        if found.generation != generation {
             let (own, current) = (generation, found.generation);
             return Err(ReportError::StaleGeneration { slot, own, current });
         }
         // The slot was opened for this child, so a damaged status is overwritten.
-        let status = match found.status() {
-            Some(status) if !found.is_erased(generation) => status,
-            Some(_) | None => Status::Forking,
-        };
+        let status = found.status().unwrap_or(Status::Forking);
         let own = Cell::new(SlotState::of(status, generation, pid));
         let (since, requests) = (Cell::new(now), Cell::new(0));
         let seat = Seat { board, line, slot, own, since, requests, waker };
@@ -255,14 +253,13 @@ impl<B: WakeParent> Seat<B> {
         let own = self.own.get();
         let published = loop {
             let found = self.state();
-            if !found.is_erased(own.generation) {
-                if found.generation != own.generation {
-                    let (slot, own, current) = (self.slot, own.generation, found.generation);
-                    break Err(ReportError::StaleGeneration { slot, own, current });
-                }
-                if found.status() == Some(Status::Empty) {
-                    break Err(ReportError::Closed { slot: self.slot });
-                }
+            let owned = found.or_opened(own.generation);
+            if owned.generation != own.generation {
+                let (slot, own, current) = (self.slot, own.generation, owned.generation);
+                break Err(ReportError::StaleGeneration { slot, own, current });
+            }
+            if owned.status() == Some(Status::Empty) {
+                break Err(ReportError::Closed { slot: self.slot });
             }
             self.store(slot_word::SINCE, self.since.get().as_nanos());
             self.store(slot_word::REQUESTS, self.requests.get());
