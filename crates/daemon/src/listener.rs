@@ -500,7 +500,8 @@ impl<L: Listen> ConnectionSource<L> {
         let ListenerState::Refusing(listener) = &self.listener else { return None };
         let mut pending = listener.try_accept();
         if matches!(pending, Pending::Empty) && listen::is_listening(listener.fd()) {
-            // The fork server could not shut it down. Tasks of this child wait, too, which is short.
+            // The fork server could not shut it down. Tasks of this child wait, too, for a short
+            // time.
             listen::wait_for_handshakes(&[listener.fd()]);
             pending = listener.try_accept();
         }

@@ -462,8 +462,8 @@ impl<A: Attachment> Channel<A> {
             self.sent += self.end.send(&[IoSlice::new(bytes)], &[])?;
             return Ok(());
         }
-        // The descriptors are sent with the first byte of their frame. So none arrives later, and if
-        // they are lost, it is known whose they were.
+        // The descriptors are sent with the first byte of their frame. So none arrives later, and
+        // if they are lost, it is known whose they were.
         let found = descriptors(&self.attached)?;
         let count = found.len();
         let until = self.attached.get(count).map_or(self.outgoing.len(), |(start, _file)| *start);

@@ -37,14 +37,7 @@ pub fn check_environment() -> Result<(), ServiceError> {
 }
 
 /// The environment variables that this module reads.
-pub const VARIABLES: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
+pub const VARIABLES: [&str; 6] = daemon_sys::environment::SD_VARIABLES;
 
 static REMEMBERED: OnceLock<[Option<OsString>; VARIABLES.len()]> = OnceLock::new();
 

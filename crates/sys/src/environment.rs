@@ -15,15 +15,18 @@ use crate::error::{Error, Result};
 use crate::fork::other_threads;
 use crate::title;
 
-/// The variables through which a supervisor and the process that it starts communicate.
-const SUPERVISOR_VARIABLES: [&str; 21] = [
-    // sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)
+/// The variables of sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
+pub const SD_VARIABLES: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
+];
+
+/// The other variables through which a supervisor and the process that it starts communicate.
+const SUPERVISOR_VARIABLES: [&str; 15] = [
     // systemd.exec(5)
     "LISTEN_PIDFDID",
     "FDSTORE",
@@ -49,7 +52,7 @@ const SUPERVISOR_VARIABLES: [&str; 21] = [
 /// them could speak for the one that was started, or take descriptors that it does not have.
 #[must_use]
 pub fn is_of_supervisor(name: &OsStr) -> bool {
-    SUPERVISOR_VARIABLES.iter().any(|known| name == *known)
+    SD_VARIABLES.iter().chain(&SUPERVISOR_VARIABLES).any(|known| name == *known)
 }
 
 /// Removes the [variables of the supervisor](is_of_supervisor), if there are any.

@@ -103,8 +103,8 @@ impl<B: WakeParent> ChildState<B> {
     /// Returns why the child will exit after its current request; `None` if it will not.
     pub(crate) fn will_leave(&self) -> Option<ShutdownReason> {
         match self.leaving {
-            // The signal that stops this child has not arrived yet. No other child is forked, so this
-            // one serves on although its quota is used up.
+            // The signal that stops this child has not arrived yet. No other child is forked, so
+            // this one serves on although its quota is used up.
             Some(ShutdownReason::Recycled) if self.is_daemon_stopping() => {
                 Some(ShutdownReason::Stopping)
             }

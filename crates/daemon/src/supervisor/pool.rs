@@ -208,8 +208,8 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Makes sure that a pool has a child for the clients or the tasks that wait when it begins to
-    /// stop. If its children exit after a number of requests, all of them may have exited without the
-    /// parent's knowledge. If no child is known to serve on, forks one, and so may exceed
+    /// stop. If its children exit after a number of requests, all of them may have exited without
+    /// the parent's knowledge. If no child is known to serve on, forks one, and so may exceed
     /// `max_children` by one.
     pub(super) fn fork_last_child(
         &mut self,
